@@ -1,0 +1,1 @@
+"""Asterisk Gateway Interface over TCP (FastAGI): messages, sessions, and the listener."""

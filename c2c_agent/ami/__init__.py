@@ -1,0 +1,1 @@
+"""Asterisk Manager Interface (AMI): messages, actions, and the link that carries them."""

@@ -1,0 +1,49 @@
+"""What can go wrong, as types: one root, and the error codes of the public API.
+
+Errors of a protocol have their own small trees beside that protocol (`ami.message`, `agi.message`)
+under the same root. `ApiError` is the one that a caller sees.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class C2CError(Exception):
+    """Root of every error that this program raises on purpose."""
+
+
+class ErrorCode(StrEnum):
+    """The `code` of an entry in a response's `errors`; the outside contract, section 1."""
+
+    INVALID_PARAMETER = "invalid_parameter"
+    UNAUTHORIZED = "unauthorized"
+    NOT_ALLOWED = "not_allowed"
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_CALLS = "too_many_calls"
+    REQUEST_ID_CONFLICT = "request_id_conflict"
+    UNKNOWN_DIAL_AS = "unknown_dial_as"
+    UNSUPPORTED_PBX = "unsupported_pbx"
+    PBX_ERROR = "pbx_error"
+    PBX_UNAVAILABLE = "pbx_unavailable"
+    EXPIRED = "expired"
+    INTERNAL_ERROR = "internal_error"
+    NOT_FOUND = "not_found"
+
+
+@frozen
+class Fault:
+    """One thing that is wrong with a request: what the caller is told, and the code for programs."""
+
+    code: ErrorCode
+    message: str
+
+
+class ApiError(C2CError):
+    """A request that is refused, with every fault that was found in it, in order."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(f"{fault.code}: {fault.message}" for fault in faults))
+        self.faults = faults

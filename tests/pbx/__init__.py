@@ -1,0 +1,1 @@
+"""Tests against real Asterisks and real SIP phones."""
