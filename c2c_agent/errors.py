@@ -35,7 +35,7 @@ class ErrorCode(StrEnum):
 
 @frozen
 class Fault:
-    """One thing that is wrong with a request: what the caller is told, and the code for programs."""
+    """One thing that is wrong with a request: words for the caller, a code for programs."""
 
     code: ErrorCode
     message: str

@@ -1,0 +1,323 @@
+"""The command line: `c2c-agent run`, `check`, `call`, `status`, `cancel`, `calls`, `key new`.
+
+The only module that touches the global reactor. What a command does stands elsewhere (`service`,
+`check`, `client`); here are its options, its words, and its exit status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import wraps
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from c2c_agent import __version__, configfile, log
+from c2c_agent.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.config import Config
+from c2c_agent.configparse import ConfigError
+from c2c_agent.errors import C2CError
+from c2c_agent.policy import key_digest, new_secret
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Exit status of `call --wait` by outcome; 1 is any trouble with the command itself.
+EXIT_STATUS: Final[Mapping[str, int]] = {
+    "connected": 0,
+    "first_busy": 10,
+    "first_no_answer": 11,
+    "first_declined": 12,
+    "first_unreachable": 13,
+    "second_busy": 20,
+    "second_no_answer": 21,
+    "second_declined": 22,
+    "second_unreachable": 23,
+    "abandoned": 30,
+    "cancelled": 31,
+    "rejected": 40,
+    "pbx_error": 41,
+    "expired": 42,
+    "unknown": 50,
+}
+
+
+def _config_option(command: Callable[P, T]) -> Callable[P, T]:
+    """`--config FILE`, before or after the subcommand."""
+    return click.option(
+        "--config",
+        "config_path",
+        metavar="FILE",
+        default=None,
+        help=f"The configuration; default {configfile.DEFAULT_PATH}.",
+    )(command)
+
+
+def _plain_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Errors raised on purpose are for the user: words, no traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except C2CError as error:
+            _give_up(str(error))
+
+    return run
+
+
+def _give_up(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(1)
+
+
+def _load(config_path: str | None) -> Config:
+    outer = click.get_current_context().find_root().params.get("config_path")
+    return configfile.load(config_path or outer or configfile.DEFAULT_PATH)
+
+
+def _client(config_path: str | None, url: str | None) -> Client:
+    secret = os.environ.get("C2C_API_KEY")
+    if url is not None and secret is not None:
+        return Client(url, secret)
+    config = _load(config_path)
+    return Client(url or local_url(config), secret or operator_secret(config))
+
+
+_url_option = click.option("--url", metavar="URL", help="The agent, if it is not this host's.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="c2c-agent")
+@_config_option
+def main(config_path: str | None) -> None:
+    """Rings the first number, then the second, and tells the truth about it."""
+    del config_path  # the subcommands take it from the context
+
+
+@main.command()
+@_config_option
+@_plain_errors
+def run(config_path: str | None) -> None:
+    """Run the agent in the foreground, as systemd does."""
+    config = _load(config_path)
+    # Only now, for importing the reactor installs it.
+    from twisted.internet import reactor  # noqa: PLC0415
+    from twisted.internet.error import CannotListenError  # noqa: PLC0415
+
+    from c2c_agent.service import AgentService  # noqa: PLC0415
+
+    log.start(config.log.level, full_numbers=config.log.numbers == "full")
+    process: Any = reactor
+    service = AgentService(config, process)
+    try:
+        service.startService()
+    except CannotListenError as error:
+        _give_up(str(error))
+    process.addSystemEventTrigger("before", "shutdown", service.stopService)
+    process.run()
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_plain_errors
+def check(config_path: str | None, as_json: bool) -> None:
+    """Check the configuration and the whole way round through the PBX."""
+    from twisted.internet import task  # noqa: PLC0415
+
+    from c2c_agent import check as checks  # noqa: PLC0415
+
+    try:
+        config = _load(config_path)
+    except ConfigError as error:
+        findings = [checks.Finding("configuration", str(error), "Correct this, and check again.")]
+        _report(findings, as_json=as_json)
+        sys.exit(1)
+    found: list[checks.Finding] = []
+
+    async def all_checks(reactor: Any) -> None:
+        async for finding in checks.run(config, reactor):
+            found.append(finding)
+            if not as_json:
+                _report([finding], as_json=False)
+
+    def start(reactor: Any) -> Any:
+        from twisted.internet.defer import Deferred  # noqa: PLC0415
+
+        return Deferred.fromCoroutine(all_checks(reactor))
+
+    try:
+        task.react(start)
+    except SystemExit as done:
+        if done.code:
+            raise
+    if as_json:
+        _report(found, as_json=True)
+    sys.exit(any(finding.failed for finding in found))
+
+
+def _report(findings: list[Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+        return
+    for finding in findings:
+        mark = click.style("FAIL", fg="red") if finding.failed else click.style("ok  ", fg="green")
+        click.echo(f"{mark} {finding.name}: {finding.message}")
+        if finding.advice:
+            click.echo(f"     -> {finding.advice}")
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--dial-as", metavar="EXTENSION", help="With whose permission; default FIRST.")
+@click.option("--timeout", metavar="SECONDS", type=int, help="Of ringing, for each leg.")
+@click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
+@_url_option
+@_config_option
+@_plain_errors
+def call(
+    first: str,
+    second: str,
+    *,
+    dial_as: str | None,
+    timeout: int | None,
+    wait: bool,
+    url: str | None,
+    config_path: str | None,
+) -> None:
+    """Ring FIRST, then SECOND, and connect them. The exit status tells the outcome."""
+    client = _client(config_path, url)
+    asked = {"dial_first": first, "dial_second": second}
+    if dial_as is not None:
+        asked["dial_as"] = dial_as
+    if timeout is not None:
+        asked["timeout"] = str(timeout)
+    response = client.call(asked)["response"]
+    request_id = response["request_id"]
+    for entry in response["errors"]:
+        click.echo(f"{entry['error']['code']}: {entry['error']['message']}", err=True)
+    if request_id is None:
+        sys.exit(1)
+    if not wait:
+        click.echo(request_id)
+        sys.exit(0 if response["status"] == "success" else 1)
+    click.echo(f"request {request_id}")
+    ended: dict[str, Any] = {}
+    for event, now in client.follow(request_id):
+        click.echo(f"{_clock(event['utc.time'])}  {_words(event)}")
+        ended = now
+    _summary(ended)
+    sys.exit(EXIT_STATUS.get(ended["outcome"], 1))
+
+
+@main.command()
+@click.argument("request_id")
+@click.option("--json", "as_json", is_flag=True, help="The whole story, for programs.")
+@_url_option
+@_config_option
+@_plain_errors
+def status(request_id: str, *, as_json: bool, url: str | None, config_path: str | None) -> None:
+    """Show what became of a request."""
+    story = _client(config_path, url).status(request_id)
+    if as_json:
+        click.echo(json.dumps({"c2c_status": story}, indent=2))
+        return
+    for event in story["call"]["timeline"]:
+        click.echo(f"{_clock(event['utc.time'])}  {_words(event)}")
+    _summary(story["call"])
+
+
+@main.command()
+@click.argument("request_id")
+@_url_option
+@_config_option
+@_plain_errors
+def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None:
+    """Hang up whatever exists of a call."""
+    response = _client(config_path, url).cancel(request_id)["response"]
+    for entry in response["errors"]:
+        raise ClientError(str(entry["error"]["message"]))
+    click.echo("cancelled")
+
+
+@main.command()
+@click.option("--follow", is_flag=True, help="Go on, and show calls as they come and change.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+@click.option("--limit", default=20, show_default=True, help="How many of the latest.")
+@_url_option
+@_config_option
+@_plain_errors
+def calls(
+    *, follow: bool, as_json: bool, limit: int, url: str | None, config_path: str | None
+) -> None:
+    """Show recent calls, the latest last."""
+    import time  # noqa: PLC0415
+
+    client = _client(config_path, url)
+    shown: dict[str, str] = {}
+    while True:
+        for item in reversed(client.calls(limit)):
+            state = item["call"]["outcome"] or item["call"]["state"]
+            if shown.get(item["request_id"]) == state:
+                continue
+            shown[item["request_id"]] = state
+            click.echo(json.dumps(item) if as_json else _line(item))
+        if not follow:
+            return
+        time.sleep(1)
+
+
+@main.group()
+def key() -> None:
+    """Keys for callers."""
+
+
+@key.command("new")
+@click.argument("name")
+def key_new(name: str) -> None:
+    """Make a key, print it once, and the lines for the configuration."""
+    secret = new_secret()
+    click.echo(f"The key, for the caller (it is shown this once):\n\n    {secret}\n")
+    click.echo("For the list `keys` of c2c-agent.yml; without `allow` it can dial nothing:\n")
+    click.echo(f'    - name: {name}\n      sha256: "{key_digest(secret)}"\n      allow: []')
+
+
+def _clock(epoch: str) -> str:
+    return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    words = str(event["event"]).replace("_", " ")
+    return f"{words}: {event['detail']}" if "detail" in event else words
+
+
+def _line(item: Mapping[str, Any]) -> str:
+    now = item["call"]
+    legs = f"{now['dial_first']['number']} -> {now['dial_second']['number']}"
+    talk = "" if now["talk_seconds"] is None else f" {now['talk_seconds']} s"
+    when = datetime.fromtimestamp(float(item["utc.time"])).astimezone().isoformat(" ", "seconds")
+    return f"{when}  {item['request_id']}  {legs}  {now['outcome'] or now['state']}{talk}"
+
+
+def _summary(now: Mapping[str, Any]) -> None:
+    click.echo(f"outcome {now['outcome'] or '(none yet)'}")
+    for name in ("dial_first", "dial_second"):
+        leg = now[name]
+        told = [
+            f"{label} {leg[part]}"
+            for label, part in (("status", "status"), ("rang", "ring_seconds"), ("cause", "cause"))
+            if leg[part] is not None
+        ]
+        click.echo(f"  {name} {leg['number']}: {', '.join(told) or 'not reached'}")
+    if now["talk_seconds"] is not None:
+        click.echo(f"  talked {now['talk_seconds']} s, hung up by {now['hung_up_by'] or 'nobody'}")
+
+
+if __name__ == "__main__":
+    main(prog_name="c2c-agent")

@@ -1,0 +1,92 @@
+"""The conversations that the agent has with a channel over FastAGI.
+
+`bridge` dials the second leg of a call and reads what became of it; `refuse` and `acknowledge` end
+a session in which nothing is to be dialled. Each ends with the variable C2C_DONE set on the
+channel, by which the dialplan knows that the agent has seen it all (AGISTATUS does not tell: it is
+SUCCESS also where the agent died).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from c2c_agent.agi.channel import AgiChannel
+from c2c_agent.agi.message import exec_, get_full_variable, set_variable
+
+#: The path in the dialplan's `AGI(agi://…/c2c)`.
+SCRIPT: Final = "c2c"
+
+#: Hangup cause by which `c2c-agent check` knows that its test call came round to the agent. 27 is
+#: "destination out of order"; no part of the way gives it by itself.
+CHECK_CAUSE: Final = 27
+
+_DONE: Final = set_variable("C2C_DONE", "1")
+_READ_RESULT: Final = get_full_variable("${DIALSTATUS},${HANGUPCAUSE}")
+_READ_LEGS: Final = get_full_variable("${HANGUPCAUSE_KEYS()}")
+_SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
+
+#: More channels than a second leg ever has; each costs a command.
+_MOST_CHANNELS: Final = 8
+
+
+@frozen
+class DialResult:
+    """What Dial left: DIALSTATUS, HANGUPCAUSE, and the SIP response behind it where one is known.
+
+    `first_left`: the first leg was hung up while Dial ran.
+    """
+
+    status: str
+    cause: int | None
+    sip: int | None
+    first_left: bool
+
+
+async def bridge(
+    channel: AgiChannel, target: str, *, ring_seconds: int, max_duration: int
+) -> DialResult:
+    """Dial `target`, ringing for `ring_seconds` and talking for `max_duration` at the most.
+
+    Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
+    read; `S` ends the talk; `U` notes when it began, for a result that outlives the agent.
+    Raises SessionLost where the session ended before the result was read.
+    """
+    options = f"gS({max_duration})U(c2c-answered)"
+    dial = exec_("Dial", f"{target},{ring_seconds},{options}")
+    reply = await channel.command(dial, patience=None)
+    first_left = reply.result == "-1" or channel.hung_up
+    status, _, cause = ((await channel.command(_READ_RESULT)).value or "").partition(",")
+    sip = await _sip_response(channel) if status not in {"ANSWER", "CANCEL"} else None
+    await channel.command(_DONE)
+    return DialResult(status, int(cause) if cause.isdigit() else None, sip, first_left)
+
+
+async def _sip_response(channel: AgiChannel) -> int | None:
+    """The last SIP response that a channel of the second leg ended with.
+
+    HANGUPCAUSE_KEYS has our own channel too, and no fixed order (reference, section 5.6).
+    """
+    keys = ((await channel.command(_READ_LEGS)).value or "").split(",")
+    found = None
+    for key in keys[:_MOST_CHANNELS]:
+        if not re.fullmatch(r"PJSIP/[\w@.-]+", key):
+            continue
+        reply = await channel.command(get_full_variable(f"${{HANGUPCAUSE({key},tech)}}"))
+        match = _SIP.match(reply.value or "")
+        if match is not None:
+            found = int(match[1])
+    return found
+
+
+async def refuse(channel: AgiChannel) -> None:
+    """Have the dialplan hang up and dial nothing: the call is over, or not one of ours."""
+    await channel.command(_DONE)
+
+
+async def acknowledge(channel: AgiChannel) -> None:
+    """Answer a test call: it has come all the way round."""
+    await channel.command(_DONE)
+    await channel.command(exec_("Hangup", str(CHECK_CAUSE)))

@@ -1,0 +1,253 @@
+"""The link to Asterisk: one session at a time, made anew whenever it is lost.
+
+`AmiLink` is what the rest of the program knows of AMI. Twisted's ClientService makes the TCP
+connections and waits between them; the login is part of `protocol.AmiProtocol`. (As ClientService's
+`prepareConnection`, it would leave the socket of a refused login open, and make a second session
+beside it.) A link is up when Asterisk has let us log in and has told its version.
+
+    connect ─> log in ─> CoreSettings ─> `link_up` … `ami_event` … `link_down` ─> wait ─> connect
+       └──────────┴──────────┴─> not up, and the reason is logged when it is a new one ─> wait
+
+ClientService logs each attempt by itself, at level info; whoever sets up the log may want to hear
+the namespace `twisted.application` from level warn on.
+"""
+
+from __future__ import annotations
+
+import random
+import typing
+from collections.abc import Callable
+from contextlib import suppress
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from c2c_agent.ami.actions import Action, core_settings, login, logoff
+from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
+
+__all__ = ["AmiLink", "AmiObserver", "LinkDown"]
+
+_log = Logger()
+
+
+class AmiObserver(typing.Protocol):
+    """Who follows the link. What these methods raise is logged, and the link goes on."""
+
+    def link_up(self, version: str) -> None:
+        """The link is up, to an Asterisk of this version. `send` and `collect` work now."""
+
+    def link_down(self, reason: str) -> None:
+        """The link that was up is lost or closed; events will be missed. Follows each `link_up`."""
+
+    def ami_event(self, event: Message) -> None:
+        """Asterisk reports something. Only between `link_up` and `link_down`."""
+
+
+class AmiLink(Service):
+    """The link to one Asterisk, as a service.
+
+    `endpoint` says where its AMI is, and how long a connection may take; `clock` is the reactor's.
+    `jitter` gives numbers from 0 to 1 and spreads the attempts to connect. Raises LocalAmiError
+    for a username or secret that cannot be sent.
+
+    `last_error` is why there is no link, `""` while there is one. `asterisk_version` is what the
+    last link told, `reconnects` how many there were after the first.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        *,
+        username: str,
+        secret: str,
+        clock: IReactorTime,
+        observer: AmiObserver | None = None,
+        jitter: Callable[[], float] = random.random,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self.observer = observer
+        self.last_error = "not connected yet"
+        self.asterisk_version = ""
+        self.reconnects = 0
+        self._login = login(username, secret)
+        self._clock = clock
+        self._limits = limits
+        # Seconds between attempts: from 1 to 15; after a refusal, which a person has to see to,
+        # from 10 to 60.
+        self._after_loss = backoffPolicy(0.5, 14.0, 2.0, jitter)
+        self._after_refusal = backoffPolicy(5.0, 59.0, 2.0, jitter)
+        self._failures = 0  # attempts since the link was up
+        self._refused = False
+        self._told = ""  # the reason that was logged last
+        self._session: AmiProtocol | None = None
+        self._up = False
+        self._early: list[Message] = []  # events between the login and `link_up`
+        factory = Factory.forProtocol(self._new_session)
+        factory.noisy = False
+        self._client = ClientService(
+            _Watched(endpoint, self._not_connected), factory, self._delay, clock
+        )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether actions can be sent."""
+        return self._up and self._session is not None and self._session.is_ready
+
+    def send(
+        self, action: Action, action_id: str | None = None, time_limit: float | None = None
+    ) -> Deferred[Message]:
+        """Send an action; return a Deferred of Asterisk's response, as `AmiProtocol.send` does."""
+        if self._session is None or not self.is_up:
+            return fail(self._down_for(action))
+        return self._session.send(action, action_id, time_limit)
+
+    def collect(
+        self, action: Action, action_id: str | None = None, time_limit: float | None = None
+    ) -> Deferred[list[Message]]:
+        """Ask for a list; return a Deferred of its items, as `AmiProtocol.collect` does."""
+        if self._session is None or not self.is_up:
+            return fail(self._down_for(action))
+        return self._session.collect(action, action_id, time_limit)
+
+    def _down_for(self, action: Action) -> LinkDown:
+        return LinkDown(f"{action.name}: no AMI link: {self.last_error}")
+
+    def startService(self) -> None:  # noqa: N802 - Twisted's name
+        """Connect, and go on connecting."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotation there
+        if not self._client.running:
+            self._client.startService()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - the same
+        """Log off and close; return a Deferred that fires when nothing is left.
+
+        That takes at most twice `limits.goodbye`.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]  # the same
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        session, reason = self._session, "closed by us"
+        if session is not None:
+            if self.is_up:
+                self._go_down(reason)
+                with suppress(AmiError):
+                    await session.send(logoff(), time_limit=self._limits.goodbye)
+            session.close(reason)
+        if not self.running:  # or it was started again meanwhile, and connects when this is closed
+            await self._client.stopService()
+
+    def _new_session(self) -> AmiProtocol:
+        session = AmiProtocol(self._login, self._event, self._clock, self._limits)
+        session.when_lost().addCallback(self._session_lost)
+        self._session = session
+        self._early = []
+        Deferred.fromCoroutine(self._open(session))
+        return session
+
+    async def _open(self, session: AmiProtocol) -> None:
+        try:
+            await session.when_logged_in()
+            settings = await session.send(core_settings())
+        except LoginRefused:
+            self._refused = True  # and the session closes by itself
+        except AmiError as error:
+            session.abort(str(error))
+        else:
+            version = settings.get("AsteriskVersion")
+            if version:
+                self._go_up(version)
+            else:
+                self._refused = True
+                said = settings.get("Message").strip()
+                session.close(f"CoreSettings refused: {said} (the AMI user needs write=reporting)")
+
+    def _go_up(self, version: str) -> None:
+        if self.asterisk_version:
+            self.reconnects += 1
+        self.asterisk_version = version
+        self.last_error = self._told = ""
+        self._failures = 0
+        self._up = True
+        _log.info("AMI link up: Asterisk {version}", version=version)
+        if self.observer is not None:
+            with _log.failuresHandled("AMI: a mistake in what follows the link, when it came up"):
+                self.observer.link_up(version)
+        early, self._early = self._early, []
+        for event in early:
+            with _log.failuresHandled("AMI: a mistake in what follows the events"):
+                self._event(event)
+
+    def _go_down(self, reason: str) -> None:
+        self.last_error = reason
+        if self._up:
+            self._up = False
+            if self.observer is not None:
+                with _log.failuresHandled("AMI: a mistake in what follows the link, at its end"):
+                    self.observer.link_down(reason)
+
+    def _event(self, event: Message) -> None:
+        if not self._up:
+            self._early.append(event)
+        elif self.observer is not None:
+            self.observer.ami_event(event)
+
+    def _session_lost(self, reason: str) -> None:
+        self._session = None
+        self._go_down(reason)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self.last_error = failure.getErrorMessage().rstrip(".")
+
+    def _delay(self, _attempts: int) -> float:
+        """How long to wait before the next attempt, in seconds.
+
+        ClientService's own count does not help: it begins anew with each connection, also with
+        those that come to nothing.
+        """
+        self._failures += 1
+        refused, self._refused = self._refused, False
+        seconds = (self._after_refusal if refused else self._after_loss)(self._failures)
+        if self.last_error != self._told:
+            self._told = self.last_error
+            _log.warn(
+                "No AMI link: {reason}. Next attempt in {seconds:.1f} s",
+                reason=self.last_error,
+                seconds=seconds,
+            )
+        return seconds
+
+
+@implementer(IStreamClientEndpoint)
+class _Watched:
+    """An endpoint that tells why it did not connect, which ClientService keeps to itself."""
+
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, not_connected: Callable[[Failure], None]
+    ) -> None:
+        self._endpoint = endpoint
+        self._not_connected = not_connected
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect, as the endpoint does."""
+
+        def tell(failure: Failure) -> Failure:
+            self._not_connected(failure)
+            return failure
+
+        return self._endpoint.connect(factory).addErrback(tell)
+
+    def __repr__(self) -> str:
+        return repr(self._endpoint)

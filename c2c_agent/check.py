@@ -1,0 +1,292 @@
+"""`c2c-agent check`: the configuration, then the whole way round through the PBX.
+
+The last check is the one that counts: a test call that rings nobody is originated into the bridge
+context, runs through the dialplan, and has to come back over FastAGI: to the running agent or,
+where none runs, to this program. Each finding that failed says what to do about it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict, frozen
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+
+from c2c_agent.agi import scripts
+from c2c_agent.agi.channel import AgiChannel
+from c2c_agent.agi.protocol import AgiFactory
+from c2c_agent.ami import actions
+from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.ami.service import AmiLink
+from c2c_agent.asterisk import CHECK_PREFIX
+from c2c_agent.config import AsteriskConfig, Config
+from c2c_agent.configfile import read_secret
+from c2c_agent.configparse import ConfigError
+from c2c_agent.errors import C2CError
+from c2c_agent.service import agi_url, ami_endpoint
+from c2c_agent.store import Store, StoreError
+
+#: Seconds for the link to come up, and for the test call to come round.
+_PATIENCE: Final = 10.0
+
+#: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
+_HELPERS: Final = ("c2c-answered", "c2c-result", "c2c-check")
+
+_LOCAL: Final = "Local/"
+
+
+@frozen
+class Finding:
+    """The result of one check; `advice` is what to do, and stands where it failed."""
+
+    name: str
+    message: str
+    advice: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something has to be done."""
+        return bool(self.advice)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"ok": not self.failed, **asdict(self)}
+
+
+class CheckFailed(C2CError):  # noqa: N818 - it says what happened
+    """A check failed, and those after it make no sense."""
+
+    def __init__(self, name: str, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.finding = Finding(name, message, advice)
+
+
+async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
+    """Check everything, one finding after the other, until one makes the rest senseless."""
+    yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
+    for finding in _keys(config):
+        yield finding
+    yield _store(config, reactor)
+    if config.asterisk is None:
+        return
+    way = _WayRound(config.asterisk, reactor)
+    try:
+        yield await way.log_in()
+        yield await way.rights()
+        for context in way.contexts():
+            yield await way.context(context)
+        yield await way.come_round()
+    except CheckFailed as failed:
+        yield failed.finding
+    except AmiError as error:
+        yield Finding("AMI", str(error), "See the log of Asterisk, and check again.")
+    finally:
+        await way.close()
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    if not config.keys:
+        advice = "Make one with `c2c-agent key new NAME`, and put it into the list `keys`."
+        yield Finding("keys", "No key is configured, so nobody can place calls.", advice)
+    for key in config.keys:
+        if key.allow:
+            yield Finding(f"key {key.name}", f"may dial {', '.join(p.text for p in key.allow)}")
+        else:
+            advice = "Give it a list `allow` of the numbers or patterns that it may dial."
+            yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
+
+
+def _store(config: Config, reactor: Any) -> Finding:
+    path = Path(config.store.path)
+    store = Store(config.store.path, reactor)
+    try:
+        store.open()
+    except StoreError as error:
+        advice = f"Make {path.parent} a directory that the agent's user can write to."
+        return Finding("store", str(error), advice)
+    store.close()
+    return Finding("store", f"{path} can be written")
+
+
+class _WayRound:
+    """The way from AMI through the dialplan back over FastAGI."""
+
+    def __init__(self, config: AsteriskConfig, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._link: AmiLink | None = None
+        self._port: IListeningPort | None = None
+        self._up = Deferred[str]()
+        self._hung_up = Deferred[str]()
+        self._channel_id = CHECK_PREFIX + str(uuid.uuid4())
+        self._came_here = False
+
+    # AmiObserver
+
+    def link_up(self, version: str) -> None:
+        """The login worked."""
+        if not self._up.called:
+            self._up.callback(version)
+
+    def link_down(self, reason: str) -> None:
+        """The link was lost; whatever is asked next fails."""
+
+    def ami_event(self, event: Message) -> None:
+        """Look out for the end of the test call."""
+        ended = event.event == "Hangup" and event.get("Uniqueid") == self._channel_id
+        if ended and not self._hung_up.called:
+            self._hung_up.callback(event.get("Cause"))
+
+    # The checks
+
+    async def log_in(self) -> Finding:
+        """Connect to AMI and log in."""
+        ami = self._config.ami
+        try:
+            secret = read_secret(ami.secret_file)
+        except ConfigError as error:
+            advice = f"Put the secret of manager.conf's [{ami.username}] into that file, mode 0640."
+            raise CheckFailed("AMI secret", str(error), advice) from error
+        self._link = AmiLink(
+            ami_endpoint(ami, self._reactor),
+            username=ami.username,
+            secret=secret,
+            clock=self._reactor,
+            observer=self,
+        )
+        self._link.startService()
+        place = f"{ami.host}:{ami.port}"
+        try:
+            version = await self._within(self._up)
+        except TimeoutError as error:
+            raise CheckFailed(
+                "AMI login", f"{place}: {self._link.last_error}", _login_advice(self._link, ami)
+            ) from error
+        return Finding("AMI login", f"Asterisk {version} at {place}")
+
+    async def rights(self) -> Finding:
+        """Ask for what needs the rights that the agent needs; nothing is placed."""
+        link = self._the_link()
+        probe = actions.originate(
+            channel=f"{_LOCAL}s@c2c-check/n",
+            context=self._config.bridge_context,
+            exten="c2c-no-such-extension",
+            priority="1",
+            timeout=1.0,
+            channel_id=self._channel_id + "-rights",
+        )
+        lacking = [
+            right
+            for right, action in (("originate", probe), ("call", actions.getvar("EPOCH")))
+            if "ermission denied" in (await link.send(action)).get("Message")
+        ]
+        if lacking:
+            message = f"the AMI user lacks write = {', '.join(lacking)}"
+            advice = (
+                f"In manager.conf [{self._config.ami.username}]: write = originate,call,reporting"
+            )
+            raise CheckFailed("AMI rights", message, f"{advice}; then `manager reload`.")
+        return Finding("AMI rights", "originate, call, reporting")
+
+    def contexts(self) -> list[str]:
+        """The contexts that calls run through, as far as the configuration names them."""
+        rules = [*self._config.first_leg, *self._config.second_leg]
+        templates = [rule.channel for rule in rules if rule.channel.startswith(_LOCAL)]
+        named = [text.partition("@")[2].partition("/")[0] for text in templates]
+        known = [name for name in named if name and "{" not in name]
+        dial_as = self._config.dial_as
+        own = [*dial_as.contexts.values(), *filter(None, [dial_as.default_context])]
+        return list(dict.fromkeys([self._config.bridge_context, *_HELPERS, *known, *own]))
+
+    async def context(self, name: str) -> Finding:
+        """Whether a context exists in the dialplan."""
+        try:
+            await self._the_link().collect(actions.show_dialplan(name))
+        except actions.ActionRefused as error:
+            advice = (
+                f"Write the context [{name}], or include its file from extensions.conf "
+                "(asterisk-conf/README.md says how); then `dialplan reload`."
+            )
+            raise CheckFailed(f"context {name}", f"not there: {error}", advice) from error
+        return Finding(f"context {name}", "is there")
+
+    async def come_round(self) -> Finding:
+        """Originate the test call and see it come back over FastAGI."""
+        running = not await self._listen()
+        call = actions.originate(
+            channel=f"{_LOCAL}s@c2c-check/n",
+            context=self._config.bridge_context,
+            exten="s",
+            priority="1",
+            timeout=_PATIENCE,
+            channel_id=self._channel_id,
+            variables={"C2C_AGI": agi_url(self._config.agi)},
+        )
+        response = await self._the_link().send(call)
+        if response.response != "Success":
+            raise CheckFailed("test call", response.get("Message"), "See the log of Asterisk.")
+        try:
+            cause = await self._within(self._hung_up)
+        except TimeoutError as error:
+            raise CheckFailed(
+                "test call",
+                f"it was not heard of within {_PATIENCE:g} s",
+                "The AMI user needs read = call, and an eventfilter that lets Uniqueid: c2c- "
+                "through.",
+            ) from error
+        if cause != str(scripts.CHECK_CAUSE):
+            raise CheckFailed(
+                "test call",
+                f"it did not come back over FastAGI ({agi_url(self._config.agi)}, cause {cause})",
+                "Look for 'AGI' in the log of Asterisk: can it reach that address? Is "
+                "res_agi.so loaded?",
+            )
+        to = "the running agent" if running else "this check (the agent is not running)"
+        return Finding("test call", f"through the bridge context and over FastAGI to {to}")
+
+    async def _listen(self) -> bool:
+        """Take FastAGI sessions, unless the running agent does."""
+        factory = AgiFactory(self._acknowledge, self._reactor)
+        endpoint = serverFromString(self._reactor, self._config.agi.listen)
+        try:
+            self._port = await endpoint.listen(factory)
+        except CannotListenError:
+            return False
+        return True
+
+    async def _acknowledge(self, channel: AgiChannel) -> None:
+        if channel.environment.uniqueid == self._channel_id:
+            await scripts.acknowledge(channel)
+
+    async def close(self) -> None:
+        """Leave nothing open."""
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        if self._link is not None:
+            await self._link.stopService()
+
+    def _the_link(self) -> AmiLink:
+        assert self._link is not None  # noqa: S101 - `log_in` is the first check
+        return self._link
+
+    def _within(self, waiting: Deferred[str]) -> Deferred[str]:
+        """Wait for something, but not for ever; fails with TimeoutError."""
+        return waiting.addTimeout(_PATIENCE, self._reactor)
+
+
+def _login_advice(link: AmiLink, ami: Any) -> str:
+    if "refused" in link.last_error and "login" in link.last_error:
+        return (
+            f"Compare the secret in {ami.secret_file} with [{ami.username}] in manager.conf, and "
+            "its permit; then `manager reload`."
+        )
+    return (
+        "Is Asterisk running, with enabled = yes in manager.conf's [general], and a bindaddr and "
+        "port that are those of asterisk.ami?"
+    )

@@ -1,0 +1,225 @@
+"""The configuration: one frozen section for each part of the YAML.
+
+Pure data with the rules that each value must keep. `configparse` makes a Config from parsed YAML,
+`configfile` from files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from string import Formatter
+from typing import Any, Final, Literal, TypeAlias
+
+from attrs import Attribute, field, frozen
+from attrs.validators import and_, deep_mapping, optional
+
+from c2c_agent.pattern import Pattern, parse_pattern
+from c2c_agent.policy import Key
+
+#: What may stand in a template of a dial string or a variable.
+PLACEHOLDERS: Final = frozenset({"number", "context", "dial_as"})
+
+#: A dialplan context, as Asterisk bounds it (AST_MAX_CONTEXT) and without what separates contexts.
+CONTEXT: Final = re.compile(r"[A-Za-z0-9_.-]{1,79}")
+_CHANNEL: Final = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_.@:/+*#{}-]+")
+_VARIABLE_NAME: Final = re.compile(r"_{0,2}(?!C2C_)[A-Za-z][A-Za-z0-9_]*")
+_VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9 _.@:/+*#;=<>{}-]*")
+_URL: Final = re.compile(r"https?://[!-~]{1,500}")
+_AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
+_WORD: Final = re.compile(r"[!-~]{1,253}")
+_EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
+
+
+_Validator: TypeAlias = Callable[[Any, Any, Any], None]
+
+
+def _shape(regex: re.Pattern[str], words: str) -> _Validator:
+    """A validator: the whole text has a shape, which `words` describe."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: str) -> None:
+        if regex.fullmatch(value) is None:
+            raise ValueError(f"{attribute.name} must be {words}, not {value!r}")
+
+    return check
+
+
+def _range(low: int, high: int, unit: str) -> _Validator:
+    """A validator: a number from `low` to `high`."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: int) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name} must be from {low} to {high} {unit}, not {value}")
+
+    return check
+
+
+def _template(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: a text with `{number}`, `{context}`, `{dial_as}` in it, and no other braces."""
+    try:
+        parts = [part[1:] for part in Formatter().parse(value) if part[1] is not None]
+    except ValueError:
+        parts = [("", "", None)]
+    if not {(name, "", None) for name in PLACEHOLDERS}.issuperset(parts):
+        raise ValueError(
+            f"{attribute.name} may have only {{number}}, {{context}} and {{dial_as}} in braces, "
+            f"unlike {value!r}"
+        )
+
+
+_context = _shape(CONTEXT, "the name of a dialplan context")
+
+
+@frozen
+class StoreConfig:
+    """Where requests are kept, and for how many days after their end."""
+
+    path: str = "/var/lib/c2c-agent/c2c.sqlite3"
+    keep_days: int = field(default=90, validator=_range(7, 36500, "days"))
+
+
+@frozen
+class HttpConfig:
+    """The HTTP API. `public_url` None: status URLs start as the request's own did."""
+
+    listen: str = "tcp:8470:interface=127.0.0.1"
+    public_url: str | None = field(
+        default=None, validator=optional(_shape(_URL, "a URL that starts with http:// or https://"))
+    )
+    status_requires_key: bool = False
+
+
+@frozen
+class AmiConfig:
+    """How to reach the Asterisk Manager Interface."""
+
+    host: str = "127.0.0.1"
+    port: int = field(default=5038, validator=_range(1, 65535, "(a TCP port)"))
+    username: str = field(default="c2c-agent", validator=_shape(_WORD, "a word without blanks"))
+    secret_file: str = "/etc/c2c-agent/ami.secret"  # noqa: S105 - a path
+    tls: bool = False
+
+
+@frozen
+class AgiConfig:
+    """Where FastAGI connections are taken, and under which URL Asterisk finds that place.
+
+    `url` None: made from `listen`.
+    """
+
+    listen: str = "tcp:4573:interface=127.0.0.1"
+    url: str | None = field(
+        default=None, validator=optional(_shape(_AGI_URL, "a URL such as agi://127.0.0.1:4573/c2c"))
+    )
+
+
+@frozen
+class LegRule:
+    """How a number that `match`es is dialled."""
+
+    match: Pattern
+    channel: str = field(
+        validator=and_(_shape(_CHANNEL, "a dial string such as PJSIP/{number}"), _template)
+    )
+
+
+def _first_leg() -> Sequence[LegRule]:
+    channel = "Local/{number}@c2c-first/n"
+    return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
+
+
+def _second_leg() -> Sequence[LegRule]:
+    channel = "Local/{number}@{context}/n"
+    return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
+
+
+@frozen
+class DialAsConfig:
+    """Contexts for `dial_as`: by extension, and for those that Asterisk knows no endpoint of."""
+
+    contexts: Mapping[str, str] = field(
+        factory=dict, validator=deep_mapping(_shape(_EXTENSION, "an extension"), _context)
+    )
+    default_context: str | None = field(default=None, validator=optional(_context))
+
+
+@frozen
+class AsteriskConfig:
+    """The Asterisk beside the agent."""
+
+    ami: AmiConfig = field(factory=AmiConfig)
+    agi: AgiConfig = field(factory=AgiConfig)
+    bridge_context: str = field(default="c2c-bridge", validator=_context)
+    first_leg: Sequence[LegRule] = field(factory=_first_leg)
+    second_leg: Sequence[LegRule] = field(factory=_second_leg)
+    dial_as: DialAsConfig = field(factory=DialAsConfig)
+    variables: Mapping[str, str] = field(
+        factory=dict,
+        validator=deep_mapping(
+            _shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_"),
+            and_(_shape(_VARIABLE_VALUE, "a text without quotes, commas or brackets"), _template),
+        ),
+    )
+    freepbx: bool = False
+
+
+@frozen
+class CallsConfig:
+    """Limits of every call: seconds of ringing, calls at once, seconds of talk."""
+
+    timeout: int = field(default=30, validator=_range(1, 3600, "seconds"))
+    max_timeout: int = field(default=120, validator=_range(1, 3600, "seconds"))
+    max_concurrent: int = field(default=200, validator=_range(1, 100_000, "calls"))
+    max_duration: int = field(default=14400, validator=_range(1, 86400, "seconds"))
+
+    def __attrs_post_init__(self) -> None:
+        if self.timeout > self.max_timeout:
+            raise ValueError(
+                f"timeout ({self.timeout}) must not be greater than max_timeout "
+                f"({self.max_timeout})"
+            )
+
+
+@frozen
+class LogConfig:
+    """How much is logged, and whether numbers are shown in full."""
+
+    level: Literal["debug", "info", "warn", "error"] = "info"
+    numbers: Literal["masked", "full"] = "masked"
+
+
+def _distinct_names(_instance: object, _attribute: object, keys: Sequence[Key]) -> None:
+    names = [key.name for key in keys]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"every key needs a name of its own; {name!r} stands there twice")
+
+
+@frozen
+class Config:
+    """The whole configuration."""
+
+    server_id: str = field(validator=_shape(_WORD, "a word without blanks"))
+    store: StoreConfig = field(factory=StoreConfig)
+    http: HttpConfig = field(factory=HttpConfig)
+    asterisk: AsteriskConfig | None = field(factory=AsteriskConfig)
+    calls: CallsConfig = field(factory=CallsConfig)
+    keys: Sequence[Key] = field(factory=tuple, validator=_distinct_names)
+    log: LogConfig = field(factory=LogConfig)
+
+
+def tcp_address(listen: str) -> str | None:
+    """Where a Twisted endpoint such as `tcp:4573:interface=127.0.0.1` is reached from its own host.
+
+    As `host:port`; None for one that is no TCP listener.
+    """
+    kind, _, rest = listen.partition(":")
+    fields = [field.replace("\0", ":") for field in rest.replace("\\:", "\0").split(":")]
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    port = named.get("port", fields[0])
+    if kind not in {"tcp", "tcp6", "ssl"} or not port.isdigit():
+        return None
+    host = named.get("interface", "")
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
+        host = "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,53 @@
+"""The configuration's files: the YAML, the `conf.d` beside it, and the files that hold secrets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import yaml
+
+from c2c_agent.config import Config
+from c2c_agent.configparse import ConfigError, parse
+
+DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"
+
+
+def load(path: str) -> Config:
+    """Read the file and `conf.d/*.yml` beside it, in order of name; raises ConfigError."""
+    main = Path(path)
+    files = [main, *sorted((main.parent / "conf.d").glob("*.yml"))]
+    return parse([(str(file), _document(file)) for file in files], server_id=socket.getfqdn())
+
+
+def read_secret(path: str) -> str:
+    """The secret in a file, without the line's end; raises ConfigError.
+
+    Where systemd has handed in a credential of the file's name (`$CREDENTIALS_DIRECTORY`,
+    systemd.exec(5)), that is read instead.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(path)
+    if credentials and (Path(credentials) / file.name).exists():
+        file = Path(credentials) / file.name
+    try:
+        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: a secret should be in this file: {_reason(error)}") from None
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"{file}: one line with a secret should be in this file")
+    return secret
+
+
+def _document(file: Path) -> object:
+    try:
+        return yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file}: {_reason(error)}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: no valid YAML: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,226 @@
+"""From parsed YAML to a Config: merging, strict types, and errors that help.
+
+Pure. `parse` takes the documents in order, each with the name of its file; later ones are laid over
+earlier ones: sections are merged key by key, the list `keys` by the keys' names, any other value
+replaces the earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from types import GenericAlias
+from typing import Any, Final, Literal, TypeAlias, cast, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from c2c_agent.config import Config
+from c2c_agent.errors import C2CError
+from c2c_agent.pattern import Pattern, parse_pattern
+
+#: The way from the root to a value: names of sections and indices of lists.
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class ConfigError(C2CError):
+    """The configuration cannot be used; each line names file, path, and what would be right."""
+
+
+def parse(documents: Iterable[tuple[str, object]], *, server_id: str) -> Config:
+    """Make the Config of these documents; raises ConfigError.
+
+    `server_id` stands in where none is configured.
+    """
+    merged: dict[str, Any] = {"server_id": server_id}
+    origins: dict[Path, str] = {}
+    for file, document in documents:
+        if document is None:
+            continue  # an empty file
+        if not isinstance(document, Mapping):
+            raise ConfigError(
+                f"{file}: a mapping such as 'http: …' is expected, not a {_kind(document)}"
+            )
+        _lay_over(merged, document, file, (), origins)
+    try:
+        return _converter().structure(merged, Config)
+    except BaseValidationError as error:
+        lines = [
+            f"{_origin(path, origins)}: {_dotted(path)}: {advice}"
+            for path, advice in _advice(error, ())
+        ]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _lay_over(
+    below: dict[str, Any],
+    above: Mapping[Any, Any],
+    file: str,
+    path: Path,
+    origins: dict[Path, str],
+) -> None:
+    """Merge `above` into `below`, and note which file each value is from."""
+    for name, value in above.items():
+        here = (*path, name)
+        origins[here] = file
+        if isinstance(value, Mapping):
+            if not isinstance(below.get(name), dict):
+                below[name] = {}
+            _lay_over(below[name], value, file, here, origins)
+        elif here == ("keys",) and isinstance(value, list):
+            below[name] = _merge_keys(below.get(name), value, file, origins)
+        else:
+            below[name] = value
+
+
+def _merge_keys(below: object, above: list[Any], file: str, origins: dict[Path, str]) -> list[Any]:
+    """A key of a later file takes the place of the one with its name, or is added."""
+    merged = list(below) if isinstance(below, list) else []
+    names = [_name(key) for key in merged]
+    for key in above:
+        if _name(key) is not None and _name(key) in names:
+            index = names.index(_name(key))
+            merged[index] = key
+        else:
+            index = len(merged)
+            merged.append(key)
+        origins["keys", index] = file
+    return merged
+
+
+def _name(key: object) -> object:
+    return key.get("name") if isinstance(key, Mapping) else None
+
+
+# Types: exactly what is meant, nothing converted
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind in (str, int, bool):
+        converter.register_structure_hook(kind, _strict)
+    converter.register_structure_hook_factory(
+        attrs.has, lambda section: _section(converter, section)
+    )
+    converter.register_structure_hook(Pattern, _pattern)
+    converter.register_structure_hook_func(_is(Literal), _choice)
+    converter.register_structure_hook_func(
+        _is(Sequence),
+        lambda value, kind: _sequence(converter, value, kind),
+    )
+    return converter
+
+
+_WORDS: Final[Mapping[type, str]] = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "list",
+    dict: "mapping",
+    float: "number with a fraction",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _WORDS.get(type(value), type(value).__name__)
+
+
+def _strict(value: object, kind: type[Any]) -> Any:
+    if type(value) is kind:
+        return value
+    hint = f'; write it in quotes: "{value}"' if kind is str and type(value) in {int, float} else ""
+    raise TypeError(f"must be {_WORDS[kind]}, not {_kind(value)} ({value!r}){hint}")
+
+
+def _section(converter: cattrs.Converter, section: type[Any]) -> Callable[[Any, Any], Any]:
+    """A mapping for a section; cattrs alone would stumble over anything else."""
+    structure = make_dict_structure_fn(section, converter)
+
+    def check(value: object, kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a mapping, not {_kind(value)} ({value!r})")
+        return structure(value, kind)
+
+    return check
+
+
+def _is(origin: Any) -> Callable[[Any], bool]:
+    """Whether a type is `origin[…]`."""
+    return lambda kind: get_origin(kind) is origin
+
+
+def _sequence(converter: cattrs.Converter, value: object, kind: Any) -> Any:
+    """A list; cattrs alone would take a text for a list of its letters."""
+    if not isinstance(value, list):
+        raise TypeError(f"must be a list, not {_kind(value)} ({value!r})")
+    return converter.structure(value, cast("Any", GenericAlias(tuple, (*get_args(kind), ...))))
+
+
+def _pattern(value: object, _kind: type[Pattern]) -> Pattern:
+    return parse_pattern(_strict(value, str))
+
+
+def _choice(value: object, kind: Any) -> Any:
+    choices = get_args(kind)
+    if value not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+# Errors
+
+
+def _advice(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every single fault in cattrs' tree of them: its path, and what would be right."""
+    match error:
+        case ForbiddenExtraKeysError():
+            for name in error.extra_fields:
+                yield (*path, name), _unknown(name, error.cl)
+        case BaseValidationError():
+            for cause in error.exceptions:
+                yield from _advice(cause, (*path, *_place(cause)))
+        case KeyError():
+            yield path, "is missing"
+        case _:
+            yield path, str(error.args[0])
+
+
+def _place(cause: BaseException) -> Path:
+    """Where in its parent a fault is; cattrs says it in a note."""
+    for note in getattr(cause, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return (note.name,)
+        if isinstance(note, IterableValidationNote):
+            return (note.index,)
+    return ()
+
+
+def _unknown(name: object, section: type[Any]) -> str:
+    known = [attribute.name for attribute in attrs.fields(section)]
+    close = get_close_matches(str(name), known, 1)
+    return (
+        f"is unknown; did you mean {close[0]!r}?"
+        if close
+        else f"is unknown; known are {', '.join(known)}"
+    )
+
+
+def _dotted(path: Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".") or "the whole"
+
+
+def _origin(path: Path, origins: Mapping[Path, str]) -> str:
+    """The file that a value, or the nearest that stands above it, is from."""
+    for length in range(len(path), -1, -1):
+        if path[:length] in origins:
+            return origins[path[:length]]
+    return "configuration"

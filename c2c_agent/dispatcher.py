@@ -1,0 +1,360 @@
+"""All calls in progress: runs the state machine, stores, carries out commands, keeps time.
+
+Between `intake` above and the PBX drivers below. An event drives its call through `machine.step`;
+the new state is stored, the commands are carried out, and whoever waits for the call is told. The
+one order that matters: a call is durable before the PBX is given it. What a call may do stands in
+`machine`; this module only does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from c2c_agent.call import (
+    Answer,
+    Call,
+    CallState,
+    Cancel,
+    Command,
+    Event,
+    Guard,
+    GuardExpired,
+    HangUp,
+    Reject,
+    Reply,
+    SendOriginate,
+    Settle,
+)
+from c2c_agent.errors import C2CError, ErrorCode, Fault
+from c2c_agent.machine import GRACE, step
+from c2c_agent.pbx import (
+    LegEvent,
+    LinkLost,
+    OriginatePlan,
+    OriginateUnsent,
+    PbxDriver,
+    PlacedCall,
+)
+from c2c_agent.policy import Meter
+
+_log = Logger()
+
+#: Seconds between attempts to store a call that could not be stored (a full disk, for instance).
+_RETRY: Final = 5.0
+
+#: States in which the first leg may still come to be answered, and the second to be dialled.
+_BEFORE_BRIDGE: Final = frozenset(
+    {CallState.DIALING_FIRST, CallState.FIRST_RINGING, CallState.FIRST_ANSWERED}
+)
+
+
+class CallStore(Protocol):
+    """What the dispatcher needs of `store.Store`."""
+
+    def save(self, call: Call) -> Deferred[None]:
+        """Keep a call; fires when it is durable."""
+
+    def find(self, request_id: str) -> Deferred[Call | None]:
+        """The call of a request."""
+
+    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
+        """The latest calls, newest first."""
+
+
+class StoreUnreadableError(C2CError):
+    """The store could not be read, so nobody knows whether a request was made before."""
+
+
+@define(eq=False)
+class ActiveCall:
+    """A call that is in progress, or not stored to its end yet; `Dispatcher.apply` moves it on."""
+
+    call: Call
+    bridged: bool = False  # its second leg was given out to be dialled
+    counted: bool = False  # it stands in the meter
+    guard: IDelayedCall | None = None
+    answer_waiters: list[Deferred[None]] = field(factory=list)
+    change_waiters: list[Deferred[None]] = field(factory=list)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the PBX may have it."""
+        return self.call.plan is not None and self.call.state is not CallState.ENDED
+
+
+class Dispatcher:
+    """All calls in progress. It is the `PbxObserver` of its drivers."""
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        store: CallStore,
+        drivers: Mapping[str, PbxDriver],
+        meter: Meter,
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._store = store
+        self._drivers = drivers
+        self._meter = meter
+        self._active: dict[str, ActiveCall] = {}
+
+    # For the intake
+
+    def active(self, request_id: str) -> ActiveCall | None:
+        """The call of a request, where it is in progress."""
+        return self._active.get(request_id)
+
+    def begin(self, call: Call) -> ActiveCall:
+        """Take a call in; no other may have its request_id until it is forgotten."""
+        active = self._active[call.request_id] = ActiveCall(call)
+        return active
+
+    async def answer_of(self, active: ActiveCall) -> Answer:
+        """What the requester is told, as soon as it is known."""
+        if active.call.answer is None:
+            waiter = Deferred[None]()
+            active.answer_waiters.append(waiter)
+            await waiter
+        if active.call.answer is None:
+            raise StoreUnreadableError("The store could not be asked about this request.")
+        return active.call.answer
+
+    def cancel(self, request_id: str) -> None:
+        """Hang up whatever exists of a call; nothing where it has ended."""
+        active = self._active.get(request_id)
+        if active is not None:
+            self.apply(active, Cancel())
+
+    # Questions
+
+    @property
+    def in_progress(self) -> int:
+        """Calls that have not ended."""
+        return sum(active.call.state is not CallState.ENDED for active in self._active.values())
+
+    async def find(self, request_id: str) -> Call | None:
+        """A call, in progress or ended."""
+        active = self._active.get(request_id)
+        return active.call if active is not None else await self._store.find(request_id)
+
+    async def recent(self, limit: int, key_name: str | None = None) -> list[Call]:
+        """The latest calls, newest first, as they are now."""
+        stored = await self._store.recent(limit, key_name)
+        return [
+            self._active[call.request_id].call if call.request_id in self._active else call
+            for call in stored
+        ]
+
+    def changed(self, request_id: str) -> Deferred[None] | None:
+        """Fires at the next change of a call; None where nothing of it will change any more.
+
+        The Deferred may be cancelled by who does not want to wait any longer.
+        """
+        active = self._active.get(request_id)
+        if active is None or active.call.state is CallState.ENDED:
+            return None
+        waiter = Deferred[None](active.change_waiters.remove)
+        active.change_waiters.append(waiter)
+        return waiter
+
+    # Start and end
+
+    def resume(self, unfinished: Sequence[Call]) -> None:
+        """Take over the calls that were in progress before a restart."""
+        for call in unfinished:
+            active = self._active[call.request_id] = ActiveCall(call)
+            active.bridged = call.dialed_at is not None
+            active.counted = True
+            self._meter.resume(call.key)
+            driver = self._drivers.get(call.job.pbx) if call.job is not None else None
+            if call.plan is None or driver is None:
+                message = "The agent was restarted before the call was placed."
+                self.apply(active, Reject((Fault(ErrorCode.INTERNAL_ERROR, message),)))
+            else:
+                driver.adopt([PlacedCall(call.request_id, call.plan, call.first, call.second)])
+                self._run(active, (Guard(GRACE),))
+
+    def stop(self) -> None:
+        """Keep no time any more. What goes on at the PBX is settled after the next start."""
+        for active in self._active.values():
+            self._stop_guard(active)
+
+    # PbxObserver
+
+    def leg_event(self, request_id: str, event: LegEvent) -> None:
+        """Take an event of a call."""
+        active = self._active.get(request_id)
+        if active is not None:
+            self.apply(active, event)
+
+    def may_bridge(self, request_id: str) -> OriginatePlan | None:
+        """The plan of a call whose first leg was answered, to dial its second: given once."""
+        active = self._active.get(request_id)
+        if (
+            active is None
+            or active.bridged
+            or active.call.cancelled
+            or active.call.state not in _BEFORE_BRIDGE
+        ):
+            return None
+        active.bridged = True
+        return active.call.plan
+
+    def pbx_up(self) -> None:
+        """Settle every call that the PBX was given."""
+        for kind, driver in self._drivers.items():
+            placed = [
+                request_id
+                for request_id, active in self._active.items()
+                if active.placed and active.call.job is not None and active.call.job.pbx == kind
+            ]
+            if placed:
+                driver.settle(placed)
+
+    def pbx_down(self, reason: str) -> None:
+        """Note it in the story of every call that goes on without being heard."""
+        for active in list(self._active.values()):
+            if active.placed:
+                self.apply(active, LinkLost(reason))
+
+    # The machine at work
+
+    def apply(self, active: ActiveCall, event: Event) -> None:
+        """Let an event happen to a call, store what it makes of it, and do what follows."""
+        before = active.call
+        active.call, commands = step(before, event, self._now())
+        if active.call is not before:
+            if active.call.state is not before.state:
+                _tell(active.call)
+            stored = self._save(active)
+            if SendOriginate() in commands:
+                self._send_when(stored, active)
+            self._wake(active)
+        self._run(active, commands)
+
+    def _run(self, active: ActiveCall, commands: Sequence[Command]) -> None:
+        request_id = active.call.request_id
+        for command in commands:
+            match command:
+                case Guard(seconds):
+                    self._stop_guard(active)
+                    expired = GuardExpired()
+                    active.guard = self._clock.callLater(seconds, self.apply, active, expired)
+                case HangUp():
+                    self._driver_of(active).hang_up(request_id)
+                case Settle():
+                    self._driver_of(active).settle([request_id])
+                case Reply() | SendOriginate():
+                    pass  # the waiters were woken; the order goes out when the call is stored
+        if active.call.state is CallState.ENDED:
+            self._stop_guard(active)
+            if active.counted:
+                active.counted = False
+                self._meter.release(active.call.key)
+
+    def _driver_of(self, active: ActiveCall) -> PbxDriver:
+        job = active.call.job
+        assert job is not None  # noqa: S101 - a call without a job is refused before any command
+        return self._drivers[job.pbx]
+
+    def _send_when(self, stored: Deferred[bool], active: ActiveCall) -> None:
+        """Give the PBX its order once the call is durable: whatever crashes then, it is known."""
+
+        def send(durable: bool) -> None:
+            call = active.call
+            if not durable:
+                self.apply(active, OriginateUnsent("The call could not be stored."))
+            elif call.cancelled:
+                self.apply(active, OriginateUnsent("The call was cancelled."))
+            elif call.plan is not None:
+                self._driver_of(active).originate(call.request_id, call.plan)
+
+        stored.addCallback(send)
+        stored.addErrback(lambda failure: _log.failure("originate failed", failure))
+
+    def _save(self, active: ActiveCall) -> Deferred[bool]:
+        """Store the call as it is now; whether that worked. Once its end is stored, forget it."""
+        ended = active.call.state is CallState.ENDED
+
+        def kept(_: None) -> bool:
+            if ended:
+                self.forget(active)
+            return True
+
+        def failed(failure: Failure) -> bool:
+            reason = failure.getErrorMessage()
+            request_id = active.call.request_id
+            _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
+            if ended:
+                self._clock.callLater(_RETRY, self._save, active)
+            return False
+
+        return self._store.save(active.call).addCallbacks(kept, failed)
+
+    def forget(self, active: ActiveCall) -> None:
+        """No longer active: it is in the store, or nothing was done for it."""
+        if self._active.get(active.call.request_id) is active:
+            del self._active[active.call.request_id]
+        self._wake(active, forgotten=True)
+
+    def _wake(self, active: ActiveCall, *, forgotten: bool = False) -> None:
+        woken, active.change_waiters = active.change_waiters, []
+        if active.call.answer is not None or forgotten:
+            woken += active.answer_waiters
+            active.answer_waiters = []
+        for waiter in woken:
+            waiter.callback(None)
+
+    def _stop_guard(self, active: ActiveCall) -> None:
+        if active.guard is not None and active.guard.active():
+            active.guard.cancel()
+        active.guard = None
+
+
+def _tell(call: Call) -> None:
+    """The log's line for a call that has come to a new state."""
+    job, state = call.job, call.state
+    if state is CallState.DIALING_FIRST and job is not None:
+        _log.info(
+            "call {call} {state}: {dial_first}, then {dial_second}, as {dial_as}, for key {key}",
+            call=call.request_id,
+            state=state.value,
+            dial_first=job.dial_first,
+            dial_second=job.dial_second,
+            dial_as=job.dial_as,
+            key=call.key,
+        )
+    elif state is not CallState.ENDED:
+        _log.info("call {call} {state}", call=call.request_id, state=state.value)
+    elif call.answer is not None and call.answer.faults and call.plan is None:
+        faults = "; ".join(f"{fault.code}: {fault.message}" for fault in call.answer.faults)
+        _log.info(
+            "call {call} ended: {outcome}, for key {key}: {faults}",
+            call=call.request_id,
+            outcome=call.outcome,
+            key=call.key,
+            faults=faults,
+        )
+    else:
+        _log.info(
+            "call {call} ended: {outcome}; first {first}, second {second}; talked {talk} s; "
+            "cause {cause} ({text}); hung up by {by}",
+            call=call.request_id,
+            outcome=call.outcome,
+            first=call.first.status,
+            second=call.second.status,
+            talk=None if call.talk_seconds is None else round(call.talk_seconds, 1),
+            cause=call.cause,
+            text=call.cause_text,
+            by=call.hung_up_by,
+        )

@@ -1,0 +1,272 @@
+"""The HTTP API: `/c2c/v2`, its status, cancel and list, and the health of the agent.
+
+Everything below `/c2c/v2` is answered with 200 and JSON, whatever went wrong: the public API
+promises it. Each handler is a coroutine from what was asked to what is replied; `http_server` puts
+them on a listener. What is asked for is done by `intake` and `dispatcher`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from c2c_agent import result
+from c2c_agent.call import Call, CallState
+from c2c_agent.config import HttpConfig
+from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.http_request import Parameters
+from c2c_agent.intake import Intake
+from c2c_agent.job import is_request_id
+from c2c_agent.policy import Key, KeyRing
+from c2c_agent.result import Json
+
+_log = Logger()
+
+PREFIX: Final = "/c2c/v2"
+
+#: The longest that a status is held back, in seconds.
+_MAX_WAIT: Final = 60
+_MAX_CALLS: Final = 1000
+
+_CALL: Final = "asterisk.call"
+_CANCEL: Final = "asterisk.cancel"
+_CALLS: Final = "asterisk.calls"
+
+_INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
+
+
+@frozen
+class Reply:
+    """What goes back to the client."""
+
+    body: Json
+    code: int = 200
+    retry_after: int | None = None
+
+
+Handler: TypeAlias = Callable[["Ask"], Coroutine[Any, Any, Reply]]
+
+
+@frozen
+class Ask:
+    """A request, read: method, the id in the path, parameters, who asks."""
+
+    method: str
+    path: str
+    base_url: str
+    item: str
+    parameters: Parameters
+    bearer: str | None
+    client: str
+
+    @property
+    def secret(self) -> str | None:
+        """The key that was presented."""
+        given = self.parameters.values.get("api_key") or self.bearer
+        return given if isinstance(given, str) else None
+
+
+class Api:
+    """The routes, and what each does."""
+
+    def __init__(
+        self,
+        *,
+        config: HttpConfig,
+        server_id: str,
+        keys: KeyRing,
+        operator: str,
+        intake: Intake,
+        dispatcher: Dispatcher,
+        readiness: Callable[[], Mapping[str, str | None]],
+        clock: IReactorTime,
+    ) -> None:
+        self._config = config
+        self._server_id = server_id
+        self._keys = keys
+        self._operator = operator  # name of the key that may see and cancel every call
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._readiness = readiness
+        self._clock = clock
+        self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
+            (re.compile(PREFIX), {"GET": self.call, "POST": self.call}),
+            (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), {"GET": self.status}),
+            (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": self.cancel}),
+            (re.compile(PREFIX + "/calls"), {"GET": self.calls}),
+            (re.compile("/healthz"), {"GET": self.healthz}),
+            (re.compile("/readyz"), {"GET": self.readyz}),
+        )
+
+    def route(self, method: str, path: str) -> tuple[Handler, str]:
+        """The handler of a request, and the id in its path."""
+        path = path.rstrip("/") or "/"
+        for pattern, handlers in self._routes:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                handler = handlers.get("GET" if method == "HEAD" else method)
+                return handler or self.wrong_method, match.groupdict().get("item", "")
+        return self.nothing_here, ""
+
+    # Handlers
+
+    async def call(self, ask: Ask) -> Reply:
+        """Place a call."""
+        key = self._key(ask)
+        faults = ask.parameters.faults
+        if key is None:
+            return self._fail(*(faults or (self._unauthorized(ask),)))
+        values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
+        submission = await self._intake.submit(
+            key, values, faults, url=ask.base_url + PREFIX, method=ask.method
+        )
+        body = result.response(
+            submission.call.request_id,
+            submission.answer.faults,
+            status_url=self._status_url(ask, submission.call.request_id),
+            method=_CALL,
+            server_id=self._server_id,
+            replayed=submission.replayed,
+        )
+        return Reply(body, retry_after=submission.retry_after)
+
+    async def status(self, ask: Ask) -> Reply:
+        """Show the story of a request; with `wait`, when it has ended or went on."""
+        numbers = [self._number(ask, "wait", _MAX_WAIT), self._number(ask, "seen", 10**6)]
+        wrong = [number for number in numbers if isinstance(number, Fault)]
+        if wrong:
+            return Reply(result.no_status(wrong[0]))
+        wait, seen = (number if isinstance(number, int) else None for number in numbers)
+        call = await self._find(ask)
+        if call is None:
+            return Reply(result.not_found(ask.item))
+        if self._config.status_requires_key and not self._may_see(ask, call):
+            return Reply(result.no_status(self._unauthorized(ask)))
+        if wait:
+            call = await self._wait(call, wait, seen)
+        return Reply(result.status(call))
+
+    async def cancel(self, ask: Ask) -> Reply:
+        """Hang up whatever exists of a call."""
+        key = self._key(ask)
+        if key is None:
+            return self._fail(self._unauthorized(ask), method=_CANCEL)
+        call = await self._find(ask)
+        if call is None or key.name not in {call.key, self._operator}:
+            message = f"This key placed no call with the id {ask.item}."
+            return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
+        self._dispatcher.cancel(call.request_id)
+        return Reply(
+            result.response(
+                call.request_id,
+                (),
+                status_url=self._status_url(ask, call.request_id),
+                method=_CANCEL,
+                server_id=self._server_id,
+            )
+        )
+
+    async def calls(self, ask: Ask) -> Reply:
+        """List the latest calls of a key; the operator sees those of all."""
+        key = self._key(ask)
+        if key is None:
+            return self._fail(self._unauthorized(ask), method=_CALLS)
+        limit = self._number(ask, "limit", _MAX_CALLS)
+        if isinstance(limit, Fault):
+            return self._fail(limit, method=_CALLS)
+        name = None if key.name == self._operator else key.name
+        calls = await self._dispatcher.recent(20 if limit is None else limit, name)
+        return Reply({"calls": [result.listing(call) for call in calls]})
+
+    async def healthz(self, _ask: Ask) -> Reply:
+        """Whether the agent is alive at all."""
+        return Reply({"status": "ok"})
+
+    async def readyz(self, _ask: Ask) -> Reply:
+        """Whether the agent can place calls; of each part, why not."""
+        parts = self._readiness()
+        ready = not any(parts.values())
+        body: Json = {"ready": ready, "parts": {name: why or "ok" for name, why in parts.items()}}
+        return Reply(body, code=200 if ready else 503)
+
+    async def nothing_here(self, ask: Ask) -> Reply:
+        """Answer for a path that does not exist."""
+        return self._absent(ask, f"There is nothing at {ask.path[:200]}.", 404)
+
+    async def wrong_method(self, ask: Ask) -> Reply:
+        """Answer for a method that a path does not know."""
+        return self._absent(ask, f"{ask.method[:20]} cannot be used at {ask.path[:200]}.", 405)
+
+    # Parts of the answers
+
+    def _absent(self, ask: Ask, message: str, code: int) -> Reply:
+        reply = self._fail(Fault(ErrorCode.NOT_FOUND, message))
+        return reply if ask.path.startswith(PREFIX) else Reply(reply.body, code=code)
+
+    def _fail(self, *faults: Fault, method: str = _CALL) -> Reply:
+        """An answer to a request that is not stored."""
+        return Reply(
+            result.response(None, faults, status_url=None, method=method, server_id=self._server_id)
+        )
+
+    def failed(self, ask_path: str) -> Reply:
+        """The answer where a handler failed by a mistake of ours."""
+        return Reply(self._fail(_INTERNAL).body, code=200 if ask_path.startswith(PREFIX) else 500)
+
+    def _key(self, ask: Ask) -> Key | None:
+        return self._keys.find(ask.secret) if ask.secret else None
+
+    def _unauthorized(self, ask: Ask) -> Fault:
+        if ask.secret is None:
+            return Fault(ErrorCode.UNAUTHORIZED, "api_key is missing.")
+        _log.warn("unauthorized: a key that is not known, from {client}", client=ask.client)
+        return Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")
+
+    def _may_see(self, ask: Ask, call: Call) -> bool:
+        key = self._key(ask)
+        return key is not None and key.name in {call.key, self._operator}
+
+    async def _find(self, ask: Ask) -> Call | None:
+        if not is_request_id(ask.item):
+            return None
+        return await self._dispatcher.find(ask.item.lower())
+
+    def _status_url(self, ask: Ask, request_id: str) -> str:
+        return f"{ask.base_url}{PREFIX}/status/{request_id}"
+
+    def _number(self, ask: Ask, name: str, most: int) -> int | Fault | None:
+        """A number in the query string; a fault where it is none, None where it is not given."""
+        text = ask.parameters.values.get(name)
+        if text is None:
+            return None
+        if isinstance(text, str) and re.fullmatch(r"[0-9]{1,7}", text) and int(text) <= most:
+            return int(text)
+        message = f"{name} must be a whole number from 0 to {most}."
+        return Fault(ErrorCode.INVALID_PARAMETER, message)
+
+    async def _wait(self, call: Call, seconds: int, seen: int | None) -> Call:
+        """The call when it has ended, or has more than `seen` entries, or after `seconds`."""
+        deadline = self._clock.seconds() + seconds
+        while call.state is not CallState.ENDED and (seen is None or len(call.timeline) <= seen):
+            changed = self._dispatcher.changed(call.request_id)
+            left = deadline - self._clock.seconds()
+            if changed is None or left <= 0:
+                break
+            try:
+                await changed.addTimeout(left, self._clock, onTimeoutCancel=_let_pass)
+            except CancelledError:
+                break
+            call = await self._dispatcher.find(call.request_id) or call
+        return call
+
+
+def _let_pass(failure: Any, _seconds: float) -> Any:
+    """Leave a Deferred that took too long as it is: cancelled."""
+    return failure

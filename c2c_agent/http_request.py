@@ -1,0 +1,121 @@
+"""What a client sent over HTTP: a bounded body, and the parameters in it.
+
+`BoundedRequest` is twisted.web's Request with a limit on the body; `read_parameters` makes one
+mapping of query string and body, and lists what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from attrs import field, frozen
+from twisted.web.server import Request
+
+from c2c_agent.errors import ErrorCode, Fault
+
+#: Bytes of a body that are read; no request of the API comes near.
+BODY_LIMIT: Final = 64 * 1024
+
+#: Bytes after which a client that goes on sending is cut off without an answer.
+_PATIENCE: Final = 32 * 1024 * 1024
+
+_MOST_FIELDS: Final = 100
+
+
+class BoundedRequest(Request):
+    """A request of whose body no more than BODY_LIMIT bytes are kept."""
+
+    oversized = False
+    _arrived = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Keep a part of the body, as far as it is within the limit."""
+        room = max(0, BODY_LIMIT - self._arrived)
+        self._arrived += len(data)
+        if self._arrived > BODY_LIMIT:
+            self.oversized = True
+        if self._arrived > _PATIENCE:
+            self.channel.forceAbortClient()
+        elif room:
+            super().handleContentChunk(data[:room])
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        """Begin the body in memory; Twisted would put a large one into a file."""
+        super().gotLength(None if length is None else min(length, BODY_LIMIT))
+
+
+@frozen
+class Parameters:
+    """The parameters of a request, and what was wrong with the way they were sent."""
+
+    values: Mapping[str, object] = field(factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+
+def read_parameters(
+    query: bytes, content_type: str, body: bytes, *, oversized: bool = False
+) -> Parameters:
+    """Put the parameters of query string and body together.
+
+    A body is JSON where the Content-Type says so, else a form. One parameter in two places counts
+    as given twice, which is a fault unless both say the same.
+    """
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    _collect(values, faults, _form(query, faults, "query string"))
+    if oversized:
+        faults.append(f"The body is longer than {BODY_LIMIT} bytes.")
+    elif body.strip():
+        kind = content_type.partition(";")[0].strip().lower()
+        fields = _json(body, faults) if kind.endswith("json") else _form(body, faults, "body")
+        _collect(values, faults, fields)
+    return Parameters(values, tuple(Fault(ErrorCode.INVALID_PARAMETER, text) for text in faults))
+
+
+def _collect(
+    values: dict[str, object], faults: list[str], fields: Iterable[tuple[str, object]]
+) -> None:
+    for name, value in fields:
+        if name in values and values[name] != value:
+            faults.append(f"{name[:40]!r} is given twice.")
+        values[name] = value
+
+
+def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
+    try:
+        text = data.decode("ascii")
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many fields
+        faults.append(
+            f"The {where} is no form of parameters (name=value&…, percent-encoded UTF-8)."
+        )
+        return []
+
+
+def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
+    try:
+        pairs = json.loads(data, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        faults.append("The body is no valid JSON.")
+        return []
+    if not isinstance(pairs, _Pairs):
+        faults.append("The body is no JSON object.")
+        return []
+    return [(name, _plain(value)) for name, value in pairs]
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object, with names that are repeated still in it."""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, _Pairs):
+        return {name: _plain(inner) for name, inner in value}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,115 @@
+"""The HTTP listener: twisted.web below, the handlers of `http_api` above."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from c2c_agent.http_api import Api, Ask, Reply
+from c2c_agent.http_request import BoundedRequest, read_parameters
+
+_log = Logger()
+
+#: Seconds without a byte from a client after which its connection is closed.
+_IDLE: Final = 60
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
+
+
+class ApiResource(Resource):
+    """Every request of the listener; a leaf, for `Api` knows the paths."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, api: Api, public_url: str | None) -> None:
+        super().__init__()
+        self._api = api
+        self._public_url = public_url
+
+    def render(self, request: BoundedRequest) -> int:
+        """Answer a request, now or later."""
+        path = request.path.decode("ascii", "backslashreplace")
+        method = request.method.decode("ascii", "backslashreplace")
+        handler, item = self._api.route(method, path)
+        answering = Deferred.fromCoroutine(handler(self._ask(request, method, path, item)))
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def failed(failure: Failure) -> Reply:
+            _log.failure("{method} {path} failed", failure, method=method, path=path)
+            return self._api.failed(path)
+
+        def answer(reply: Reply) -> None:
+            if not gone:
+                _write(request, reply)
+
+        answering.addErrback(failed).addCallback(answer)
+        answering.addErrback(lambda failure: _log.failure("an answer was not sent", failure))
+        return NOT_DONE_YET
+
+    def _ask(self, request: BoundedRequest, method: str, path: str, item: str) -> Ask:
+        _, _, query = request.uri.partition(b"?")
+        body = request.content.read() if request.content is not None else b""
+        return Ask(
+            method=method,
+            path=path,
+            base_url=self._public_url or _base_url(request),
+            item=item,
+            parameters=read_parameters(
+                query, request.getHeader("content-type") or "", body, oversized=request.oversized
+            ),
+            bearer=_bearer(request),
+            client=str(getattr(request.getClientAddress(), "host", "-")),
+        )
+
+
+def _bearer(request: BoundedRequest) -> str | None:
+    scheme, _, secret = (request.getHeader("authorization") or "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+
+
+def _base_url(request: BoundedRequest) -> str:
+    """How the client named this server; only what a URL can begin with."""
+    host = request.getHeader("host") or ""
+    if _HOST.fullmatch(host) is None:
+        host = "localhost"
+    return f"{'https' if request.isSecure() else 'http'}://{host}"
+
+
+def _write(request: BoundedRequest, reply: Reply) -> None:
+    body = json.dumps(reply.body).encode() + b"\n"
+    request.setResponseCode(reply.code)
+    request.setHeader("content-type", "application/json")
+    request.setHeader("content-length", str(len(body)))
+    request.setHeader("cache-control", "no-store")
+    if reply.retry_after is not None:
+        request.setHeader("retry-after", str(reply.retry_after))
+    request.write(body)
+    request.finish()
+
+
+class ApiSite(Site):
+    """The factory to listen with."""
+
+    noisy = False
+
+    def __init__(self, api: Api, public_url: str | None, clock: IReactorTime) -> None:
+        base_url = public_url.rstrip("/") if public_url is not None else None
+        super().__init__(
+            ApiResource(api, base_url),
+            requestFactory=BoundedRequest,
+            timeout=_IDLE,
+            reactor=clock,
+        )
+
+    def log(self, request: Request) -> None:
+        """Keep no log of URLs: keys stand in them, and the rest is in the store and our own log."""

@@ -1,0 +1,167 @@
+"""The way in: from a request's parameters to a call that is placed, refused, or answered again.
+
+Every intake (HTTP, later a broker) hands its requests to `Intake.submit`. In order: the same
+request again is answered from what is known; the parameters are read, the key's policy and the
+limits are asked, the PBX driver makes its plan, and the call is on its way. What is refused becomes
+a call, too: one that ended as `rejected`, so that its status can be asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from c2c_agent.call import Answer, Call, CallState, Entry, Expire, Place, Received, Reject
+from c2c_agent.config import CallsConfig
+from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.job import CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.pbx import PbxDriver
+from c2c_agent.policy import Key, Meter
+
+_log = Logger()
+
+
+@frozen
+class Submission:
+    """What became of a request: the call, and what its requester is told.
+
+    `retry_after`: the seconds after which another try is worth it, where that is known.
+    """
+
+    call: Call
+    answer: Answer
+    replayed: bool = False
+    retry_after: int | None = None
+
+
+class Intake:
+    """Takes requests for calls in."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        dispatcher: Dispatcher,
+        store: CallStore,
+        drivers: Mapping[str, PbxDriver],
+        limits: CallsConfig,
+        meter: Meter,
+    ) -> None:
+        self._now = now
+        self._new_id = new_id
+        self._dispatcher = dispatcher
+        self._store = store
+        self._drivers = drivers
+        self._limits = limits
+        self._meter = meter
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no new calls any more; those in progress go on."""
+        self._closed = True
+
+    async def submit(
+        self,
+        key: Key,
+        parameters: Mapping[str, object],
+        faults: Sequence[Fault] = (),
+        *,
+        url: str,
+        method: str,
+    ) -> Submission:
+        """Take in a request for a call, and answer when the PBX has answered.
+
+        `faults` is what was wrong with the way the parameters were sent; the request is refused
+        for it, together with what is wrong with the parameters themselves.
+        """
+        received = Received(self._now(), url, method, {**parameters, "api_key": key.name})
+        asked = parameters.get("request_id")
+        request_id = asked.lower() if isinstance(asked, str) and is_request_id(asked) else None
+        fingerprint, job, more = self._read(key, parameters)
+        faults = (*faults, *more)
+        call = Call(
+            request_id=request_id or self._new_id(),
+            key=key.name,
+            received=received,
+            fingerprint=fingerprint,
+            max_duration=self._limits.max_duration,
+            job=job,
+            timeline=(Entry(received.at, CallState.ACCEPTED.value),),
+        )
+        earlier = self._dispatcher.active(call.request_id)
+        if earlier is not None:
+            return await self._replay(earlier, call)
+        active = self._dispatcher.begin(call)
+        if request_id is not None:
+            try:
+                stored = await self._store.find(request_id)
+            except BaseException:
+                self._dispatcher.forget(active)  # nothing is known of it, and nothing was done
+                raise
+            if stored is not None:
+                active.call = stored
+                self._dispatcher.forget(active)
+                return await self._replay(active, call)
+        retry_after = await self._start(active, key, faults)
+        return Submission(
+            active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
+        )
+
+    def _read(
+        self, key: Key, parameters: Mapping[str, object]
+    ) -> tuple[str, CallJob | None, Sequence[Fault]]:
+        """Fingerprint, job and faults of a request's parameters."""
+        rules = JobRules(self._limits.timeout, self._limits.max_timeout, key.names)
+        try:
+            job = parse_job(parameters, rules)
+        except ApiError as error:
+            return f"{key.name} {sorted(parameters.items(), key=str)}", None, error.faults
+        wanted = (job.dial_first, job.dial_second, job.dial_as, job.timeout, job.pbx)
+        faults = key.faults(job)
+        if job.pbx not in self._drivers:
+            message = f"No {job.pbx} PBX is configured here."
+            faults.append(Fault(ErrorCode.UNSUPPORTED_PBX, message))
+        return f"{key.name} {wanted}", job, faults
+
+    async def _start(self, active: ActiveCall, key: Key, faults: Sequence[Fault]) -> int | None:
+        """Place the call, or refuse it; gives the seconds after which another try is worth it."""
+        job = active.call.job
+        if faults or job is None:
+            self._dispatcher.apply(active, Reject(tuple(faults)))
+            return None
+        if job.expires is not None and job.expires < self._now():
+            self._dispatcher.apply(active, Expire())
+            return None
+        driver = self._drivers[job.pbx]
+        unready = "The agent is shutting down." if self._closed else driver.unready()
+        if unready is not None:
+            self._dispatcher.apply(active, Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),)))
+            return None
+        refusal = self._meter.admit(key, self._now())
+        if refusal is not None:
+            self._dispatcher.apply(active, Reject((refusal.fault,)))
+            return refusal.retry_after
+        active.counted = True
+        self._dispatcher.apply(active, await self._plan(driver, active.call.request_id, job))
+        return None
+
+    async def _plan(self, driver: PbxDriver, request_id: str, job: CallJob) -> Place | Reject:
+        try:
+            return Place(await driver.prepare(request_id, job))
+        except ApiError as error:
+            return Reject(error.faults)
+        except Exception:  # noqa: BLE001 - whatever it is, the requester is told, and the call ends
+            _log.failure("call {call}: no plan could be made", call=request_id)
+            return Reject((Fault(ErrorCode.INTERNAL_ERROR, "An internal error; see the log."),))
+
+    async def _replay(self, earlier: ActiveCall, call: Call) -> Submission:
+        """Answer a repeated request from what is known of the earlier one; dial nothing."""
+        answer = await self._dispatcher.answer_of(earlier)
+        if earlier.call.fingerprint != call.fingerprint:
+            message = "This request_id was used before for another call."
+            return Submission(call, Answer((Fault(ErrorCode.REQUEST_ID_CONFLICT, message),)))
+        return Submission(earlier.call, answer, replayed=True)

@@ -1,0 +1,184 @@
+"""A call that somebody wants placed: what a caller sent, checked and made plain.
+
+Pure. The entry of every request (HTTP or broker) passes through `parse_job`, which collects every
+fault instead of stopping at the first. A number is freed of what people put between digits and then
+has to be a number; nothing else is ever repaired. That keeps every character that means something
+to Asterisk (`& , / @ ( " $` and control characters) out of all that follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+
+PBX_KINDS: Final = ("asterisk", "switchvox", "other")
+
+#: What people write between the digits of a number (outside contract, section 1).
+_DECORATION: Final = str.maketrans("", "", " .-/()")
+_NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: 32 characters and room for decoration; beyond that nobody meant a number.
+_LONGEST_TEXT: Final = 128
+_LARGEST_INT: Final = 10**32  # what has no more than 32 digits; Python refuses to print huge ones
+_LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
+
+
+@frozen
+class CallJob:
+    """One wanted call. A number is plain (`+` perhaps, digits, `*`, `#`) or an allowed name."""
+
+    dial_first: str
+    dial_second: str
+    dial_as: str
+    timeout: int  # seconds of ringing that each leg is given
+    pbx: str = "asterisk"
+    request_id: str | None = None  # the caller's own; None: one is made
+    expires: float | None = None  # epoch seconds; later than that nobody may be rung
+
+
+@frozen
+class JobRules:
+    """What the configuration says about jobs.
+
+    `names` are the extensions with letters that may stand in place of a number.
+    """
+
+    timeout: int = 30
+    max_timeout: int = 120
+    names: Collection[str] = field(factory=frozenset)
+
+
+def is_request_id(text: object) -> bool:
+    """Whether `text` is a UUID as RFC 9562 section 4 writes it."""
+    return isinstance(text, str) and _UUID.fullmatch(text) is not None
+
+
+def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
+    """Read a job from a request's parameters.
+
+    Values are text (query, form) or JSON values. Raises ApiError with one Fault for each parameter
+    that is missing or wrong.
+    """
+    reader = _Reader(parameters, rules)
+    dial_first = reader.number("dial_first", required=True)
+    dial_second = reader.number("dial_second", required=True)
+    dial_as = reader.number(reader.dial_as_spelling())
+    timeout = reader.timeout()
+    pbx = reader.pbx()
+    request_id = reader.request_id()
+    expires = reader.expires()
+    if reader.faults:
+        raise ApiError(*reader.faults)
+    return CallJob(
+        dial_first=dial_first,
+        dial_second=dial_second,
+        dial_as=dial_as or dial_first,
+        timeout=timeout,
+        pbx=pbx,
+        request_id=request_id,
+        expires=expires,
+    )
+
+
+def plain_number(value: object, names: Collection[str]) -> str | None:
+    """Bring one number to its plain form; None if it is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_INT:
+        value = str(value)
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        return None
+    if value in names:
+        return value
+    if value[:4].lower() == "tel:":
+        value = value[4:]
+    number = value.translate(_DECORATION)
+    return number if _NUMBER.fullmatch(number) else None
+
+
+class _Reader:
+    """Takes parameters one by one and collects what is wrong with them."""
+
+    def __init__(self, parameters: Mapping[str, object], rules: JobRules) -> None:
+        self._parameters = parameters
+        self._rules = rules
+        self.faults: list[Fault] = []
+
+    def _wrong(self, message: str) -> None:
+        self.faults.append(Fault(ErrorCode.INVALID_PARAMETER, message))
+
+    def _given(self, name: str) -> object:
+        """The parameter's value; an empty one counts as not given, as forms send them."""
+        value = self._parameters.get(name)
+        return None if value == "" else value
+
+    def number(self, name: str, *, required: bool = False) -> str:
+        value = self._given(name)
+        if value is None:
+            if required:
+                self._wrong(f"{name} is missing.")
+            return ""
+        number = plain_number(value, self._rules.names)
+        if number is None:
+            self._wrong(
+                f"{name} is not a number that can be dialled: 1 to 32 digits, * or #, "
+                "perhaps with a leading +."
+            )
+            return ""
+        return number
+
+    def dial_as_spelling(self) -> str:
+        """The name under which dial_as was given; the specification's own misspelling counts."""
+        right, misspelt = self._given("dial_as"), self._given("dail_as")
+        if right is not None and misspelt is not None and right != misspelt:
+            self._wrong("dial_as and dail_as are both given and differ.")
+        return "dail_as" if right is None else "dial_as"
+
+    def timeout(self) -> int:
+        value = self._given("timeout")
+        if value is None:
+            return self._rules.timeout
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self._wrong("timeout is not a whole number of seconds.")
+        elif not 1 <= value <= self._rules.max_timeout:
+            self._wrong(f"timeout must be from 1 to {self._rules.max_timeout} seconds.")
+        else:
+            return value
+        return 0
+
+    def pbx(self) -> str:
+        value = self._given("pbx")
+        if value is None:
+            return PBX_KINDS[0]
+        if not isinstance(value, str) or value not in PBX_KINDS:
+            self._wrong(f"pbx must be one of {', '.join(PBX_KINDS)}.")
+            return ""
+        return value
+
+    def request_id(self) -> str | None:
+        value = self._given("request_id")
+        if value is None:
+            return None
+        if not isinstance(value, str) or not is_request_id(value):
+            self._wrong("request_id is not a UUID.")
+            return None
+        return value.lower()
+
+    def expires(self) -> float | None:
+        value = self._given("expires")
+        if value is None:
+            return None
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,6})?", value):
+            value = float(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            self._wrong("expires is not a time in epoch seconds.")
+        elif not 0 <= value <= _LATEST_EXPIRY:
+            self._wrong("expires is out of range.")
+        else:
+            return float(value)
+        return None

@@ -1,0 +1,409 @@
+"""One call from its request to its one final outcome: a pure, total state machine.
+
+`step(call, event, now)` gives the call as it is afterwards and the commands to carry out. There is
+no clock, no I/O and no Twisted in it; the dispatcher stores the new call, then carries out the
+commands. Two rules:
+
+    1. Every pair of state and event stands in the table. Late and repeated events are listed as
+       such and change nothing; a pair that is not listed raises.
+    2. Nothing leads out of ENDED, and only ENDED has an outcome.
+
+    accepted ─> dialing_first ─> first_ringing ─> first_answered ─> dialing_second
+                                                    ─> second_ringing ─> connected ─> ended
+
+Any state may be skipped (a phone may answer without ringing) and any may go to ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from attrs import evolve
+
+from c2c_agent.call import (
+    Answer,
+    Call,
+    CallState,
+    Cancel,
+    Command,
+    Entry,
+    Event,
+    Exchange,
+    Expire,
+    Guard,
+    GuardExpired,
+    HangUp,
+    HungUpBy,
+    Place,
+    Reject,
+    Reply,
+    SendOriginate,
+    Settle,
+)
+from c2c_agent.disposition import Outcome, outcome
+from c2c_agent.errors import C2CError, ErrorCode, Fault
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstAnswered,
+    FirstRinging,
+    Found,
+    Gone,
+    Leg,
+    LegEvidence,
+    LinkLost,
+    OriginateAccepted,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    SecondAnswered,
+    SecondDialed,
+    SecondRinging,
+)
+
+#: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
+GRACE: Final = 5.0
+
+
+class Step(NamedTuple):
+    """A call after an event, and what is to be done."""
+
+    call: Call
+    commands: tuple[Command, ...] = ()
+
+
+class UnlistedTransitionError(C2CError):
+    """A state and an event that the table does not have: a mistake in this module."""
+
+
+def step(call: Call, event: Event, now: float) -> Step:
+    """The call after `event` at `now` (seconds), and the commands; pure."""
+    try:
+        transition = TABLE[type(event)][call.state]
+    except KeyError:
+        raise UnlistedTransitionError(f"{type(event).__name__} in {call.state}") from None
+    return transition(call, event, now)
+
+
+# Transitions. Each is named for what it does; the table below says when.
+
+
+def _late(call: Call, _event: Event, _now: float) -> Step:
+    """Came after what it announces, or after the end: changes nothing."""
+    return Step(call)
+
+
+_repeated = _late  # a second time
+_never = _late  # cannot come in this state from a driver that keeps its contract
+
+
+def _note(call: Call, event: str, now: float, detail: str | None = None) -> Call:
+    return evolve(call, timeline=(*call.timeline, Entry(now, event, detail)))
+
+
+def _enter(call: Call, state: CallState, now: float, channel: str | None = None) -> Call:
+    return _note(evolve(call, state=state), state.value, now, channel)
+
+
+def _end(call: Call, result: Outcome, now: float) -> Call:
+    ended = evolve(call, state=CallState.ENDED, outcome=result, ended_at=now)
+    return _note(ended, CallState.ENDED.value, now, result.value)
+
+
+def _place(call: Call, event: Place, now: float) -> Step:
+    placed = evolve(call, plan=event.plan, pbx_request=Exchange(now, event.plan.data))
+    return Step(
+        _enter(placed, CallState.DIALING_FIRST, now),
+        (SendOriginate(), Guard(event.plan.timeout + GRACE)),
+    )
+
+
+def _reject(call: Call, event: Reject, now: float) -> Step:
+    return Step(_end(evolve(call, answer=Answer(event.faults)), Outcome.REJECTED, now), (Reply(),))
+
+
+def _expire(call: Call, _event: Expire, now: float) -> Step:
+    fault = Fault(ErrorCode.EXPIRED, "The job had expired before its turn came.")
+    return Step(_end(evolve(call, answer=Answer((fault,))), Outcome.EXPIRED, now), (Reply(),))
+
+
+def _cancel_unplaced(call: Call, _event: Cancel, now: float) -> Step:
+    fault = Fault(ErrorCode.EXPIRED, "The call was cancelled before it was placed.")
+    cancelled = evolve(call, cancelled=True, answer=Answer((fault,)))
+    return Step(_end(cancelled, Outcome.CANCELLED, now), (Reply(),))
+
+
+def _cancel(call: Call, _event: Cancel, now: float) -> Step:
+    if not call.cancelled:
+        call = _note(evolve(call, cancelled=True), "cancel_requested", now)
+    return Step(call, (HangUp(),))
+
+
+def _accepted(call: Call, event: OriginateAccepted, now: float) -> Step:
+    if call.pbx_response is not None:
+        return Step(call)
+    answered = evolve(call, pbx_response=Exchange(now, event.data), answer=call.answer or Answer())
+    return Step(_note(answered, "originate_accepted", now), (Reply(),))
+
+
+def _refused(call: Call, event: OriginateRefused, now: float) -> Step:
+    refused = evolve(
+        call,
+        pbx_response=Exchange(now, event.data),
+        answer=Answer((Fault(ErrorCode.PBX_ERROR, event.message),)),
+    )
+    return Step(_end(refused, Outcome.PBX_ERROR, now), (Reply(),))
+
+
+def _unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
+    unsent = evolve(call, answer=Answer((Fault(ErrorCode.PBX_UNAVAILABLE, event.message),)))
+    result = Outcome.CANCELLED if call.cancelled else Outcome.REJECTED
+    return Step(_end(unsent, result, now), (Reply(),))
+
+
+def _unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
+    call = _note(call, "originate_unanswered", now, event.message)
+    if call.answer is not None:
+        return Step(call)
+    fault = Fault(ErrorCode.PBX_UNAVAILABLE, event.message)
+    return Step(evolve(call, answer=Answer((fault,))), (Reply(),))
+
+
+def _first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
+    first = evolve(call.first, ringing_at=now, channel=event.channel or call.first.channel)
+    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, now, event.channel))
+
+
+def _first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
+    first = evolve(call.first, answered_at=now, channel=event.channel or call.first.channel)
+    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
+    return Step(answered, (Guard(GRACE),))
+
+
+def _second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
+    dialing = evolve(call, dialed_at=now)
+    return Step(_enter(dialing, CallState.DIALING_SECOND, now), (Guard(event.timeout + GRACE),))
+
+
+def _second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
+    second = evolve(call.second, ringing_at=now, channel=event.channel or call.second.channel)
+    ringing = evolve(call, second=second, dialed_at=call.dialed_at or now)
+    return Step(_enter(ringing, CallState.SECOND_RINGING, now, event.channel))
+
+
+def _second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
+    second = evolve(call.second, answered_at=now, channel=event.channel or call.second.channel)
+    talking = evolve(call, second=second, dialed_at=call.dialed_at or now)
+    connected = _enter(talking, CallState.CONNECTED, now, event.channel)
+    return Step(connected, (Guard(call.max_duration + GRACE),))
+
+
+def _overdue(call: Call, now: float) -> Call:
+    """Note it once: the guard comes back for as long as the PBX stays silent."""
+    if call.timeline and call.timeline[-1].event == "overdue":
+        return call
+    return _note(call, "overdue", now)
+
+
+def _ask(call: Call, _event: GuardExpired, now: float) -> Step:
+    """It takes longer than it can: perhaps events were missed. Ask, and ask again later."""
+    return Step(_overdue(call, now), (Settle(), Guard(GRACE)))
+
+
+def _too_long(call: Call, _event: GuardExpired, now: float) -> Step:
+    """The PBX itself ends a call at its longest duration; it did not, so do it from here."""
+    return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
+
+
+def _link_lost(call: Call, event: LinkLost, now: float) -> Step:
+    return Step(_note(call, "pbx_lost", now, event.reason))
+
+
+def _found(call: Call, _event: Found, now: float) -> Step:
+    return Step(_note(call, "pbx_found", now), (HangUp(),) if call.cancelled else ())
+
+
+def _gone(call: Call, event: Gone, now: float) -> Step:
+    evidence = _merge(call, event.evidence)
+    nobody_talked = call.state is not CallState.CONNECTED
+    result = outcome(evidence, cancelled=call.cancelled and nobody_talked)
+    decisive = _decisive_leg(evidence, result)
+    ended = evolve(
+        call,
+        first=evidence.first,
+        second=evidence.second,
+        hung_up_by=_hung_up_by(call, evidence, result),
+        hung_up_at=evidence.hung_up_at,
+        cause=decisive.cause,
+        cause_text=decisive.cause_text,
+    )
+    ended = _end(ended, result, now)
+    if ended.answer is not None:
+        return Step(ended)
+    # The call came and went before the PBX's answer to the order was heard.
+    return Step(evolve(ended, answer=Answer()), (Reply(),))
+
+
+def _merge(call: Call, told: CallEvidence) -> CallEvidence:
+    """The evidence told at the end, together with what was seen (and stored) on the way."""
+    return evolve(
+        told,
+        first=_merge_leg(call.first, told.first),
+        second=_merge_leg(call.second, told.second),
+        dialed=told.dialed or call.dialed_at is not None,
+    )
+
+
+def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
+    return evolve(
+        told,
+        channel=told.channel or seen.channel,
+        ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
+        answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,
+    )
+
+
+def _decisive_leg(evidence: CallEvidence, result: Outcome) -> LegEvidence:
+    """The leg whose end was the call's end."""
+    if result.value.startswith(Leg.SECOND.value):
+        return evidence.second
+    if result is Outcome.CONNECTED:
+        return evidence.first if evidence.hung_up_by is Leg.FIRST else evidence.second
+    return evidence.first
+
+
+def _hung_up_by(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpBy | None:
+    if result is Outcome.CONNECTED and evidence.hung_up_by is not None:
+        return HungUpBy(evidence.hung_up_by.value)
+    if call.cancelled:
+        return HungUpBy.CANCEL
+    if result is Outcome.ABANDONED:
+        return HungUpBy.FIRST
+    if result is not Outcome.CONNECTED:
+        return None
+    answered, ended = evidence.second.answered_at, evidence.hung_up_at or evidence.second.ended_at
+    if answered is not None and ended is not None and ended - answered >= call.max_duration - 1:
+        return HungUpBy.LIMIT
+    return None
+
+
+# The table
+
+
+def _row(
+    *,
+    accepted: Callable[..., Step],
+    dialing_first: Callable[..., Step],
+    first_ringing: Callable[..., Step],
+    first_answered: Callable[..., Step],
+    dialing_second: Callable[..., Step],
+    second_ringing: Callable[..., Step],
+    connected: Callable[..., Step],
+    ended: Callable[..., Step],
+) -> Mapping[CallState, Callable[..., Step]]:
+    """One event's transition in each state; a state cannot be forgotten."""
+    return {CallState(name): transition for name, transition in locals().items()}
+
+
+def _in_progress(
+    transition: Callable[..., Step],
+    *,
+    accepted: Callable[..., Step] = _never,
+    connected: Callable[..., Step] | None = None,
+    ended: Callable[..., Step] = _late,
+) -> Mapping[CallState, Callable[..., Step]]:
+    """The same transition in every state in which the PBX has the call."""
+    return _row(
+        accepted=accepted,
+        dialing_first=transition,
+        first_ringing=transition,
+        first_answered=transition,
+        dialing_second=transition,
+        second_ringing=transition,
+        connected=connected or transition,
+        ended=ended,
+    )
+
+
+TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
+    Place: _in_progress(_repeated, accepted=_place),
+    Reject: _in_progress(_late, accepted=_reject),
+    Expire: _in_progress(_late, accepted=_expire),
+    Cancel: _in_progress(_cancel, accepted=_cancel_unplaced),
+    GuardExpired: _in_progress(_ask, connected=_too_long),
+    OriginateAccepted: _in_progress(_accepted),
+    OriginateRefused: _row(
+        accepted=_never,
+        dialing_first=_refused,
+        first_ringing=_never,
+        first_answered=_never,
+        dialing_second=_never,
+        second_ringing=_never,
+        connected=_never,
+        ended=_late,
+    ),
+    OriginateUnsent: _row(
+        accepted=_unsent,
+        dialing_first=_unsent,
+        first_ringing=_never,
+        first_answered=_never,
+        dialing_second=_never,
+        second_ringing=_never,
+        connected=_never,
+        ended=_late,
+    ),
+    OriginateUnanswered: _in_progress(_unanswered),
+    FirstRinging: _row(
+        accepted=_never,
+        dialing_first=_first_ringing,
+        first_ringing=_repeated,
+        first_answered=_late,
+        dialing_second=_late,
+        second_ringing=_late,
+        connected=_late,
+        ended=_late,
+    ),
+    FirstAnswered: _row(
+        accepted=_never,
+        dialing_first=_first_answered,
+        first_ringing=_first_answered,
+        first_answered=_repeated,
+        dialing_second=_late,
+        second_ringing=_late,
+        connected=_late,
+        ended=_late,
+    ),
+    SecondDialed: _row(
+        accepted=_never,
+        dialing_first=_second_dialed,
+        first_ringing=_second_dialed,
+        first_answered=_second_dialed,
+        dialing_second=_repeated,
+        second_ringing=_late,
+        connected=_late,
+        ended=_late,
+    ),
+    SecondRinging: _row(
+        accepted=_never,
+        dialing_first=_second_ringing,
+        first_ringing=_second_ringing,
+        first_answered=_second_ringing,
+        dialing_second=_second_ringing,
+        second_ringing=_repeated,
+        connected=_late,
+        ended=_late,
+    ),
+    SecondAnswered: _row(
+        accepted=_never,
+        dialing_first=_second_answered,
+        first_ringing=_second_answered,
+        first_answered=_second_answered,
+        dialing_second=_second_answered,
+        second_ringing=_second_answered,
+        connected=_repeated,
+        ended=_late,
+    ),
+    LinkLost: _in_progress(_link_lost),
+    Found: _in_progress(_found),
+    Gone: _in_progress(_gone),
+}

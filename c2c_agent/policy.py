@@ -1,0 +1,198 @@
+"""Who may place which call: keys, their patterns, and their caps.
+
+Pure; time comes in as an argument. Everything is denied that nothing allows. Two questions are kept
+apart: `Key.faults` says whether a key may ever place such a call, `Meter.admit` whether it may now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+import secrets
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Final
+
+from attrs import field, frozen
+from attrs.validators import ge, optional
+
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.pattern import Pattern
+
+_MINUTE: Final = 60.0
+
+#: The name of the key that the command line uses; no configured key may have it.
+OPERATOR: Final = "operator"
+
+
+@frozen
+class Key:
+    """A caller's key: its hash, and what it opens.
+
+    `dial_as` None means: as anyone. `max_concurrent` and `per_minute` None mean: no cap of its own.
+    """
+
+    name: str = field()
+    sha256: str = field(repr=False)
+    allow: Sequence[Pattern] = ()
+    deny: Sequence[Pattern] = ()
+    dial_as: Sequence[Pattern] | None = None
+    max_concurrent: int | None = field(default=None, validator=optional(ge(1)))
+    per_minute: int | None = field(default=None, validator=optional(ge(1)))
+
+    @name.validator
+    def _check_name(self, _attribute: object, value: str) -> None:
+        if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value) is None:
+            raise ValueError(f"name must be 1 to 64 letters, digits, _, . or -, not {value!r}")
+
+    @sha256.validator
+    def _check_sha256(self, _attribute: object, value: str) -> None:
+        if re.fullmatch(r"[0-9a-f]{64}", value) is None:
+            raise ValueError("sha256 must be the 64 hexadecimal digits that `key new` prints")
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The extensions with letters that this key allows by name."""
+        patterns = [*self.allow, *(self.dial_as or ())]
+        return frozenset(pattern.literal for pattern in patterns if pattern.literal is not None)
+
+    def may_dial(self, number: str) -> bool:
+        """Whether `number` is allowed and not denied."""
+        return _any(self.allow, number) and not _any(self.deny, number)
+
+    def may_dial_as(self, extension: str) -> bool:
+        """Whether calls may be made with `extension`'s permission and identity."""
+        return self.dial_as is None or _any(self.dial_as, extension)
+
+    def faults(self, job: CallJob) -> list[Fault]:
+        """What this key may not do of `job`; both numbers are checked."""
+        refused = [
+            f"dial this {name}"
+            for name, number in (("dial_first", job.dial_first), ("dial_second", job.dial_second))
+            if not self.may_dial(number)
+        ]
+        if not self.may_dial_as(job.dial_as):
+            refused.append("place calls as this dial_as")
+        return [Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.") for what in refused]
+
+
+def _any(patterns: Iterable[Pattern], number: str) -> bool:
+    return any(pattern.matches(number) for pattern in patterns)
+
+
+class KeyRing:
+    """All keys, found by the secret that a caller presents."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    def find(self, secret: str) -> Key | None:
+        """The key of a presented secret, or None.
+
+        Every key is compared, each in constant time, so that the time taken tells nothing.
+        """
+        digest = key_digest(secret)
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(digest, key.sha256):
+                found = key
+        return found
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+
+def operator_key(sha256: str, keys: Sequence[Key]) -> Key:
+    """The key of the agent's own host: what some key may, it may; what one may not, it may not.
+
+    Who holds it can read the agent's files, so it sees and cancels every call.
+    """
+    everybody = any(key.dial_as is None for key in keys)
+    return Key(
+        name=OPERATOR,
+        sha256=sha256,
+        allow=tuple(pattern for key in keys for pattern in key.allow),
+        deny=tuple(pattern for key in keys for pattern in key.deny),
+        dial_as=None
+        if everybody
+        else tuple(pattern for key in keys for pattern in key.dial_as or ()),
+    )
+
+
+def key_digest(secret: str) -> str:
+    """The hexadecimal SHA-256 of a key, which is what the configuration holds.
+
+    Any text has one: JSON can hold lone surrogates, too.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def new_secret() -> str:
+    """A new key for a caller: 256 random bits, so that a plain hash keeps it."""
+    return "c2c_" + secrets.token_urlsafe(32)
+
+
+@frozen
+class Refusal:
+    """Why a call may not be placed now, and after how many seconds it is worth another try."""
+
+    fault: Fault
+    retry_after: int | None = None
+
+
+class Meter:
+    """Counts calls in progress and calls in the last minute, for each key and in all.
+
+    The counting is by key name, so it goes on over a change of the configuration.
+    """
+
+    def __init__(self, max_concurrent: int) -> None:
+        self.max_concurrent = max_concurrent
+        self._running: Counter[str] = Counter()
+        self._placed: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    @property
+    def running(self) -> int:
+        """Calls in progress, all keys together."""
+        return self._running.total()
+
+    def admit(self, key: Key, now: float) -> Refusal | None:
+        """Take one call of `key` in at `now` (seconds); a Refusal where a cap is reached."""
+        if self.running >= self.max_concurrent:
+            return _too_many("This PBX has as many calls in progress as it may have.")
+        if key.max_concurrent is not None and self._running[key.name] >= key.max_concurrent:
+            return _too_many("This key has as many calls in progress as it may have.")
+        placed = self._placed[key.name]
+        while placed and placed[0] <= now - _MINUTE:
+            placed.popleft()
+        if key.per_minute is not None and len(placed) >= key.per_minute:
+            turn = placed[-key.per_minute] + _MINUTE  # when the oldest that counts is a minute old
+            return Refusal(
+                Fault(
+                    ErrorCode.RATE_LIMITED, f"This key may place {key.per_minute} calls a minute."
+                ),
+                retry_after=max(1, math.ceil(turn - now)),
+            )
+        placed.append(now)
+        self._running[key.name] += 1
+        return None
+
+    def resume(self, key_name: str) -> None:
+        """Count a call that was in progress before a restart."""
+        self._running[key_name] += 1
+
+    def recall(self, key_name: str, placed_at: Iterable[float]) -> None:
+        """Count calls placed before a restart, oldest first, on the same clock as `admit`."""
+        self._placed[key_name].extend(placed_at)
+
+    def release(self, key_name: str) -> None:
+        """One call of the key has ended."""
+        self._running[key_name] -= 1
+
+
+def _too_many(message: str) -> Refusal:
+    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message))

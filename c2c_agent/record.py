@@ -1,0 +1,47 @@
+"""A Call as text and back: how the store keeps it.
+
+Pure. The text is JSON with the fields of `call.Call` that are not at their defaults; so a record
+written by an older version, which lacks a newer field, can still be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from c2c_agent.call import Call
+from c2c_agent.pbx import OriginatePlan
+
+
+def _converter() -> Converter:
+    converter = Converter(
+        unstruct_collection_overrides={tuple: list}, omit_if_default=True, detailed_validation=False
+    )
+    # What came in and what the PBX said is kept as it is.
+    as_it_is = Mapping[str, object]
+    converter.register_structure_hook_func(lambda kind: kind == as_it_is, lambda value, _: value)
+    # The driver's own form of a plan is not kept: nothing is ever sent twice.
+    left_out = override(omit=True)
+    converter.register_unstructure_hook(
+        OriginatePlan, make_dict_unstructure_fn(OriginatePlan, converter, order=left_out)
+    )
+    converter.register_structure_hook(
+        OriginatePlan, make_dict_structure_fn(OriginatePlan, converter, order=left_out)
+    )
+    return converter
+
+
+_CONVERTER = _converter()
+
+
+def dump(call: Call) -> str:
+    """The text of a call."""
+    return json.dumps(_CONVERTER.unstructure(call), separators=(",", ":"))
+
+
+def load(text: str) -> Call:
+    """The call of a text."""
+    return _CONVERTER.structure(json.loads(text), Call)

@@ -1,0 +1,215 @@
+"""The whole agent, put together from a configuration; started and stopped in order.
+
+start: store ─> calls of before ─> FastAGI listener ─> AMI link ─> HTTP listener
+stop:  HTTP listener ─> FastAGI sessions (the dialplan goes on alone) ─> AMI ─> store
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import Service
+from twisted.application.strports import service as listen_service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+
+from c2c_agent.agi.protocol import AgiFactory
+from c2c_agent.agi.scripts import SCRIPT
+from c2c_agent.ami.service import AmiLink
+from c2c_agent.asterisk import AsteriskDriver
+from c2c_agent.clock import SteadyClock
+from c2c_agent.config import AgiConfig, AmiConfig, AsteriskConfig, Config, tcp_address
+from c2c_agent.configfile import read_secret
+from c2c_agent.configparse import ConfigError
+from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.http_api import Api
+from c2c_agent.http_server import ApiSite
+from c2c_agent.intake import Intake
+from c2c_agent.pbx import PbxDriver
+from c2c_agent.policy import OPERATOR, KeyRing, Meter, key_digest, new_secret, operator_key
+from c2c_agent.store import Store
+
+_log = Logger()
+
+#: Seconds of the past whose calls count for a key's rate.
+_RATE_WINDOW: Final = 60.0
+
+#: FastAGI sessions beyond the calls that may be in progress: refused ones, checks, strangers.
+_SPARE_SESSIONS: Final = 100
+
+
+class AgentService(Service):
+    """The agent: `startService` raises where it cannot start, and then leaves nothing running."""
+
+    name = "c2c-agent"
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self._reactor = reactor
+        self._clock = SteadyClock()
+        self._store = Store(config.store.path, reactor)
+        self._meter = Meter(config.calls.max_concurrent)
+        self._drivers: dict[str, PbxDriver] = {}
+        self._dispatcher = Dispatcher(
+            clock=reactor,
+            now=self._clock.now,
+            store=self._store,
+            drivers=self._drivers,
+            meter=self._meter,
+        )
+        self._intake = Intake(
+            now=self._clock.now,
+            new_id=lambda: str(uuid.uuid4()),
+            dispatcher=self._dispatcher,
+            store=self._store,
+            drivers=self._drivers,
+            limits=config.calls,
+            meter=self._meter,
+        )
+        self._link: AmiLink | None = None
+        self._agi: AgiFactory | None = None
+        self._parts: list[Service] = []
+        if config.asterisk is not None:
+            self._add_asterisk(config.asterisk, config.calls.max_duration)
+        self._http = self._listener(config.http.listen, self._site(config))
+
+    def startService(self) -> None:  # noqa: N802 - Twisted's name
+        """Start all parts, in order. Raises StoreError, ConfigError, or what a listener raises."""
+        self._store.open()
+        try:
+            unfinished = self._store.unfinished()
+            since = self._clock.now() - _RATE_WINDOW
+            for key_name, placed_at in self._store.placed_since(since):
+                self._meter.recall(key_name, [placed_at])
+            self._dispatcher.resume(unfinished)
+            for part in [*self._parts, self._http]:
+                part.startService()
+        except BaseException:
+            self._store.close()
+            raise
+        super().startService()
+        _log.info("started; {count} calls were in progress before", count=len(unfinished))
+
+    async def _stop(self) -> None:
+        """Stop in stages. Calls that are in progress go on in Asterisk."""
+        self._intake.close()
+        await _stopped(self._http)
+        _log.info("stopping; {count} calls go on", count=self._dispatcher.in_progress)
+        self._dispatcher.stop()
+        if self._agi is not None:
+            drained = self._agi.stop()
+            self._agi.abort()
+            await drained
+        for part in reversed(self._parts):
+            await _stopped(part)
+        self._store.close()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Stop all parts, in order; fires when everything is stored and closed."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def _site(self, config: Config) -> ApiSite:
+        secret = _operator_secret(Path(config.store.path).parent / "operator.key")
+        operator = operator_key(key_digest(secret), config.keys)
+        api = Api(
+            config=config.http,
+            server_id=config.server_id,
+            keys=KeyRing([*config.keys, operator]),
+            operator=OPERATOR,
+            intake=self._intake,
+            dispatcher=self._dispatcher,
+            readiness=self._readiness,
+            clock=self._reactor,
+        )
+        return ApiSite(api, config.http.public_url, self._reactor)
+
+    def _add_asterisk(self, config: AsteriskConfig, max_duration: int) -> None:
+        link = AmiLink(
+            ami_endpoint(config.ami, self._reactor),
+            username=config.ami.username,
+            secret=read_secret(config.ami.secret_file),
+            clock=self._reactor,
+        )
+        driver = AsteriskDriver(
+            config,
+            link=link,
+            agi_url=agi_url(config.agi),
+            max_duration=max_duration,
+            clock=self._reactor,
+            now=self._clock.now,
+        )
+        driver.observer = self._dispatcher
+        link.observer = driver
+        self._link = link
+        self._drivers["asterisk"] = driver
+        self._agi = AgiFactory(
+            driver.accept,
+            self._reactor,
+            max_sessions=self._meter.max_concurrent + _SPARE_SESSIONS,
+        )
+        self._parts = [self._listener(config.agi.listen, self._agi), link]
+
+    def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
+        try:
+            return listen_service(description, factory, reactor=self._reactor)
+        except (ValueError, TypeError, LookupError) as error:
+            message = f"configuration: {description!r} is no endpoint to listen on: {error}"
+            raise ConfigError(message) from error
+
+    def _readiness(self) -> Mapping[str, str | None]:
+        """Of each part, why it is not ready; None where it is."""
+        parts: dict[str, str | None] = {"store": None}
+        if self._link is not None:
+            parts["ami"] = (
+                None if self._link.is_up else self._link.last_error or "not connected yet"
+            )
+        return parts
+
+
+async def _stopped(part: Service) -> None:
+    stopping = part.stopService()
+    if stopping is not None:
+        await stopping
+
+
+def agi_url(config: AgiConfig) -> str:
+    """Under which URL Asterisk, on the same host, reaches the FastAGI listener."""
+    if config.url is not None:
+        return config.url
+    address = tcp_address(config.listen)
+    if address is None:
+        message = f"asterisk.agi.url must be given: {config.listen!r} does not say it"
+        raise ConfigError(f"configuration: {message}")
+    return f"agi://{address}/{SCRIPT}"
+
+
+def ami_endpoint(config: AmiConfig, reactor: Any) -> IStreamClientEndpoint:
+    """Where AMI is."""
+    endpoint = HostnameEndpoint(reactor, config.host.encode(), config.port)
+    if not config.tls:
+        return endpoint
+    return wrapClientTLS(optionsForClientTLS(config.host), endpoint)
+
+
+def _operator_secret(file: Path) -> str:
+    """The secret by which the command line on this host knows itself to the agent.
+
+    Made at the first start, readable for the agent's user and root alone.
+    """
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        pass
+    file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    secret = new_secret()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(secret + "\n")
+    return secret

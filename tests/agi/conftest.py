@@ -1,0 +1,5 @@
+"""Lets a playbook show the difference between what was expected and what was played."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.agi.playbook")

@@ -1,0 +1,125 @@
+"""The test PBXs, their phones and the witness, as fixtures.
+
+A test that takes `asterisk` runs once on each version and bears the mark `pbx`. Without Docker such
+a test is an error, never a skip; to leave it out, deselect it (`-m "not pbx"`).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.pbx.hosts import ADDRESSES, AsteriskHost
+from tests.pbx.phones import Phone
+from tests.pbx.sip_scenario import ANSWERS, Behaviour
+from tests.pbx.waiting import WaitedInVainError, wait_until
+from tests.pbx.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+
+class StartPhone(Protocol):
+    """What the fixture `phone` is: starts a phone of the PBX under test."""
+
+    def __call__(self, number: str, behaviour: Behaviour = ANSWERS) -> Phone:
+        """Return the phone of that number, ready to be called; replaces an earlier one."""
+        ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pyst2 use the names that threading's methods had in its days."""
+    for old in ("setDaemon", "isSet", "currentThread"):
+        config.addinivalue_line("filterwarnings", rf"ignore:{old}\(\) is deprecated")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a PBX, before any are deselected by their marks."""
+    for item in items:
+        if "asterisk" in getattr(item, "fixturenames", ()):
+            item.add_marker("pbx")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the PBX logged meanwhile to the report of a test that failed."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("asterisk")
+    if report.failed and host is not None:
+        report.sections.append((f"log of {host}", host.logs(since=call.start)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def asterisks(request: pytest.FixtureRequest) -> Iterator[dict[str, AsteriskHost]]:
+    """Every Asterisk that the chosen tests ask for, started side by side."""
+    callspecs = (getattr(item, "callspec", None) for item in request.session.items)
+    wanted = {spec.params["asterisk"] for spec in callspecs if spec and "asterisk" in spec.params}
+    hosts = {version: AsteriskHost(version) for version in sorted(wanted)}
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(AsteriskHost.start, hosts.values()))
+        yield hosts
+    finally:
+        for host in hosts.values():
+            host.remove()
+
+
+@pytest.fixture(scope="session", params=ADDRESSES, ids="asterisk-{}".format)
+def asterisk(request: pytest.FixtureRequest, asterisks: dict[str, AsteriskHost]) -> AsteriskHost:
+    """A real Asterisk; each version in turn."""
+    return asterisks[request.param]
+
+
+@pytest.fixture
+def phone(asterisk: AsteriskHost, tmp_path: Path) -> Iterator[StartPhone]:
+    """Start phones of this PBX; they end after the test."""
+    phones: dict[str, Phone] = {}
+
+    def start(number: str, behaviour: Behaviour = ANSWERS) -> Phone:
+        if number in phones:
+            phones[number].stop()
+        directory = tmp_path / f"phone-{number}"
+        directory.mkdir(exist_ok=True)
+        place = (asterisk.phones_address, asterisk.phone_port(number))
+        phones[number] = Phone(number, *place, behaviour, directory)
+        phones[number].start()
+        return phones[number]
+
+    yield start
+    for started in phones.values():
+        started.stop()
+
+
+@pytest.fixture
+def witness(asterisk: AsteriskHost) -> Iterator[Witness]:
+    """An independent observer of this PBX, from the start of the test."""
+    with Witness(asterisk) as observer:
+        yield observer
+
+
+@pytest.fixture(autouse=True)
+def _pbx_is_left_idle(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves channels behind, while its phones are still there to hang up."""
+    if "asterisk" not in request.fixturenames:
+        yield
+        return
+    host: AsteriskHost = request.getfixturevalue("asterisk")
+    if "phone" in request.fixturenames:
+        request.getfixturevalue("phone")
+    yield
+    if not host.is_running():
+        host.start()  # the test ended it; the next one needs it
+        return
+    try:
+        wait_until(lambda: not host.core_show_channels(), 10, "no channel is left")
+    except WaitedInVainError:
+        left = host.core_show_channels()
+        host.cli("channel request hangup all")
+        pytest.fail(f"channels still exist on {host} 10 s after the test: {', '.join(left)}")

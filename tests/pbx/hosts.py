@@ -1,0 +1,227 @@
+"""A real Asterisk on a loopback address: started, asked, restarted, killed and removed.
+
+Each host is a container in the machine's own network, so the agent stands beside it just as on a
+PBX host. Needs a Docker engine and the images that `scripts/prepare` builds.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+
+from tests.pbx import pbx_files
+from tests.pbx.waiting import wait_until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from docker.models.containers import Container
+
+#: The label of every container that the tests start; its value is the run that started it.
+LABEL: Final = "c2c-agent-test"
+AMI_PORT: Final = 5038
+AMI_USERNAME: Final = "c2c-agent"
+AMI_SECRET: Final = "the-agents-secret"
+WITNESS_SECRET: Final = "the-witness-secret"
+
+#: The versions under test and where each lives; a third host takes an address of its own.
+ADDRESSES: Final = {"16": "127.0.0.16", "22": "127.0.0.22"}
+
+_BOOT_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 5
+_DATABASE_LINE: Final = re.compile(r"^/[^/]+/(\S+)\s*: (.*?)\s*$", re.MULTILINE)
+_CDR_FILE: Final = "/var/log/asterisk/cdr-csv/Master.csv"
+#: The columns that cdr_csv writes with the settings of `etc/cdr.conf`.
+_CDR_COLUMNS: Final = (
+    *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel"),
+    *("lastapp", "lastdata", "start", "answer", "end", "duration", "billsec", "disposition"),
+    *("amaflags", "uniqueid", "userfield", "peeraccount", "linkedid", "sequence"),
+)
+
+
+class HostError(Exception):
+    """The test PBX is not there or not well; the text says what to do or what it logged."""
+
+
+class AsteriskHost:
+    """One Asterisk of the given version ("16", "22") on the given address of 127.0.0.0/8.
+
+    Its phones live on an address of their own, at `phone_port(number)`, so several hosts never
+    meet. The last number of `address` tells hosts apart: it names the container, the phones'
+    address and the range of RTP ports.
+    """
+
+    def __init__(self, version: str, address: str | None = None, *, verbosity: int = 3) -> None:
+        self.version = version
+        self.address = address or ADDRESSES[version]
+        number = int(self.address.rpartition(".")[2])
+        self.phones_address = f"127.0.1.{number}"
+        self.ami_port = AMI_PORT
+        self.ami_username = AMI_USERNAME
+        self.ami_secret = AMI_SECRET
+        self._name = f"c2c-agent-test-{self.address}"
+        self._verbosity = verbosity
+        self._place = pbx_files.PbxPlace(
+            address=self.address,
+            phones_address=self.phones_address,
+            ami_port=self.ami_port,
+            ami_secret=self.ami_secret,
+            witness_secret=WITNESS_SECRET,
+            rtp_start=10000 + 200 * number,
+            rtp_end=10199 + 200 * number,
+        )
+        self._container: Container | None = None
+
+    def __repr__(self) -> str:
+        return f"<Asterisk {self.version} on {self.address}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def phone_port(self, number: str) -> int:
+        """Return the port of `phones_address` at which this PBX looks for a phone."""
+        return pbx_files.phone_port(number)
+
+    def start(self) -> None:
+        """Start it and wait until it is fully booted.
+
+        After `stop()` or `kill()` the same Asterisk comes back, with its AstDB and its CDRs;
+        otherwise a fresh one takes the place of whatever an earlier run left behind.
+        """
+        if self._container is None:
+            self._container = self._create()
+        self._container.start()
+        wait_until(self._is_booted, _BOOT_SECONDS, f"{self} has booted")
+
+    def stop(self) -> None:
+        """Shut it down in good order, as `systemctl stop asterisk` does."""
+        self._started().stop(timeout=_STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End it as a crash or a power cut would: at once, no goodbye to anybody."""
+        container = self._started()
+        container.kill()
+        container.wait()
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Take the container away, running or not."""
+        if self._container is not None:
+            self._container.remove(force=True)
+            self._container = None
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        if self._container is None:
+            return False
+        self._container.reload()
+        return bool(self._container.status == "running")
+
+    def cli(self, command: str) -> str:
+        """Return what Asterisk's command line prints for a command."""
+        code, text = self._execute("asterisk", "-rx", command)
+        if code != 0 or text.startswith(("No such command", "Usage:", "Unable to connect")):
+            raise HostError(f"{self}: {command!r} failed: {text.strip()}")
+        return text
+
+    def core_show_channels(self) -> list[str]:
+        """Return the names of all channels that exist now."""
+        lines = self.cli("core show channels concise").splitlines()
+        return [line.partition("!")[0] for line in lines if "!" in line]
+
+    def database(self, family: str) -> dict[str, str]:
+        """Return the entries of a family of AstDB, by key."""
+        return dict(_DATABASE_LINE.findall(self.cli(f"database show {family}")))
+
+    def cdrs(self, linkedid: str) -> list[dict[str, str]]:
+        """Return the CDRs that were written so far for one call, with cdr_csv's columns."""
+        code, text = self._execute("cat", _CDR_FILE)
+        if code != 0:
+            return []  # none was ever written
+        rows = csv.DictReader(text.splitlines(), fieldnames=_CDR_COLUMNS)
+        return [row for row in rows if row["linkedid"] == linkedid]
+
+    def logs(self, since: float | None = None) -> str:
+        """Return what it logged, all or since a point of `time.time()`."""
+        if self._container is None:
+            return ""
+        whole = self._container.logs(since=since) if since else self._container.logs()
+        return whole.decode("utf-8", "backslashreplace")
+
+    def _started(self) -> Container:
+        if self._container is None:
+            raise HostError(f"{self} was not started")
+        return self._container
+
+    def _create(self) -> Container:
+        """Make the container with our configuration over the image's own, not yet started."""
+        image = f"c2c-agent-test/asterisk:{self.version}"
+        try:
+            engine = docker.from_env()
+            self._remove_leftover(engine)
+            if _ami_greets(self.address, self.ami_port):
+                raise HostError(f"another Asterisk answers at {self.address}:{self.ami_port}")
+            container = engine.containers.create(
+                image,
+                ["asterisk", "-f", "-n", "-U", "asterisk", *["-v"] * self._verbosity],
+                name=self._name,
+                network_mode="host",
+                labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
+            )
+        except ImageNotFound:
+            raise HostError(f"no image {image}: scripts/test builds it") from None
+        except DockerException as error:
+            raise HostError(f"no Docker engine to be used here: {error}") from error
+        container.put_archive("/etc/asterisk", pbx_files.as_archive(pbx_files.render(self._place)))
+        return container
+
+    def _remove_leftover(self, engine: docker.DockerClient) -> None:
+        """Take away the container of an earlier run that was not ended properly."""
+        try:
+            engine.containers.get(self._name).remove(force=True)
+        except NotFound:
+            return
+
+    def _is_booted(self) -> bool:
+        if not self.is_running():
+            raise HostError(f"{self} does not stay up:\n{self.logs()[-4000:]}")
+        if not _ami_greets(self.address, self.ami_port):
+            return False
+        code, text = self._execute("asterisk", "-rx", "core waitfullybooted")
+        return code == 0 and "fully booted" in text
+
+    def _execute(self, *command: str) -> tuple[int | None, str]:
+        """Run a program in the container; return its exit status and what it printed."""
+        code, output = self._started().exec_run(list(command))
+        assert isinstance(output, bytes)
+        return code, output.decode("utf-8", "backslashreplace")
+
+
+def _ami_greets(address: str, port: int) -> bool:
+    """Tell whether an Asterisk says its name at that place."""
+    try:
+        with closing(socket.create_connection((address, port), timeout=1)) as connection:
+            return connection.recv(64).startswith(b"Asterisk Call Manager/")
+    except OSError:
+        return False

@@ -1,0 +1,98 @@
+"""What is put over a test PBX's own /etc/asterisk.
+
+The templates of `etc/`, filled in for one host, and the files that the product ships, unchanged
+but for the secret.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+_HERE: Final = Path(__file__).parent
+_TEMPLATES: Final = _HERE / "etc"
+_SHIPPED: Final = _HERE.parents[1] / "asterisk-conf"
+_PHONE_TEMPLATE: Final = "pjsip_phone.conf"
+_LEFT_OPEN: Final = re.compile(r"@[A-Z_]+@")
+_SECRET: Final = re.compile(r"^secret\s*=.*$", re.MULTILINE)
+
+#: Every phone that the PBX knows, and the context in which it may dial.
+PHONES: Final = {
+    **{str(number): "from-phones" for number in (*range(100, 110), *range(200, 210))},
+    "150": "limited",
+}
+
+
+def phone_port(number: str) -> int:
+    """Return the UDP port at which the PBX looks for the phone of that number."""
+    return 6000 + int(number)
+
+
+@frozen
+class PbxPlace:
+    """Where a test PBX lives and whom it trusts: all that differs from host to host."""
+
+    address: str
+    phones_address: str
+    ami_port: int
+    ami_secret: str
+    witness_secret: str
+    rtp_start: int
+    rtp_end: int
+
+
+def render(place: PbxPlace) -> dict[str, str]:
+    """Return the text of every file, by its path under /etc/asterisk."""
+    values = {
+        "ADDRESS": place.address,
+        "PHONES": place.phones_address,
+        "AMI_PORT": str(place.ami_port),
+        "WITNESS_SECRET": place.witness_secret,
+        "RTP_START": str(place.rtp_start),
+        "RTP_END": str(place.rtp_end),
+    }
+    files = {
+        path.name: _fill(path, values)
+        for path in _TEMPLATES.glob("*.conf")
+        if path.name != _PHONE_TEMPLATE
+    }
+    files["pjsip_phones.conf"] = "\n".join(
+        _fill(
+            _TEMPLATES / _PHONE_TEMPLATE,
+            values | {"NUMBER": number, "CONTEXT": context, "PORT": str(phone_port(number))},
+        )
+        for number, context in PHONES.items()
+    )
+    for path in _SHIPPED.rglob("*.conf"):
+        files[path.relative_to(_SHIPPED).as_posix()] = path.read_text(encoding="utf-8")
+    agent = "manager.d/c2c-agent.conf"
+    files[agent] = _SECRET.sub(f"secret = {place.ami_secret}", files[agent])
+    return files
+
+
+def as_archive(files: dict[str, str]) -> bytes:
+    """Return the files as a tar archive that everybody may read."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in sorted(files.items()):
+            content = text.encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _fill(path: Path, values: dict[str, str]) -> str:
+    """Return the template's text with each @NAME@ replaced; one that is unknown is an error."""
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    if left := _LEFT_OPEN.search(text):
+        raise ValueError(f"{path}: no value for {left[0]}")
+    return text

@@ -1,0 +1,157 @@
+"""SIP phones: SIPp processes on loopback that do with a call what they were told to.
+
+One phone takes any number of calls, one after the other or at once, and keeps what it saw.
+Start phones from the main thread: they end with the thread that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.pbx.sip_scenario import scenario
+from tests.pbx.sip_trace import SipTrace
+from tests.pbx.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from tests.pbx.sip_scenario import Behaviour
+    from tests.pbx.sip_trace import PhoneCall, SipMessage
+
+_START_SECONDS: Final = 5.0
+#: Half a second of mu-law near silence: what the phone says, over and over.
+_VOICE: Final = b"\xff\x7f\xfe\x7e" * 1000
+#: SIPp notes every timeout of a scenario as an error; those are how our phones count time.
+_COMPLAINT: Final = re.compile(r"^\d{4}-\d\d-\d\d\t.*$", re.MULTILINE)
+_NO_COMPLAINT: Final = "receive timeout on message"
+
+
+class PhoneError(Exception):
+    """A phone could not be started; the text says why."""
+
+
+class Phone:
+    """A phone of the given number at the place where the PBX looks for it.
+
+    `directory` takes its files: the scenario, the message trace, what SIPp complained about.
+    """
+
+    def __init__(
+        self, number: str, address: str, port: int, behaviour: Behaviour, directory: Path
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.port = port
+        self.behaviour = behaviour
+        self._directory = directory
+        self._trace = SipTrace(directory / "messages")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<phone {self.number} at {self.address}:{self.port}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it can be called."""
+        for program in ("sipp", "setpriv"):
+            if shutil.which(program) is None:
+                raise PhoneError(f"{program} is missing: scripts/test installs what the tests need")
+        if self._is_bound():
+            raise PhoneError(f"something else is at {self.address}:{self.port}")
+        voice = self._directory / "voice.ul"
+        voice.write_bytes(_VOICE)
+        text = scenario(self.behaviour, voice)
+        (self._directory / "scenario.xml").write_text(text, encoding="utf-8")
+        with (self._directory / "screen").open("wb") as screen:
+            self._process = subprocess.Popen(
+                self._command(),
+                cwd=self._directory,
+                env=os.environ | {"TZ": "UTC", "TERM": "dumb"},
+                stdin=subprocess.DEVNULL,
+                stdout=screen,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(self._is_ready, _START_SECONDS, f"{self} is there")
+
+    def stop(self) -> None:
+        """End it at once, as if its plug were pulled; what it saw stays readable."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process while it runs."""
+        return self._process.pid if self._process else None
+
+    def calls(self) -> list[PhoneCall]:
+        """Return every call that came, in order."""
+        return self._trace.calls()
+
+    def invites(self) -> list[SipMessage]:
+        """Return the INVITE of every call that came, in order."""
+        return [call.invite for call in self.calls()]
+
+    def wait_for(
+        self, condition: Callable[[PhoneCall], object], timeout: float, what: str
+    ) -> PhoneCall:
+        """Return the first call of which the condition is true, as soon as there is one."""
+
+        def found() -> PhoneCall | None:
+            return next((call for call in self.calls() if condition(call)), None)
+
+        call = wait_until(found, timeout, f"{self}: {what}")
+        assert call is not None
+        return call
+
+    def complaints(self) -> list[str]:
+        """Return what SIPp found wrong so far: messages that should not have come."""
+        path = self._directory / "errors"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return [line for line in _COMPLAINT.findall(text) if _NO_COMPLAINT not in line]
+
+    def _command(self) -> list[str]:
+        """Return SIPp's command line, with every socket of it on the phone's own address."""
+        return [
+            *("setpriv", "--pdeathsig", "KILL"),  # never outlives the tests
+            "sipp",
+            *("-sf", "scenario.xml", "-s", self.number, "-aa", "-nostdin"),
+            *("-i", self.address, "-p", str(self.port), "-bind_local"),
+            *("-mi", self.address, "-mp", str(20000 + 4 * int(self.number))),
+            *("-ci", self.address, "-cp", str(self.port + 1000)),
+            *("-trace_msg", "-message_file", "messages"),
+            *("-trace_err", "-error_file", "errors"),
+            *("-watchdog_interval", "0"),  # it ends SIPp on a machine that is busy for a while
+        ]
+
+    def _is_ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            said = (self._directory / "screen").read_text(encoding="utf-8", errors="replace")
+            raise PhoneError(f"{self} does not stay up:\n{said[-2000:]}")
+        return self._is_bound()
+
+    def _is_bound(self) -> bool:
+        """Tell whether the port is taken, by looking: to try it could take it from the phone."""
+        octets = reversed(self.address.split("."))
+        place = "".join(f"{int(octet):02X}" for octet in octets) + f":{self.port:04X}"
+        sockets = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+        return any(line.split()[1] == place for line in sockets)

@@ -1,0 +1,196 @@
+"""What a phone does when it is called, and the SIPp scenario that makes it do so.
+
+The scenario is a callee of RFC 3261: it takes a CANCEL at any time before the final answer, and
+either side may end the talk. The phone speaks (it streams a voice) but does not echo: without a
+voice no RTP flows and Asterisk never takes Local channels out of the path, as it does for people;
+and two phones that echo throw each other's packets back 20,000 times a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@frozen
+class Behaviour:
+    """What a phone does with every call that comes to it."""
+
+    #: Seconds until the final answer; None rings until the caller gives up.
+    ring_seconds: float | None = 0.3
+    #: Whether the phone says 180 Ringing; without it the caller knows only that it tries.
+    ringing: bool = True
+    #: Whether the phone sends 183 with a voice before it answers.
+    early_media: bool = False
+    #: The final answer: 200 takes the call, any other status refuses it.
+    final: int = 200
+    #: Seconds after which this phone hangs up; None leaves that to the other side.
+    talk_seconds: float | None = None
+
+
+ANSWERS: Final = Behaviour()
+RINGS_FOR_EVER: Final = Behaviour(ring_seconds=None)
+BUSY: Final = Behaviour(final=486)
+DECLINES: Final = Behaviour(final=603)
+UNAVAILABLE: Final = Behaviour(ring_seconds=0, ringing=False, final=480)
+NOT_FOUND: Final = Behaviour(ring_seconds=0, ringing=False, final=404)
+
+_REASONS: Final = {
+    100: "Trying",
+    180: "Ringing",
+    183: "Session Progress",
+    200: "OK",
+    404: "Not Found",
+    480: "Temporarily Unavailable",
+    486: "Busy Here",
+    487: "Request Terminated",
+    503: "Service Unavailable",
+    603: "Decline",
+}
+
+_SDP: Final = """\
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=phone 1 1 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [rtpstream_audio_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000"""
+
+_SPEAK: Final = '<nop><action><exec rtp_stream="{voice},-1,0,PCMU/8000"/></action></nop>'
+
+_NO_SDP: Final = "Content-Length: 0\n"
+
+#: `[last_...]` repeats a header of the message that is answered.
+_REPLY: Final = """\
+<send{attributes}><![CDATA[
+SIP/2.0 {status} {reason}
+[last_Via:]
+[last_From:]
+[last_To:]{tag}
+[last_Call-ID:]
+{cseq}
+Contact: <sip:[service]@[local_ip]:[local_port]>
+{body}
+]]></send>"""
+
+_BYE: Final = """\
+<send retrans="500"><![CDATA[
+BYE [$contact] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From:[$to];tag=[pid]phone[call_number]
+To:[$from]
+[last_Call-ID:]
+CSeq: 1 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>"""
+
+_INVITE: Final = """\
+<recv request="INVITE"><action>
+<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="cseq"/>
+<ereg regexp=".*" search_in="hdr" header="From:" assign_to="from"/>
+<ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
+<ereg regexp="sip:[^>]*" search_in="hdr" header="Contact:" assign_to="contact"/>
+</action></recv>
+<Reference variables="cseq,from,to,contact"/>"""
+
+
+def scenario(behaviour: Behaviour, voice: Path) -> str:
+    """Return the SIPp scenario (XML) of a phone that behaves so and speaks with that voice."""
+    speak = _SPEAK.format(voice=voice)
+    steps = [_INVITE, _reply(100, tag=False)]
+    if behaviour.ringing:
+        steps.append(_reply(180))
+    if behaviour.early_media:
+        steps += [_reply(183, body=_SDP), speak]
+    steps += [*_ring(behaviour.ring_seconds), '<label id="final"/>']
+    if behaviour.final == 200:
+        steps += [_reply(200, body=_SDP, retransmit=True), *_await_ack("answered")]
+        if not behaviour.early_media:
+            steps.append(speak)
+        steps += _talk(behaviour.talk_seconds)
+    else:
+        steps += [_reply(behaviour.final, retransmit=True), *_await_ack("refused")]
+        steps += ['<nop next="end"/>']
+    steps += [
+        '<label id="cancelled"/>',
+        _reply(200),
+        _reply(487, cseq="CSeq:[$cseq]", retransmit=True),
+        '<recv request="ACK"/>',
+        '<label id="end"/>',
+    ]
+    body = "\n".join(steps)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="phone">\n{body}\n</scenario>\n'
+
+
+def _ring(seconds: float | None) -> list[str]:
+    if seconds is None:
+        return ['<recv request="CANCEL" next="cancelled"/>']
+    if seconds == 0:
+        return []
+    limit = f'timeout="{_milliseconds(seconds)}" ontimeout="final"'
+    return [f'<recv request="CANCEL" {limit} next="cancelled"/>']
+
+
+def _await_ack(name: str) -> list[str]:
+    """Wait for the ACK; a CANCEL that crossed our final answer on its way is answered too."""
+    return [
+        f'<label id="{name}"/>',
+        f'<recv request="CANCEL" optional="true" next="{name}_too_late"/>',
+        f'<recv request="ACK" next="{name}_for_good"/>',
+        f'<label id="{name}_too_late"/>',
+        _reply(200, attributes=f' next="{name}"'),
+        f'<label id="{name}_for_good"/>',
+    ]
+
+
+def _talk(seconds: float | None) -> list[str]:
+    """Talk until the other side hangs up, or we do; both may do so at once."""
+    answer_bye = _reply(200, tag=False, attributes=' next="end"')
+    if seconds is None:
+        return ['<recv request="BYE"/>', answer_bye]
+    limit = f'timeout="{_milliseconds(seconds)}" ontimeout="hang_up"'
+    return [
+        f'<recv request="BYE" {limit}/>',
+        answer_bye,
+        '<label id="hang_up"/>',
+        _BYE,
+        '<label id="hung_up"/>',
+        '<recv request="BYE" optional="true" next="both"/>',
+        '<recv response="481" optional="true" next="end"/>',
+        '<recv response="200" next="end"/>',
+        '<label id="both"/>',
+        _reply(200, tag=False, attributes=' next="hung_up"'),
+    ]
+
+
+def _reply(
+    status: int,
+    *,
+    body: str = _NO_SDP,
+    tag: bool = True,
+    cseq: str = "[last_CSeq:]",
+    retransmit: bool = False,
+    attributes: str = "",
+) -> str:
+    return _REPLY.format(
+        status=status,
+        reason=_REASONS.get(status, "Because"),
+        body=body,
+        tag=";tag=[pid]phone[call_number]" if tag else "",
+        cseq=cseq,
+        attributes=attributes + (' retrans="500"' if retransmit else ""),
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,129 @@
+"""Evidence to outcome: what was seen on real Asterisks, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from c2c_agent.disposition import LegResult, Outcome, leg_result, outcome
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+
+ANSWERED = LegEvidence(status="ANSWER", answered_at=5.0, cause=16)
+RANG = 1.0  # a time at which a leg rang
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "rang", "expected"),
+    [
+        # What SIP phones do, as DialEnd and Hangup tell it.
+        ("BUSY", 17, None, LegResult.BUSY),  # 486
+        ("NOANSWER", 21, RANG, LegResult.DECLINED),  # 603, DialEnd
+        ("CHANUNAVAIL", 21, RANG, LegResult.DECLINED),  # 603, DIALSTATUS
+        ("NOANSWER", 19, None, LegResult.UNREACHABLE),  # 480 at once
+        ("NOANSWER", 19, RANG, LegResult.NO_ANSWER),  # 480 after ringing: nobody came
+        ("NOANSWER", 18, None, LegResult.UNREACHABLE),  # 408, nothing was heard of it
+        ("NOANSWER", 18, RANG, LegResult.NO_ANSWER),
+        ("NOANSWER", 1, None, LegResult.UNREACHABLE),  # 404
+        ("CONGESTION", 34, None, LegResult.UNREACHABLE),  # 503
+        ("CHANUNAVAIL", 20, None, LegResult.UNREACHABLE),  # not registered
+        ("NOANSWER", 127, None, LegResult.UNREACHABLE),
+        # Where the cause says nothing, the dial status does.
+        ("BUSY", 0, None, LegResult.BUSY),  # the dialplan's Busy()
+        ("CONGESTION", 0, None, LegResult.UNREACHABLE),  # Congestion()
+        ("CHANUNAVAIL", 0, None, LegResult.UNREACHABLE),  # no such extension
+        ("CHANUNAVAIL", 0, RANG, LegResult.NO_ANSWER),  # a dialplan behind it gave up ringing
+        ("NOANSWER", 0, RANG, LegResult.NO_ANSWER),  # our timeout
+        ("NOANSWER", 16, None, LegResult.NO_ANSWER),
+        ("NOANSWER", None, RANG, LegResult.NO_ANSWER),
+        ("INVALIDARGS", 0, None, LegResult.UNREACHABLE),
+        ("DONTCALL", 0, RANG, LegResult.DECLINED),
+        ("TORTURE", 0, RANG, LegResult.DECLINED),
+        ("CANCEL", 16, RANG, LegResult.CANCELLED),
+        ("CANCEL", 26, None, LegResult.CANCELLED),
+        ("ANSWER", 17, RANG, LegResult.ANSWERED),  # 16 puts the other leg's cause here
+        (None, None, None, LegResult.UNKNOWN),
+        (None, 16, None, LegResult.UNKNOWN),
+        ("SOMETHING", 0, None, LegResult.UNKNOWN),
+    ],
+)
+def test_result_of_a_leg(
+    status: str | None, cause: int | None, rang: float | None, expected: LegResult
+) -> None:
+    """The cause decides, where it says anything; else the dial status."""
+    assert leg_result(LegEvidence(status=status, cause=cause, ringing_at=rang)) is expected
+
+
+def test_a_leg_that_was_seen_answering_was_answered() -> None:
+    """Also where nobody told a status."""
+    assert leg_result(LegEvidence(answered_at=3.0, cause=19)) is LegResult.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Outcome.FIRST_BUSY, Outcome.SECOND_BUSY),
+        (Outcome.FIRST_DECLINED, Outcome.SECOND_DECLINED),
+        (Outcome.FIRST_NO_ANSWER, Outcome.SECOND_NO_ANSWER),
+        (Outcome.FIRST_UNREACHABLE, Outcome.SECOND_UNREACHABLE),
+    ],
+)
+def test_each_leg_has_its_own_outcomes(first: Outcome, second: Outcome) -> None:
+    """The same evidence on the other leg gives the other leg's outcome."""
+    evidence = {
+        "busy": LegEvidence(status="BUSY", cause=17),
+        "declined": LegEvidence(status="NOANSWER", cause=21),
+        "no_answer": LegEvidence(status="NOANSWER", cause=19, ringing_at=1.0),
+        "unreachable": LegEvidence(status="NOANSWER", cause=1),
+    }[first.value.removeprefix("first_")]
+    assert outcome(CallEvidence(first=evidence), cancelled=False) is first
+    both = CallEvidence(first=ANSWERED, second=evidence, dialed=True)
+    assert outcome(both, cancelled=False) is second
+
+
+@pytest.mark.parametrize(
+    ("evidence", "cancelled", "expected"),
+    [
+        (CallEvidence(first=ANSWERED, second=ANSWERED), False, Outcome.CONNECTED),
+        (CallEvidence(first=ANSWERED, second=ANSWERED), True, Outcome.CONNECTED),
+        (CallEvidence(first=LegEvidence(status="NOANSWER", cause=26)), True, Outcome.CANCELLED),
+        (
+            CallEvidence(first=ANSWERED, second=LegEvidence(status="CANCEL"), dialed=True),
+            False,
+            Outcome.ABANDONED,
+        ),
+        # Answered, and put down before the second leg was dialled.
+        (CallEvidence(first=ANSWERED, hung_up_by=Leg.FIRST), False, Outcome.ABANDONED),
+        # Our timeout, on 16 (cause 0) and 22 (cause 19), rung or not.
+        (
+            CallEvidence(LegEvidence(status="NOANSWER", cause=0), timed_out=True),
+            False,
+            Outcome.FIRST_NO_ANSWER,
+        ),
+        (
+            CallEvidence(LegEvidence(status="NOANSWER", cause=19), timed_out=True),
+            False,
+            Outcome.FIRST_NO_ANSWER,
+        ),
+        # No such extension: DialEnd says NOANSWER, and nothing ever rang.
+        (CallEvidence(LegEvidence(status="NOANSWER", cause=0)), False, Outcome.FIRST_UNREACHABLE),
+        # No channel came to be at all.
+        (CallEvidence(), False, Outcome.FIRST_UNREACHABLE),
+        # The first leg rang, and the dialplan behind it gave up.
+        (
+            CallEvidence(LegEvidence(status="NOANSWER", cause=0, ringing_at=1.0)),
+            False,
+            Outcome.FIRST_NO_ANSWER,
+        ),
+        # Watched to the end, answered, nobody hung up, and still no second leg.
+        (CallEvidence(first=ANSWERED), False, Outcome.PBX_ERROR),
+        # Not watched to the end.
+        (CallEvidence(lost=True), False, Outcome.UNKNOWN),
+        (CallEvidence(first=ANSWERED, lost=True), False, Outcome.UNKNOWN),
+        (CallEvidence(LegEvidence(status="NOANSWER", cause=0), lost=True), False, Outcome.UNKNOWN),
+        (CallEvidence(LegEvidence(status="CANCEL", cause=16)), False, Outcome.UNKNOWN),
+        (CallEvidence(dialed=True, lost=True), False, Outcome.UNKNOWN),
+        (CallEvidence(LegEvidence(status="BUSY", cause=17), lost=True), False, Outcome.FIRST_BUSY),
+    ],
+)
+def test_outcome(evidence: CallEvidence, cancelled: bool, expected: Outcome) -> None:
+    """One outcome for each call, `unknown` only where the end was not watched."""
+    assert outcome(evidence, cancelled=cancelled) is expected

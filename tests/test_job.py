@@ -1,0 +1,376 @@
+"""Jobs: what callers send becomes a plain call, or every fault of it is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.job import CallJob, JobRules, is_request_id, parse_job, plain_number
+
+RULES = JobRules(timeout=30, max_timeout=120, names=frozenset({"front-desk", "alice", "*97"}))
+#: A whole number of more digits than Python turns into text.
+HUGE = pytest.param(10**5000, id="huge")
+UUID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
+NO_NUMBER = (
+    "{} is not a number that can be dialled: 1 to 32 digits, * or #, perhaps with a leading +."
+)
+
+
+def parsed(**parameters: object) -> CallJob:
+    """The job of these parameters, with two numbers that are well."""
+    return parse_job({"dial_first": "100", "dial_second": "200", **parameters}, RULES)
+
+
+def faults(parameters: dict[str, Any]) -> list[str]:
+    """What is told of parameters that are refused."""
+    with pytest.raises(ApiError) as caught:
+        parse_job(parameters, RULES)
+    assert {fault.code for fault in caught.value.faults} == {ErrorCode.INVALID_PARAMETER}
+    return [fault.message for fault in caught.value.faults]
+
+
+def fault(**parameters: object) -> str:
+    """The one thing that is wrong with these, beside two numbers that are well."""
+    (message,) = faults({"dial_first": "100", "dial_second": "200", **parameters})
+    return message
+
+
+class TestWhole:
+    """All parameters together."""
+
+    def test_defaults(self) -> None:
+        """Two numbers are enough; the call is made as the first, on Asterisk."""
+        assert parse_job({"dial_first": "100", "dial_second": "200"}, RULES) == CallJob(
+            dial_first="100",
+            dial_second="200",
+            dial_as="100",
+            timeout=30,
+            pbx="asterisk",
+            request_id=None,
+            expires=None,
+        )
+
+    def test_everything_given(self) -> None:
+        """Each parameter arrives in its place."""
+        job = parse_job(
+            {
+                "dial_first": "100",
+                "dial_second": "+49 30 1234",
+                "dial_as": "101",
+                "timeout": "45",
+                "pbx": "switchvox",
+                "request_id": UUID.upper(),
+                "expires": "1435628937.5",
+            },
+            RULES,
+        )
+        assert job == CallJob("100", "+49301234", "101", 45, "switchvox", UUID, 1435628937.5)
+
+    def test_every_fault_is_told_in_order(self) -> None:
+        """One answer names all that is wrong, not only the first."""
+        assert faults(
+            {
+                "dial_second": "2&3",
+                "dial_as": "100",
+                "dail_as": "101",
+                "timeout": "soon",
+                "pbx": "freeswitch",
+                "request_id": "1",
+                "expires": "tomorrow",
+            }
+        ) == [
+            "dial_first is missing.",
+            NO_NUMBER.format("dial_second"),
+            "dial_as and dail_as are both given and differ.",
+            "timeout is not a whole number of seconds.",
+            "pbx must be one of asterisk, switchvox, other.",
+            "request_id is not a UUID.",
+            "expires is not a time in epoch seconds.",
+        ]
+
+    def test_empty_and_null_count_as_not_given(self) -> None:
+        """A form sends its empty fields, too, and JSON has null."""
+        names = ["dial_as", "dail_as", "timeout", "pbx", "request_id", "expires"]
+        for nothing in ("", None):
+            assert parsed(**dict.fromkeys(names, nothing)) == parsed()
+            assert faults({"dial_first": nothing, "dial_second": nothing}) == [
+                "dial_first is missing.",
+                "dial_second is missing.",
+            ]
+
+    def test_what_nobody_asked_for_is_left_alone(self) -> None:
+        """Further parameters, such as the key, are not this module's business."""
+        assert parsed(api_key="secret", _=123) == parsed()
+
+
+class TestNumbers:
+    """What can be dialled."""
+
+    @pytest.mark.parametrize(
+        ("given", "plain"),
+        [
+            ("100", "100"),
+            ("+49 (30) 12-34/5.6", "+4930123456"),
+            (" 100 ", "100"),
+            ("tel:+1-212-555-1234", "+12125551234"),
+            ("TEL:100", "100"),
+            ("*97", "*97"),
+            ("#31#0123", "#31#0123"),
+            (100, "100"),
+            (0, "0"),
+            ("1" * 32, "1" * 32),
+            ("+" + "1" * 32, "+" + "1" * 32),
+            (int("1" * 32), "1" * 32),
+            ("-" * 96 + "1" * 32, "1" * 32),
+            ("alice", "alice"),
+            ("front-desk", "front-desk"),
+        ],
+    )
+    def test_plain_form(self, given: object, plain: str) -> None:
+        """Decoration and `tel:` are dropped, JSON's whole numbers are numbers, names stay."""
+        assert plain_number(given, RULES.names) == plain
+        assert parsed(dial_first=given).dial_first == plain
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "1" * 33,
+            "+" + "1" * 33,
+            int("1" * 33),
+            HUGE,
+            "1" * 32 + "-" * 97,
+            "-",
+            "+",
+            "++1",
+            "1+1",
+            "tel:",
+            "tel:tel:1",
+            "tel:alice",
+            "sip:100",
+            "bob",
+            "Alice",
+            "alice ",
+            "frontdesk",
+            "100&200",
+            "100,1",
+            "100@internal",
+            '100"',
+            "${EXTEN}",
+            "[1]",
+            "100;x",
+            "100\n",
+            "100\r\nVariable: A=B",
+            "100\x00",
+            "100\u00a0200",
+            "\u0663",
+            -100,
+            -1,
+            True,
+            False,
+            1.0,
+            ["100"],
+            {"number": "100"},
+        ],
+    )
+    def test_refused(self, given: object) -> None:
+        """Anything else is refused with the parameter's name, and never repaired."""
+        assert plain_number(given, RULES.names) is None
+        for name in ("dial_first", "dial_second", "dial_as"):
+            assert fault(**{name: given}) == NO_NUMBER.format(name)
+
+    def test_names_only_where_allowed(self) -> None:
+        """An extension with letters is one that the configuration names; without rules none is."""
+        with pytest.raises(ApiError, match="dial_first is not a number"):
+            parse_job({"dial_first": "alice", "dial_second": "200"}, JobRules())
+
+
+class TestDialAs:
+    """Whose permission and identity the call is made with, in either spelling."""
+
+    def test_the_specification_s_misspelling(self) -> None:
+        """`dail_as` is taken for `dial_as`, alone or beside an empty one."""
+        assert parsed(dail_as="1-01").dial_as == "101"
+        assert parsed(dail_as="101", dial_as="").dial_as == "101"
+
+    def test_both_equal(self) -> None:
+        """Said twice is said once."""
+        assert parsed(dial_as="101", dail_as="101").dial_as == "101"
+
+    def test_both_and_different(self) -> None:
+        """Nobody guesses which was meant."""
+        message = "dial_as and dail_as are both given and differ."
+        assert fault(dial_as="101", dail_as="102") == message
+
+    def test_a_fault_bears_the_name_that_was_sent(self) -> None:
+        """Who wrote `dail_as` finds it in the message."""
+        assert fault(dail_as="a b") == NO_NUMBER.format("dail_as")
+
+    def test_defaults_to_the_plain_first_number(self) -> None:
+        """The identity is the number as it is dialled, not as it was typed."""
+        assert parsed(dial_first="(1) 00").dial_as == "100"
+
+
+class TestTimeout:
+    """Seconds of ringing."""
+
+    @pytest.mark.parametrize("given", [1, "1", 120, "120", "045"])
+    def test_within_the_limits(self, given: object) -> None:
+        """Both limits are allowed, as text or as number."""
+        assert parsed(timeout=given).timeout == int(str(given))
+
+    @pytest.mark.parametrize("given", [0, "0", 121, "121", "999999999", -1, HUGE])
+    def test_out_of_range(self, given: object) -> None:
+        """The message names what is possible."""
+        assert fault(timeout=given) == "timeout must be from 1 to 120 seconds."
+
+    @pytest.mark.parametrize(
+        "given", ["1.5", 1.5, 30.0, "-1", "+5", " 5", "5 ", "1" * 10, "\u0663", "x", True, [30], {}]
+    )
+    def test_no_whole_number(self, given: object) -> None:
+        """Only digits, or a whole number of JSON."""
+        assert fault(timeout=given) == "timeout is not a whole number of seconds."
+
+
+class TestPbx:
+    """Which PBX."""
+
+    @pytest.mark.parametrize("kind", ["asterisk", "switchvox", "other"])
+    def test_known(self, kind: str) -> None:
+        """The specification's three."""
+        assert parsed(pbx=kind).pbx == kind
+
+    @pytest.mark.parametrize("kind", ["Asterisk", "freeswitch", 1, ["asterisk"]])
+    def test_unknown(self, kind: object) -> None:
+        """Another is refused with the list of those that are known."""
+        assert fault(pbx=kind) == "pbx must be one of asterisk, switchvox, other."
+
+
+class TestRequestId:
+    """The caller's own id."""
+
+    def test_one_form_of_it(self) -> None:
+        """The same UUID is the same request, in whatever case it was written."""
+        assert parsed(request_id=UUID.upper()).request_id == UUID
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            UUID[:-1],
+            UUID + "0",
+            UUID + "\n",
+            UUID.replace("-", ""),
+            "{" + UUID + "}",
+            "urn:uuid:" + UUID,
+            UUID.replace("a", "g"),
+            1,
+            [UUID],
+        ],
+    )
+    def test_no_uuid(self, given: object) -> None:
+        """Only the form with dashes, and nothing around it."""
+        assert not is_request_id(given)
+        assert fault(request_id=given) == "request_id is not a UUID."
+
+
+class TestExpires:
+    """When a job is too late."""
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            (0, 0.0),
+            ("0", 0.0),
+            (1435628937, 1435628937.0),
+            (1435628937.25, 1435628937.25),
+            ("1435628937.123456", 1435628937.123456),
+            (10_000_000_000, 1e10),
+        ],
+    )
+    def test_epoch_seconds(self, given: object, expected: float) -> None:
+        """As text or number, with a fraction or without."""
+        assert parsed(expires=given).expires == expected
+
+    @pytest.mark.parametrize(
+        "given", [-1, 10_000_000_001, "99999999999", float("nan"), float("inf"), HUGE]
+    )
+    def test_out_of_range(self, given: object) -> None:
+        """No time that anybody can mean; milliseconds are noticed, too."""
+        assert fault(expires=given) == "expires is out of range."
+
+    @pytest.mark.parametrize(
+        "given", ["now", "-1", "1e9", "1.", "nan", "2026-11-23", "1435628937123", True, [1]]
+    )
+    def test_no_time(self, given: object) -> None:
+        """Nothing but digits and a point."""
+        assert fault(expires=given) == "expires is not a time in epoch seconds."
+
+
+# Whatever is sent
+
+NAMES = st.frozensets(st.from_regex(r"\A[A-Za-z0-9_*#-]{1,32}\Z"), max_size=3)
+NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
+DANGEROUS = frozenset("\r\n\0&,/@(\"'$[;|%<>= ")
+NASTY = st.text(st.sampled_from("0123456789*#+ .-/()&,@\"'$[];\r\n\0telaZ\u0663\u2028\ud800"))
+VALUES = st.one_of(
+    st.text(),
+    NASTY,
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.lists(st.text(max_size=3), max_size=2),
+)
+PARAMETERS = (
+    "dial_first",
+    "dial_second",
+    "dial_as",
+    "dail_as",
+    "timeout",
+    "pbx",
+    "request_id",
+    "expires",
+)
+
+
+def tried(parameters: dict[str, object], rules: JobRules) -> CallJob | tuple[Fault, ...]:
+    """The job of these parameters, or what is wrong with them."""
+    try:
+        return parse_job(parameters, rules)
+    except ApiError as error:
+        return error.faults
+
+
+@given(first=NASTY | st.text(), second=NASTY | st.text(), names=NAMES, data=st.data())
+def test_only_numbers_and_allowed_names_come_out(
+    first: str, second: str, names: frozenset[str], data: st.DataObject
+) -> None:
+    """Whatever text goes in: a number, an allowed name, or a fault that names the parameter."""
+    if names and data.draw(st.booleans()):
+        first = data.draw(st.sampled_from(sorted(names)))
+    told = tried({"dial_first": first, "dial_second": second}, JobRules(names=names))
+    if isinstance(told, CallJob):
+        for number in (told.dial_first, told.dial_second, told.dial_as):
+            assert NUMBER.fullmatch(number) or number in names
+            assert not DANGEROUS.intersection(number)
+    else:
+        assert 1 <= len(told) <= 2
+        assert all(one.message.startswith(("dial_first is ", "dial_second is ")) for one in told)
+
+
+@given(st.dictionaries(st.sampled_from(PARAMETERS), VALUES))
+def test_any_values_make_a_job_or_faults(values: dict[str, object]) -> None:
+    """Whatever JSON holds: a job within the limits, or faults that each name a parameter."""
+    told = tried({"dial_first": "1", "dial_second": "2", **values}, RULES)
+    if isinstance(told, CallJob):
+        assert 1 <= told.timeout <= RULES.max_timeout
+        assert told.pbx in {"asterisk", "switchvox", "other"}
+        assert told.request_id is None or is_request_id(told.request_id)
+        assert told.expires is None or 0 <= told.expires <= 10_000_000_000
+    else:
+        assert told
+        assert all(one.message.split()[0] in PARAMETERS for one in told)

@@ -1,0 +1,384 @@
+"""The state machine: every pair of state and event, and the stories that people know."""
+
+from __future__ import annotations
+
+import typing
+from itertools import product
+
+import pytest
+from attrs import evolve
+
+from c2c_agent import call as vocabulary
+from c2c_agent.call import (
+    Answer,
+    CallState,
+    Cancel,
+    Event,
+    Expire,
+    Guard,
+    GuardExpired,
+    HangUp,
+    HungUpBy,
+    Place,
+    Reject,
+    Reply,
+    SendOriginate,
+    Settle,
+)
+from c2c_agent.disposition import Outcome
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.machine import GRACE, TABLE, UnlistedTransitionError, step
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstAnswered,
+    FirstRinging,
+    Found,
+    Gone,
+    Leg,
+    LegEvidence,
+    LinkLost,
+    OriginateAccepted,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    SecondAnswered,
+    SecondDialed,
+    SecondRinging,
+)
+from tests.playbook import PLAN, Playbook, a_call
+
+BUSY = LegEvidence(status="BUSY", cause=17, cause_text="User busy")
+FAULT = Fault(ErrorCode.NOT_ALLOWED, "No.")
+
+ONE_OF_EACH: list[Event] = [
+    Place(PLAN),
+    Reject((FAULT,)),
+    Expire(),
+    Cancel(),
+    GuardExpired(),
+    OriginateAccepted({"Response": "Success"}),
+    OriginateRefused("Extension does not exist.", {"Response": "Error"}),
+    OriginateUnsent("The link is down."),
+    OriginateUnanswered("The link was lost."),
+    FirstRinging("PJSIP/100-1"),
+    FirstAnswered("PJSIP/100-1"),
+    SecondDialed(30),
+    SecondRinging("PJSIP/200-2"),
+    SecondAnswered("PJSIP/200-2"),
+    LinkLost("cut"),
+    Found(),
+    Gone(CallEvidence(first=BUSY)),
+]
+
+PROGRESS = [state for state in CallState if state is not CallState.ENDED]
+
+#: What each event leads to from each state, written down once more by hand: the first letter of
+#: the row is `accepted`, the last `ended`; `.` stays where it is, a digit is the state's number.
+EXPECTED = {
+    Place: "1.......",
+    Reject: "7.......",
+    Expire: "7.......",
+    Cancel: "7.......",
+    GuardExpired: "........",
+    OriginateAccepted: "........",
+    OriginateRefused: ".7......",
+    OriginateUnsent: "77......",
+    OriginateUnanswered: "........",
+    FirstRinging: ".2......",
+    FirstAnswered: ".33.....",
+    SecondDialed: ".444....",
+    SecondRinging: ".5555...",
+    SecondAnswered: ".66666..",
+    LinkLost: "........",
+    Found: "........",
+    Gone: ".777777.",
+}
+
+
+def in_state(state: CallState) -> vocabulary.Call:
+    """A call in a state, with what a call in it has."""
+    call = a_call(state=state, plan=None if state is CallState.ACCEPTED else PLAN)
+    if state is CallState.ENDED:
+        return evolve(call, outcome=Outcome.CONNECTED, answer=Answer(), ended_at=1000.0)
+    return call
+
+
+class TestTable:
+    def test_has_every_pair_of_state_and_event(self) -> None:
+        """No event of the vocabulary is missing, and none of its states."""
+        events = set(typing.get_args(vocabulary.Event))
+        assert set(TABLE) == events == {type(event) for event in ONE_OF_EACH} == set(EXPECTED)
+        for row in TABLE.values():
+            assert set(row) == set(CallState)
+
+    @pytest.mark.parametrize(
+        ("state", "event"),
+        list(product(CallState, ONE_OF_EACH)),
+        ids=lambda value: value.value if isinstance(value, CallState) else type(value).__name__,
+    )
+    def test_every_pair_leads_where_it_should(self, state: CallState, event: Event) -> None:
+        """The table agrees with one written by hand, and only `ended` has an outcome."""
+        states = list(CallState)
+        letter = EXPECTED[type(event)][states.index(state)]
+        expected = state if letter == "." else states[int(letter)]
+        after, _ = step(in_state(state), event, 1001.0)
+        assert after.state is expected
+        assert (after.outcome is not None) == (after.state is CallState.ENDED)
+
+    @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+    def test_nothing_changes_a_call_that_has_ended(self, event: Event) -> None:
+        """A final outcome is final, whatever comes, and nothing more is done."""
+        ended = in_state(CallState.ENDED)
+        assert step(ended, event, 1001.0) == (ended, ())
+
+    @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+    @pytest.mark.parametrize("state", CallState)
+    def test_an_order_is_only_given_when_a_call_is_placed(
+        self, state: CallState, event: Event
+    ) -> None:
+        """Originate is the answer to Place in `accepted` and to nothing else."""
+        _, commands = step(in_state(state), event, 1001.0)
+        placed = isinstance(event, Place) and state is CallState.ACCEPTED
+        assert (SendOriginate() in commands) == placed
+
+    def test_an_unlisted_pair_raises(self) -> None:
+        """What is not in the table is a mistake, not a no-op."""
+        with pytest.raises(UnlistedTransitionError, match="object in accepted"):
+            step(a_call(), object(), 0.0)  # type: ignore[arg-type]
+
+
+def placed() -> Playbook:
+    """A call whose order Asterisk has accepted."""
+    return (
+        Playbook(a_call())
+        .at(0)
+        .on(Place(PLAN))
+        .goes_to("dialing_first")
+        .does(SendOriginate(), Guard(30 + GRACE))
+        .at(0.1)
+        .on(OriginateAccepted({"Response": "Success"}))
+        .goes_to("dialing_first")
+        .does(Reply())
+    )
+
+
+def talking() -> Playbook:
+    """A call whose legs talk since second 6."""
+    return (
+        placed()
+        .at(1)
+        .on(FirstRinging("PJSIP/100-1"))
+        .goes_to("first_ringing")
+        .does()
+        .at(3)
+        .on(FirstAnswered())
+        .goes_to("first_answered")
+        .does(Guard(GRACE))
+        .on(SecondDialed(30))
+        .goes_to("dialing_second")
+        .does(Guard(30 + GRACE))
+        .at(4)
+        .on(SecondRinging("PJSIP/200-2"))
+        .goes_to("second_ringing")
+        .does()
+        .at(6)
+        .on(SecondAnswered("PJSIP/200-2"))
+        .goes_to("connected")
+        .does(Guard(3600 + GRACE))
+    )
+
+
+def talked(until: float, by: Leg | None = None) -> CallEvidence:
+    """The evidence of a call that was connected."""
+    return CallEvidence(
+        first=LegEvidence(channel="PJSIP/100-1", status="ANSWER", cause=16, ended_at=until),
+        second=LegEvidence(channel="PJSIP/200-2", status="ANSWER", cause=17, ended_at=until),
+        dialed=True,
+        hung_up_by=by,
+        hung_up_at=until if by else None,
+    )
+
+
+class TestStories:
+    def test_a_call_that_connects(self) -> None:
+        """The whole way, and the second leg hangs up."""
+        story = talking().at(18.3).on(Gone(talked(1018.25, Leg.SECOND))).does()
+        story.ends(Outcome.CONNECTED, hung_up_by=HungUpBy.SECOND, cause=17, answer=Answer())
+        assert story.call.talk_seconds == pytest.approx(12.25)
+        assert [entry.event for entry in story.call.timeline] == [
+            "dialing_first",
+            "originate_accepted",
+            "first_ringing",
+            "first_answered",
+            "dialing_second",
+            "second_ringing",
+            "connected",
+            "ended",
+        ]
+
+    def test_the_first_hangs_up(self) -> None:
+        """The cause shown is that of the leg that ended the call."""
+        talking().on(Gone(talked(1018.0, Leg.FIRST))).ends(
+            Outcome.CONNECTED, hung_up_by=HungUpBy.FIRST, cause=16
+        )
+
+    def test_the_longest_duration_ends_a_call(self) -> None:
+        """Nobody hung up, and the talk is as long as a talk may be."""
+        talking().on(Gone(talked(1006.0 + 3600))).ends(Outcome.CONNECTED, hung_up_by=HungUpBy.LIMIT)
+
+    def test_nobody_known_hung_up(self) -> None:
+        """Where the PBX ended the talk by itself, nobody is named."""
+        talking().on(Gone(talked(1018.0))).ends(Outcome.CONNECTED, hung_up_by=None)
+
+    def test_a_cancelled_talk_is_still_a_connected_call(self) -> None:
+        """They did talk; cancelling only ended it."""
+        talking().at(9).on(Cancel()).goes_to("connected").does(HangUp()).on(
+            Gone(talked(1009.0))
+        ).ends(Outcome.CONNECTED, hung_up_by=HungUpBy.CANCEL)
+
+    def test_who_hangs_up_before_a_cancel_takes_effect_is_named(self) -> None:
+        """A phone that was put down in the same moment did end the talk."""
+        talking().on(Cancel()).on(Gone(talked(1009.0, Leg.FIRST))).ends(
+            Outcome.CONNECTED, hung_up_by=HungUpBy.FIRST
+        )
+
+    @pytest.mark.parametrize("state", PROGRESS[1:-1])
+    def test_cancelled_before_anybody_talked(self, state: CallState) -> None:
+        """Cancel hangs up in every state, and asking twice asks the PBX twice but notes it once."""
+        story = Playbook(in_state(state)).on(Cancel()).does(HangUp()).on(Cancel()).does(HangUp())
+        assert [entry.event for entry in story.call.timeline] == ["cancel_requested"]
+        story.on(Gone(CallEvidence(second=LegEvidence(status="CANCEL"), dialed=True)))
+        story.ends(Outcome.CANCELLED, hung_up_by=HungUpBy.CANCEL)
+
+    def test_cancelled_before_it_was_placed(self) -> None:
+        """Nothing was sent, nothing is hung up, and the requester is told."""
+        Playbook(a_call()).on(Cancel()).does(Reply()).ends(Outcome.CANCELLED)
+
+    def test_cancelled_while_it_was_being_stored(self) -> None:
+        """The order does not go out any more."""
+        Playbook(a_call()).on(Place(PLAN)).on(Cancel()).on(OriginateUnsent("cancelled")).ends(
+            Outcome.CANCELLED, hung_up_by=None
+        )
+
+    def test_the_pbx_refuses(self) -> None:
+        """Its own words reach the caller."""
+        story = (
+            Playbook(a_call())
+            .on(Place(PLAN))
+            .on(OriginateRefused("Extension does not exist.", {"Response": "Error"}))
+            .does(Reply())
+            .ends(Outcome.PBX_ERROR)
+        )
+        fault = Fault(ErrorCode.PBX_ERROR, "Extension does not exist.")
+        assert story.call.answer == Answer((fault,))
+        assert story.call.pbx_response is not None
+
+    def test_the_order_could_not_be_sent(self) -> None:
+        """It never reached the PBX, so it was rejected."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnsent("down")).does(Reply())
+        story.ends(Outcome.REJECTED)
+        assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "down"),))
+
+    def test_an_order_without_an_answer(self) -> None:
+        """The requester is told that nobody knows; the call goes on, and is told once only."""
+        story = (
+            Playbook(a_call())
+            .on(Place(PLAN))
+            .on(OriginateUnanswered("lost"))
+            .goes_to("dialing_first")
+            .does(Reply())
+            .on(OriginateUnanswered("lost"))
+            .does()
+            .on(FirstRinging())
+            .on(OriginateAccepted())
+            .does(Reply())
+        )
+        assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "lost"),))
+        story.on(OriginateAccepted()).does()
+
+    def test_gone_before_the_order_was_answered(self) -> None:
+        """Asterisk may tell the end before it answers the action."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(Gone(CallEvidence(first=BUSY)))
+        story.does(Reply()).ends(Outcome.FIRST_BUSY, answer=Answer(), cause=17)
+        assert story.call.cause_text == "User busy"
+
+    def test_a_refused_request(self) -> None:
+        """It ends as rejected, with all its faults."""
+        Playbook(a_call(job=None)).on(Reject((FAULT, FAULT))).does(Reply()).ends(
+            Outcome.REJECTED, answer=Answer((FAULT, FAULT))
+        )
+
+    def test_an_expired_job(self) -> None:
+        """Nobody is rung, and the requester is told why."""
+        story = Playbook(a_call()).on(Expire()).does(Reply()).ends(Outcome.EXPIRED)
+        assert story.call.answer is not None
+        assert story.call.answer.faults[0].code is ErrorCode.EXPIRED
+
+    def test_the_second_leg_is_busy(self) -> None:
+        """The cause shown is that of the second leg."""
+        story = placed().on(FirstAnswered("PJSIP/100-1")).on(SecondDialed(30))
+        evidence = CallEvidence(first=LegEvidence(cause=16), second=BUSY, dialed=True)
+        story.on(Gone(evidence)).ends(Outcome.SECOND_BUSY, cause=17, hung_up_by=None)
+        assert story.call.first.channel == "PJSIP/100-1"
+        assert story.call.talk_seconds is None
+
+    def test_the_first_hangs_up_while_the_second_rings(self) -> None:
+        """It is abandoned, by the first."""
+        story = placed().on(FirstAnswered()).on(SecondDialed(30)).on(SecondRinging())
+        evidence = CallEvidence(second=LegEvidence(status="CANCEL"), dialed=True)
+        story.on(Gone(evidence)).ends(Outcome.ABANDONED, hung_up_by=HungUpBy.FIRST)
+
+    def test_times_of_a_leg_are_those_first_seen(self) -> None:
+        """What was stored on the way counts; evidence that knows the answer better, more."""
+        story = talking().on(
+            Gone(
+                CallEvidence(
+                    first=LegEvidence(ringing_at=5.0),
+                    second=LegEvidence(ringing_at=5.0, answered_at=1006.5, ended_at=1010.0),
+                )
+            )
+        )
+        assert story.call.first.ringing_at == 1001.0
+        assert story.call.first.answered_at == 1003.0
+        assert story.call.second.ringing_at == 1004.0
+        assert story.call.talk_seconds == pytest.approx(3.5)
+
+    def test_states_may_be_skipped(self) -> None:
+        """A second leg that is seen ringing, or answered, was dialled."""
+        story = placed().at(2).on(SecondRinging()).goes_to("second_ringing")
+        assert story.call.dialed_at == 1002.0
+        story = placed().at(3).on(SecondAnswered()).goes_to("connected")
+        assert story.call.dialed_at == 1003.0
+
+    def test_an_answered_call_of_which_nothing_more_is_known(self) -> None:
+        """It was connected; how long they talked, nobody knows."""
+        story = talking().on(Gone(CallEvidence(lost=True))).ends(Outcome.CONNECTED)
+        assert story.call.talk_seconds is None
+
+
+class TestGuard:
+    def test_asks_when_the_pbx_is_overdue(self) -> None:
+        """Again and again, but the story notes it once."""
+        story = placed()
+        for _ in range(3):
+            story.on(GuardExpired()).does(Settle(), Guard(GRACE))
+        assert [entry.event for entry in story.call.timeline].count("overdue") == 1
+
+    def test_hangs_up_a_talk_that_the_pbx_does_not_end(self) -> None:
+        """The longest duration holds even if the PBX forgets it."""
+        talking().on(GuardExpired()).does(HangUp(), Settle(), Guard(GRACE))
+
+    def test_means_nothing_before_a_call_is_placed(self) -> None:
+        """There is nothing to ask for."""
+        Playbook(a_call()).on(GuardExpired()).does().goes_to("accepted")
+
+
+class TestLostAndFound:
+    def test_a_lost_link_is_noted(self) -> None:
+        """The story says that the PBX was not heard for a time."""
+        story = talking().on(LinkLost("cut")).does().on(Found()).does().goes_to("connected")
+        assert [entry.event for entry in story.call.timeline][-2:] == ["pbx_lost", "pbx_found"]
+
+    def test_a_cancelled_call_that_is_found_again_is_hung_up(self) -> None:
+        """The cancel was lost with the link; it still holds."""
+        placed().on(Cancel()).on(LinkLost("cut")).on(Found()).does(HangUp())

@@ -1,0 +1,383 @@
+"""Keys and caps: who may place which call, and how many of them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.pattern import Pattern, parse_pattern
+from c2c_agent.policy import (
+    OPERATOR,
+    Key,
+    KeyRing,
+    Meter,
+    Refusal,
+    key_digest,
+    new_secret,
+    operator_key,
+)
+
+ANY_SHA256 = "0" * 64
+
+
+def patterns(*texts: str) -> tuple[Pattern, ...]:
+    """These texts as patterns."""
+    return tuple(parse_pattern(text) for text in texts)
+
+
+def key(
+    name: str = "crm",
+    *,
+    secret: str | None = None,
+    allow: tuple[str, ...] = ("_1XX",),
+    deny: tuple[str, ...] = (),
+    dial_as: tuple[str, ...] | None = None,
+    max_concurrent: int | None = None,
+    per_minute: int | None = None,
+) -> Key:
+    """A key that may dial three digits, as anybody, as often as it likes."""
+    return Key(
+        name=name,
+        sha256=ANY_SHA256 if secret is None else key_digest(secret),
+        allow=patterns(*allow),
+        deny=patterns(*deny),
+        dial_as=None if dial_as is None else patterns(*dial_as),
+        max_concurrent=max_concurrent,
+        per_minute=per_minute,
+    )
+
+
+def job(first: str = "100", second: str = "101", dial_as: str = "100") -> CallJob:
+    """A wanted call."""
+    return CallJob(dial_first=first, dial_second=second, dial_as=dial_as, timeout=30)
+
+
+class TestKey:
+    """What a key opens."""
+
+    def test_nothing_is_allowed_by_default(self) -> None:
+        """A key without patterns dials nobody."""
+        bare = Key(name="crm", sha256=ANY_SHA256)
+        assert not bare.may_dial("100")
+        assert [fault.message for fault in bare.faults(job())] == [
+            "This key may not dial this dial_first.",
+            "This key may not dial this dial_second.",
+        ]
+
+    def test_deny_wins(self) -> None:
+        """What is denied stays so, whatever allows it."""
+        crm = key(allow=("_1XX", "110"), deny=("_11X",))
+        assert crm.may_dial("100")
+        assert not crm.may_dial("110")
+        assert not crm.may_dial("200")
+
+    def test_both_numbers_are_checked(self) -> None:
+        """Also the first: it may be a number that costs money."""
+        crm = key()
+        assert crm.faults(job()) == []
+        assert crm.faults(job(first="0900")) == [
+            Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_first.")
+        ]
+        assert crm.faults(job(second="0900")) == [
+            Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_second.")
+        ]
+
+    def test_dial_as(self) -> None:
+        """Without a list as anyone, with one only as those in it, with an empty one as nobody."""
+        message = "This key may not place calls as this dial_as."
+        assert key().faults(job(dial_as="999")) == []
+        assert key(dial_as=("_1XX",)).faults(job(dial_as="199")) == []
+        for restricted in (key(dial_as=("_1XX",)), key(dial_as=())):
+            assert restricted.faults(job(dial_as="999")) == [Fault(ErrorCode.NOT_ALLOWED, message)]
+
+    def test_all_faults_together_in_order(self) -> None:
+        """The first number, the second, the identity."""
+        told = key(dial_as=()).faults(job(first="2", second="3", dial_as="4"))
+        assert [fault.message.split()[-1] for fault in told] == [
+            "dial_first.",
+            "dial_second.",
+            "dial_as.",
+        ]
+
+    def test_names(self) -> None:
+        """Extensions with letters may be dialled where a pattern is that very name."""
+        crm = key(allow=("_1XX", "alice"), dial_as=("front-desk", "_2XX"))
+        assert crm.names == {"alice", "front-desk"}
+        assert key(allow=("_1XX",)).names == frozenset()
+
+    @pytest.mark.parametrize("name", ["crm", "A.b-c_9", "x" * 64])
+    def test_name(self, name: str) -> None:
+        """Letters, digits, and three signs."""
+        assert key(name).name == name
+
+    @pytest.mark.parametrize("name", ["", "x" * 65, "a b", "crm\n", "c:rm", "\u00e4"])
+    def test_no_name(self, name: str) -> None:
+        """The name stands in logs and records: nothing in it that could be misread."""
+        with pytest.raises(ValueError, match="name must be 1 to 64 letters, digits"):
+            key(name)
+
+    @pytest.mark.parametrize(
+        "digest", ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, "0" * 64 + "\n"]
+    )
+    def test_no_sha256(self, digest: str) -> None:
+        """Only what `key new` prints; the key itself instead of its hash is noticed."""
+        with pytest.raises(ValueError, match="64 hexadecimal digits that `key new` prints"):
+            Key(name="crm", sha256=digest)
+
+    @pytest.mark.parametrize("cap", [0, -1])
+    def test_no_cap(self, cap: int) -> None:
+        """A cap of nothing would be a key that opens nothing."""
+        with pytest.raises(ValueError, match="max_concurrent"):
+            key(max_concurrent=cap)
+        with pytest.raises(ValueError, match="per_minute"):
+            key(per_minute=cap)
+
+    def test_the_hash_is_not_shown(self) -> None:
+        """A key in a log line or a traceback does not give its hash away."""
+        assert key_digest("secret") not in repr(key(secret="secret"))
+
+
+class TestKeyRing:
+    """Finding the key of a secret."""
+
+    def test_find(self) -> None:
+        """The key whose hash it is; None for any other secret."""
+        crm, shop = key("crm", secret="one"), key("shop", secret="two")
+        ring = KeyRing([crm, shop])
+        assert ring.find("one") is crm
+        assert ring.find("two") is shop
+        assert ring.find("three") is None
+        assert ring.find("") is None
+        assert KeyRing([]).find("one") is None
+        assert list(ring) == [crm, shop]
+
+    @pytest.mark.parametrize("secret", ["one", "two", "three", "none of them"])
+    def test_every_key_is_compared(self, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In constant time each, and all of them: time tells neither hit nor place."""
+        keys = [key(name, secret=name) for name in ("one", "two", "three")]
+        compared: list[str] = []
+        compare = hmac.compare_digest
+
+        def count(left: str, right: str) -> bool:
+            compared.append(right)
+            return compare(left, right)
+
+        monkeypatch.setattr("hmac.compare_digest", count)
+        found = KeyRing(keys).find(secret)
+        assert compared == [one.sha256 for one in keys]
+        assert (found and found.name) == (secret if secret != "none of them" else None)
+
+    @given(st.text() | st.sampled_from(["\ud800", "\udcff", "a\0b"]))
+    def test_any_text_may_be_presented(self, secret: str) -> None:
+        """Whatever JSON makes a text of is looked up; what is no key opens nothing."""
+        assert KeyRing([key(secret="c2c_one")]).find(secret) is None
+
+
+class TestSecrets:
+    """Keys as their holders know them."""
+
+    def test_digest(self) -> None:
+        """SHA-256 of the key's UTF-8, as any other tool computes it."""
+        assert key_digest("abc") == hashlib.sha256(b"abc").hexdigest()
+        assert key_digest("\u00e4") == hashlib.sha256(b"\xc3\xa4").hexdigest()
+
+    def test_new_secret(self) -> None:
+        """Long, never twice the same, and in a URL without percent signs."""
+        secrets = {new_secret() for _ in range(100)}
+        assert len(secrets) == 100
+        for secret in secrets:
+            assert secret.startswith("c2c_")
+            assert len(secret) >= 4 + 256 // 6
+            assert secret.replace("-", "").replace("_", "").isalnum()
+            assert secret.isascii()
+
+
+class TestOperator:
+    """The key of the agent's own host."""
+
+    def test_what_some_key_may(self) -> None:
+        """It may dial what any key may."""
+        operator = operator_key(ANY_SHA256, [key(allow=("_1XX",)), key("b", allow=("alice",))])
+        assert operator.name == OPERATOR
+        assert operator.sha256 == ANY_SHA256
+        assert operator.may_dial("100")
+        assert operator.may_dial("alice")
+        assert not operator.may_dial("200")
+        assert operator.names == {"alice"}
+
+    def test_what_one_key_may_not(self) -> None:
+        """A denial of any key holds for it, too."""
+        operator = operator_key(
+            ANY_SHA256, [key(allow=("_X.",)), key("b", allow=(), deny=("_0900.",))]
+        )
+        assert operator.may_dial("100")
+        assert not operator.may_dial("0900123")
+
+    def test_dial_as(self) -> None:
+        """As anyone where one key may; else as those that some key may."""
+        restricted = [key(dial_as=("_1XX",)), key("b", dial_as=("200",))]
+        operator = operator_key(ANY_SHA256, restricted)
+        assert [operator.may_dial_as(name) for name in ("100", "200", "300")] == [True, True, False]
+        assert operator_key(ANY_SHA256, [*restricted, key("c")]).may_dial_as("300")
+
+    def test_without_keys(self) -> None:
+        """Where nothing is configured, it opens nothing either."""
+        operator = operator_key(ANY_SHA256, [])
+        assert not operator.may_dial("100")
+        assert not operator.may_dial_as("100")
+
+    def test_without_caps(self) -> None:
+        """It has no caps of its own."""
+        operator = operator_key(ANY_SHA256, [key(max_concurrent=1, per_minute=1)])
+        assert (operator.max_concurrent, operator.per_minute) == (None, None)
+
+
+TOO_MANY = ErrorCode.TOO_MANY_CALLS
+RATE = ErrorCode.RATE_LIMITED
+
+
+def code(refusal: Refusal | None) -> ErrorCode | None:
+    """Why a call was not admitted; None if it was."""
+    return None if refusal is None else refusal.fault.code
+
+
+class TestConcurrency:
+    """Calls in progress."""
+
+    def test_cap_of_a_key(self) -> None:
+        """Counted for each key by itself; an end makes room."""
+        meter = Meter(100)
+        crm, shop = key("crm", max_concurrent=2), key("shop", max_concurrent=1)
+        assert [code(meter.admit(crm, 0.0)) for _ in range(3)] == [None, None, TOO_MANY]
+        assert [code(meter.admit(shop, 0.0)) for _ in range(2)] == [None, TOO_MANY]
+        assert meter.running == 3
+        meter.release("crm")
+        assert [code(meter.admit(crm, 0.0)) for _ in range(2)] == [None, TOO_MANY]
+
+    def test_cap_of_all(self) -> None:
+        """All keys together have one, too, and the message says which was reached."""
+        meter = Meter(2)
+        crm, shop = key("crm"), key("shop", max_concurrent=1)
+        assert meter.admit(crm, 0.0) is None
+        assert meter.admit(shop, 0.0) is None
+        assert meter.admit(crm, 0.0) == Refusal(
+            Fault(TOO_MANY, "This PBX has as many calls in progress as it may have.")
+        )
+        meter.release("crm")
+        assert meter.admit(shop, 0.0) == Refusal(
+            Fault(TOO_MANY, "This key has as many calls in progress as it may have.")
+        )
+        assert meter.admit(crm, 0.0) is None
+
+    def test_a_cap_may_be_changed(self) -> None:
+        """A new configuration counts at once, for the calls that are in progress already."""
+        meter = Meter(10)
+        for _ in range(3):
+            assert meter.admit(key(max_concurrent=3), 0.0) is None
+        assert code(meter.admit(key(max_concurrent=2), 0.0)) is TOO_MANY
+        meter.max_concurrent = 3
+        assert code(meter.admit(key(), 0.0)) is TOO_MANY
+
+    def test_calls_of_before_a_restart(self) -> None:
+        """They stand in the way of new ones until they have ended."""
+        meter = Meter(10)
+        meter.resume("crm")
+        assert meter.running == 1
+        crm = key(max_concurrent=1)
+        assert code(meter.admit(crm, 0.0)) is TOO_MANY
+        meter.release("crm")
+        assert meter.running == 0
+        assert meter.admit(crm, 0.0) is None
+
+
+class TestRate:
+    """Calls in the last minute."""
+
+    def test_window_slides(self) -> None:
+        """What is a minute old counts no more; not a moment earlier."""
+        meter = Meter(100)
+        crm = key(per_minute=2)
+        times = [1000.0, 1010.0, 1059.5, 1060.0, 1069.0, 1070.0, 1119.0, 1120.0]
+        told = [code(meter.admit(crm, at)) for at in times]
+        assert told == [None, None, RATE, None, RATE, None, RATE, None]
+
+    def test_when_another_try_is_worth_it(self) -> None:
+        """In whole seconds, until the oldest that counts is a minute old; one at least."""
+        meter = Meter(100)
+        crm = key(per_minute=2)
+        assert meter.admit(crm, 1000.0) is None
+        assert meter.admit(crm, 1030.0) is None
+        message = Fault(RATE, "This key may place 2 calls a minute.")
+        assert meter.admit(crm, 1030.0) == Refusal(message, retry_after=30)
+        assert meter.admit(crm, 1030.5) == Refusal(message, retry_after=30)
+        assert meter.admit(crm, 1059.9999) == Refusal(message, retry_after=1)
+
+    def test_refused_calls_do_not_count(self) -> None:
+        """Who keeps asking is not kept out for longer, neither by this cap nor by the others."""
+        meter = Meter(1)
+        crm = key(per_minute=2)
+        assert meter.admit(crm, 1000.0) is None
+        assert code(meter.admit(crm, 1001.0)) is TOO_MANY
+        meter.release("crm")
+        assert meter.admit(crm, 1002.0) is None
+        meter.release("crm")
+        assert [code(meter.admit(crm, 1003.0)) for _ in range(5)] == [RATE] * 5
+        assert meter.running == 0
+        assert meter.admit(crm, 1060.0) is None
+
+    def test_keys_have_windows_of_their_own(self) -> None:
+        """One key's calls are not another's."""
+        meter = Meter(100)
+        assert meter.admit(key("crm", per_minute=1), 0.0) is None
+        assert meter.admit(key("shop", per_minute=1), 0.0) is None
+        assert code(meter.admit(key("crm", per_minute=1), 0.0)) is RATE
+
+    def test_a_lowered_rate(self) -> None:
+        """The wait is until so many have become too old that the new rate is kept."""
+        meter = Meter(100)
+        for at in (1000.0, 1010.0, 1020.0, 1030.0):
+            assert meter.admit(key(), at) is None
+        refusal = meter.admit(key(per_minute=2), 1030.0)
+        assert refusal is not None
+        assert refusal.retry_after == 50
+        assert meter.admit(key(per_minute=2), 1080.0) is None
+
+    def test_calls_of_before_a_restart(self) -> None:
+        """They count, but are not in progress."""
+        meter = Meter(100)
+        meter.recall("crm", [990.0, 1000.0])
+        meter.recall("crm", [1020.0])
+        refusal = meter.admit(key(per_minute=2), 1050.0)
+        assert refusal is not None
+        assert refusal.retry_after == 10
+        assert meter.running == 0
+        assert meter.admit(key(per_minute=2), 1060.0) is None
+
+    @given(
+        st.lists(st.integers(0, 100 * 64), max_size=20).map(sorted),
+        st.integers(1, 4),
+    )
+    def test_the_promise_is_kept(self, ticks: list[int], per_minute: int) -> None:
+        """Never more a minute than allowed, and whoever waits as told is let in."""
+        times = [1_000_000 + tick / 64 for tick in ticks]  # these add up without rounding
+        meter = Meter(10_000)
+        crm = key(per_minute=per_minute)
+        admitted: list[float] = []
+        waits: list[float] = []
+        for at in times:
+            refusal = meter.admit(crm, at)
+            if refusal is None:
+                admitted.append(at)
+                assert sum(at - earlier < 60 for earlier in admitted) <= per_minute
+            else:
+                assert refusal.retry_after is not None
+                assert 1 <= refusal.retry_after <= 60
+                waits = [at, float(refusal.retry_after)]
+        if waits and waits[0] == times[-1]:
+            assert meter.admit(crm, sum(waits)) is None
