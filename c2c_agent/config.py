@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from string import Formatter
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import Attribute, field, frozen
 from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.pattern import Pattern, parse_pattern
-from c2c_agent.policy import Key
+from c2c_agent.policy import OPERATOR, Key
 
 #: What may stand in a template of a dial string or a variable.
-PLACEHOLDERS: Final = frozenset({"number", "context", "dial_as"})
+_PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")
 
 #: A dialplan context, as Asterisk bounds it (AST_MAX_CONTEXT) and without what separates contexts.
 CONTEXT: Final = re.compile(r"[A-Za-z0-9_.-]{1,79}")
@@ -31,6 +30,14 @@ _WORD: Final = re.compile(r"[!-~]{1,253}")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 
 
+class ImpossibleValueError(ValueError):
+    """A value that cannot be: what would be right, and `where` in its section it stands."""
+
+    def __init__(self, advice: str, *where: str | int) -> None:
+        super().__init__(advice)
+        self.where = where
+
+
 _Validator: TypeAlias = Callable[[Any, Any, Any], None]
 
 
@@ -39,7 +46,7 @@ def _shape(regex: re.Pattern[str], words: str) -> _Validator:
 
     def check(_instance: object, attribute: Attribute[Any], value: str) -> None:
         if regex.fullmatch(value) is None:
-            raise ValueError(f"{attribute.name} must be {words}, not {value!r}")
+            raise ImpossibleValueError(f"must be {words}, not {value!r}", attribute.name)
 
     return check
 
@@ -49,21 +56,18 @@ def _range(low: int, high: int, unit: str) -> _Validator:
 
     def check(_instance: object, attribute: Attribute[Any], value: int) -> None:
         if not low <= value <= high:
-            raise ValueError(f"{attribute.name} must be from {low} to {high} {unit}, not {value}")
+            advice = f"must be from {low} to {high} {unit}, not {value}"
+            raise ImpossibleValueError(advice, attribute.name)
 
     return check
 
 
 def _template(_instance: object, attribute: Attribute[Any], value: str) -> None:
     """A validator: a text with `{number}`, `{context}`, `{dial_as}` in it, and no other braces."""
-    try:
-        parts = [part[1:] for part in Formatter().parse(value) if part[1] is not None]
-    except ValueError:
-        parts = [("", "", None)]
-    if not {(name, "", None) for name in PLACEHOLDERS}.issuperset(parts):
-        raise ValueError(
-            f"{attribute.name} may have only {{number}}, {{context}} and {{dial_as}} in braces, "
-            f"unlike {value!r}"
+    if not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", value)):
+        raise ImpossibleValueError(
+            f"may have only {{number}}, {{context}} and {{dial_as}} in braces, unlike {value!r}",
+            attribute.name,
         )
 
 
@@ -174,10 +178,8 @@ class CallsConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.timeout > self.max_timeout:
-            raise ValueError(
-                f"timeout ({self.timeout}) must not be greater than max_timeout "
-                f"({self.max_timeout})"
-            )
+            advice = f"must be at most max_timeout ({self.max_timeout}), not {self.timeout}"
+            raise ImpossibleValueError(advice, "timeout")
 
 
 @frozen
@@ -189,10 +191,15 @@ class LogConfig:
 
 
 def _distinct_names(_instance: object, _attribute: object, keys: Sequence[Key]) -> None:
+    """A validator: each key has a name of its own, and none that of the agent's host."""
     names = [key.name for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"every key needs a name of its own; {name!r} stands there twice")
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            advice = f"every key needs a name of its own; {name!r} stands there twice"
+            raise ImpossibleValueError(advice, "keys", index)
+        if name == OPERATOR:
+            advice = f"{name!r} is the agent's own name for its host's key; take another"
+            raise ImpossibleValueError(advice, "keys", index)
 
 
 @frozen

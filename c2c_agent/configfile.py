@@ -45,7 +45,7 @@ def _document(file: Path) -> object:
         return yaml.safe_load(file.read_bytes())
     except OSError as error:
         raise ConfigError(f"{file}: {_reason(error)}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as a date with a month 13
         raise ConfigError(f"{file}: no valid YAML: {error}") from None
 
 

@@ -22,7 +22,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config import Config
+from c2c_agent.config import Config, ImpossibleValueError
 from c2c_agent.errors import C2CError
 from c2c_agent.pattern import Pattern, parse_pattern
 
@@ -46,7 +46,7 @@ def parse(documents: Iterable[tuple[str, object]], *, server_id: str) -> Config:
             continue  # an empty file
         if not isinstance(document, Mapping):
             raise ConfigError(
-                f"{file}: a mapping such as 'http: …' is expected, not a {_kind(document)}"
+                f"{file}: a mapping such as 'http: …' is expected, not {_kind(document)}"
             )
         _lay_over(merged, document, file, (), origins)
     try:
@@ -87,6 +87,7 @@ def _merge_keys(below: object, above: list[Any], file: str, origins: dict[Path, 
     for key in above:
         if _name(key) is not None and _name(key) in names:
             index = names.index(_name(key))
+            names[index] = None  # a second one in the same file is one too many
             merged[index] = key
         else:
             index = len(merged)
@@ -182,7 +183,7 @@ def _advice(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
     """Every single fault in cattrs' tree of them: its path, and what would be right."""
     match error:
         case ForbiddenExtraKeysError():
-            for name in error.extra_fields:
+            for name in sorted(error.extra_fields, key=str):
                 yield (*path, name), _unknown(name, error.cl)
         case BaseValidationError():
             for cause in error.exceptions:
@@ -195,6 +196,8 @@ def _advice(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _place(cause: BaseException) -> Path:
     """Where in its parent a fault is; cattrs says it in a note."""
+    if isinstance(cause, ImpossibleValueError):
+        return cause.where
     for note in getattr(cause, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             return (note.name,)

@@ -87,5 +87,6 @@ def start(
     )
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
     # Twisted's own chatter about factories and ports tells an admin nothing.
-    predicate.setLogLevelForNamespace("twisted", LogLevel.warn)
+    for namespace in ("twisted", "log_legacy"):
+        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     begin([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)

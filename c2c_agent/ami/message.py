@@ -162,6 +162,8 @@ class Receiver:
         MAX_BANNER or MAX_MESSAGE bytes. If messages came before the fault in the same data, they
         are returned, and the next call raises. So does every call from then on.
         """
+        if self._fault:
+            raise RemoteAmiError(self._fault)
         # What was searched before is not searched again, but an ending may have been cut in it.
         unsearched = max(len(self._buffer) - 2, 0)
         self._buffer += data
@@ -176,7 +178,6 @@ class Receiver:
             if len(self._buffer) > MAX_MESSAGE + 2:
                 self._fault = f"the peer sent a message of more than {MAX_MESSAGE} bytes"
         if self._fault and not messages:
-            self._buffer.clear()
             raise RemoteAmiError(self._fault)
         return messages
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
@@ -335,7 +336,7 @@ def test_the_way_a_stream_is_cut_never_matters(
     """Not even around the limits, which are set low here."""
     stream = data.draw(st.sampled_from([b"", BANNER])) + stream
     points = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    chunks = [stream[a:b] for a, b in zip(points, points[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in pairwise(points)]
     with (
         patch.object(message_module, "MAX_MESSAGE", 24),
         patch.object(message_module, "MAX_BANNER", 30),
@@ -351,7 +352,7 @@ def test_look_up_and_list_of_headers_agree(stream: bytes) -> None:
     """A header found by its name is the first of that name in the list."""
     for message in received(stream):
         for name, _ in message.headers:
-            if name.isascii():
+            if name.isascii() and "\\" not in name:  # no escape of a byte
                 assert message.get(name.upper(), "?") == message.get_all(name)[0]
                 assert name.upper() in message
 

@@ -1,16 +1,22 @@
 """The test PBXs, their phones and the witness, as fixtures.
 
-A test that takes `asterisk` runs once on each version and bears the mark `pbx`. Without Docker such
-a test is an error, never a skip; to leave it out, deselect it (`-m "not pbx"`).
+A test that takes `asterisk` runs once on each version, and bears the mark `pbx` by that. Without
+Docker it is an error, never a skip; to leave it out, deselect it (`-m "not pbx"`).
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import ADDRESSES, AsteriskHost
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
@@ -19,7 +25,6 @@ from tests.pbx.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from pathlib import Path
 
 
 class StartPhone(Protocol):
@@ -57,7 +62,25 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def asterisks(request: pytest.FixtureRequest) -> Iterator[dict[str, AsteriskHost]]:
+def alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Wait until no other run on this machine has the same addresses and containers."""
+    path = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            capture = request.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                sys.stderr.write(f"waiting for another run of these tests ({path})\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def asterisks(
+    request: pytest.FixtureRequest,
+    alone: None,  # noqa: ARG001 - before any is started
+) -> Iterator[dict[str, AsteriskHost]]:
     """Every Asterisk that the chosen tests ask for, started side by side."""
     callspecs = (getattr(item, "callspec", None) for item in request.session.items)
     wanted = {spec.params["asterisk"] for spec in callspecs if spec and "asterisk" in spec.params}
@@ -95,6 +118,15 @@ def phone(asterisk: AsteriskHost, tmp_path: Path) -> Iterator[StartPhone]:
     yield start
     for started in phones.values():
         started.stop()
+
+
+@pytest.fixture(scope="session")
+def agent(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent beside this PBX, that all tests share which do not end it."""
+    with AgentProcess(asterisk, tmp_path_factory.mktemp("agent")) as running:
+        yield running
 
 
 @pytest.fixture

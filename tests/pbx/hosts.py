@@ -167,7 +167,9 @@ class AsteriskHost:
         if self._container is None:
             return ""
         whole = self._container.logs(since=since) if since else self._container.logs()
-        return whole.decode("utf-8", "backslashreplace")
+        lines = whole.decode("utf-8", "backslashreplace").splitlines(keepends=True)
+        # Every look through `cli` leaves two of these.
+        return "".join(line for line in lines if "Remote UNIX connection" not in line)
 
     def _started(self) -> Container:
         if self._container is None:

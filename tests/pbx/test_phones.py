@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from tests.pbx.sip_trace import PhoneCall
 
-pytestmark = pytest.mark.pbx  # needs SIPp, though no PBX
+pytestmark = [
+    pytest.mark.pbx,  # SIPp is needed, though no Asterisk
+    pytest.mark.usefixtures("alone"),
+]
 
 ADDRESS = "127.0.1.9"
 PORT = 6100

@@ -1,0 +1,200 @@
+"""The agent as a user runs it: a process of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import yaml
+
+from c2c_agent.policy import key_digest
+from tests.pbx.waiting import WaitedInVainError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from tests.pbx.hosts import AsteriskHost
+
+KEY: Final = "a key that may dial the phones"
+OTHER_KEY: Final = "another key"
+
+_START_SECONDS: Final = 20.0
+_PORTS = iter(range(4600, 5600))
+
+
+class AgentProcess:
+    """One agent beside one Asterisk, with a store of its own in `directory`.
+
+    `changes` are laid over the configuration, section by section.
+    """
+
+    def __init__(
+        self, host: AsteriskHost, directory: Path, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        self.host = host
+        self.directory = directory
+        self.agi_port = next(_PORTS)
+        self.http_port = next(_PORTS)
+        self.config = directory / "c2c-agent.yml"
+        self.url = f"http://{host.address}:{self.http_port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = directory / "agent.log"
+        (directory / "ami.secret").write_text(host.ami_secret + "\n", encoding="utf-8")
+        self.config.write_text(yaml.safe_dump(self._configuration(changes or {})), encoding="utf-8")
+
+    def _configuration(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        address = self.host.address
+        configuration: dict[str, Any] = {
+            "server_id": "pbx.test",
+            "store": {"path": str(self.directory / "c2c.sqlite3")},
+            "http": {"listen": f"tcp:{self.http_port}:interface={address}"},
+            "asterisk": {
+                "ami": {
+                    "host": address,
+                    "port": self.host.ami_port,
+                    "username": self.host.ami_username,
+                    "secret_file": str(self.directory / "ami.secret"),
+                },
+                "agi": {"listen": f"tcp:{self.agi_port}:interface={address}"},
+            },
+            "calls": {"timeout": 10},
+            "keys": [
+                {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"]},
+                {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_1XX"]},
+            ],
+        }
+        for section, values in changes.items():
+            if isinstance(values, dict) and isinstance(configuration.get(section), dict):
+                configuration[section] |= values
+            else:
+                configuration[section] = values
+        return configuration
+
+    # The process
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it can place calls."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "c2c_agent", "run", "--config", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "HOME": str(self.directory)},
+            )
+        if wait:
+            wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")
+
+    def stop(self) -> None:
+        """Stop it as systemd does."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, signal_number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal_number)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise WaitedInVainError(f"the agent did not end:\n{self.log()}") from None
+            finally:
+                self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def is_ready(self) -> bool:
+        """Tell whether it says that it can place calls."""
+        if self._process is not None and self._process.poll() is not None:
+            raise WaitedInVainError(f"the agent does not stay up:\n{self.log()}")
+        try:
+            with urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line beside it, to its end."""
+        command = [sys.executable, "-m", "c2c_agent", *arguments, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    # HTTP
+
+    def ask(self, path: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Send a GET, or a POST of a form; the JSON of the answer."""
+        data = urlencode(form).encode() if form is not None else None
+        request = Request(self.url + path, data)  # noqa: S310 - our own
+        with urlopen(request, timeout=90) as answer:  # noqa: S310
+            body: dict[str, Any] = json.load(answer)
+        return body
+
+    def place(self, first: str, second: str, key: str = KEY, **more: str) -> dict[str, Any]:
+        """Ask for a call; the `response` of the answer."""
+        query = {"dial_first": first, "dial_second": second, "api_key": key, **more}
+        response: dict[str, Any] = self.ask(f"/c2c/v2?{urlencode(query)}")["response"]
+        return response
+
+    def call(self, first: str, second: str, **more: str) -> str:
+        """Ask for a call that Asterisk accepts; its request id."""
+        response = self.place(first, second, **more)
+        assert response["status"] == "success", response
+        return str(response["request_id"])
+
+    def status(self, request_id: str, **waiting: int) -> dict[str, Any]:
+        """The status of a request."""
+        query = f"?{urlencode(waiting)}" if waiting else ""
+        status: dict[str, Any] = self.ask(f"/c2c/v2/status/{request_id}{query}")["c2c_status"]
+        return status
+
+    def ended(self, request_id: str) -> dict[str, Any]:
+        """The call of a request, when it has ended."""
+        call: dict[str, Any] = self.status(request_id, wait=60)["call"]
+        assert call["state"] == "ended", call
+        return call
+
+    def reached(self, request_id: str, state: str, timeout: float = 20) -> dict[str, Any]:
+        """The call of a request, when it has come to a state."""
+        deadline = time.monotonic() + timeout
+        while True:
+            call: dict[str, Any] = self.status(request_id)["call"]
+            events = [entry["event"] for entry in call["timeline"]]
+            if state in events:
+                return call
+            if time.monotonic() > deadline:
+                raise WaitedInVainError(f"not within {timeout} s: {state}; {events}\n{self.log()}")
+            self.status(request_id, wait=1, seen=len(events))
+
+    def cancel(self, request_id: str, key: str = KEY) -> dict[str, Any]:
+        """Ask for a call's end; the `response` of the answer."""
+        answer = self.ask(f"/c2c/v2/cancel/{request_id}", {"api_key": key})
+        response: dict[str, Any] = answer["response"]
+        return response

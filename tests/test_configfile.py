@@ -1,0 +1,195 @@
+"""The configuration's files, and the files that hold secrets, in a directory of the test's own."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from c2c_agent.configfile import load, read_secret
+from c2c_agent.configparse import ConfigError
+
+ZEROS = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment that the tests run in counts."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+
+def written(file: Path, text: str | bytes) -> str:
+    """Write a file, its directory too, and give its path."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return str(file)
+
+
+class TestLoad:
+    """The YAML and what stands in conf.d beside it."""
+
+    def test_example_of_the_documentation(self, tmp_path: Path) -> None:
+        """The configuration that the documentation shows can be used as it is shown."""
+        config = load(
+            written(
+                tmp_path / "c2c-agent.yml",
+                f"""\
+server_id: pbx1.example.com            # default: the host's FQDN
+store:
+  path: /var/lib/c2c-agent/c2c.sqlite3
+  keep_days: 90
+http:
+  listen: "tcp:8470:interface=127.0.0.1"   # a Twisted endpoint; ssl: and unix: work too
+  public_url: "http://127.0.0.1:8470"
+  status_requires_key: false
+asterisk:
+  ami: {{host: 127.0.0.1, port: 5038, username: c2c-agent,
+        secret_file: /etc/c2c-agent/ami.secret, tls: false}}
+  agi: {{listen: "tcp:4573:interface=127.0.0.1"}}
+  bridge_context: c2c-bridge
+  first_leg:
+    - {{match: "_X.", channel: "Local/{{number}}@c2c-first/n"}}
+  second_leg:
+    - {{match: "_X.", channel: "Local/{{number}}@{{context}}/n"}}
+  dial_as:
+    contexts: {{}}
+    default_context: null
+  variables: {{}}
+calls: {{timeout: 30, max_timeout: 120, max_concurrent: 200, max_duration: 14400}}
+keys:
+  - name: crm
+    sha256: "{ZEROS}"
+    allow: ["_1XX", "_NXXNXXXXXX"]
+    deny: []
+    dial_as: ["_1XX"]
+    max_concurrent: 10
+    per_minute: 60
+""",
+            )
+        )
+        assert config.server_id == "pbx1.example.com"
+        assert config.http.public_url == "http://127.0.0.1:8470"
+        (key,) = config.keys
+        assert key.may_dial("2125551234")
+        assert not key.may_dial_as("200")
+
+    def test_server_id_of_the_host(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where none is configured, it is the host's full name."""
+        monkeypatch.setattr(socket, "getfqdn", lambda: "pbx7.example.com")
+        assert load(written(tmp_path / "x.yml", "")).server_id == "pbx7.example.com"
+
+    def test_conf_d(self, tmp_path: Path) -> None:
+        """Laid over the file in order of name; files of other names are left alone."""
+        main = written(tmp_path / "main.yml", "server_id: main\nhttp: {listen: 'tcp:1'}\n")
+        written(tmp_path / "conf.d" / "20-b.yml", "server_id: b\n")
+        written(tmp_path / "conf.d" / "10-a.yml", "server_id: a\ncalls: {timeout: 11}\n")
+        written(tmp_path / "conf.d" / "30-c.yml.dpkg-old", "server_id: old\n")
+        written(tmp_path / "conf.d" / "README", "no YAML: at all: [")
+        written(tmp_path / "conf.d" / "40-empty.yml", "# nothing\n")
+        config = load(main)
+        assert (config.server_id, config.calls.timeout, config.http.listen) == ("b", 11, "tcp:1")
+
+    def test_an_error_names_its_file(self, tmp_path: Path) -> None:
+        """Of several the one that has the fault."""
+        main = written(tmp_path / "main.yml", "calls: {timeout: 10}\n")
+        other = written(tmp_path / "conf.d" / "a.yml", "calls: {timeot: 10}\n")
+        with pytest.raises(ConfigError) as caught:
+            load(main)
+        assert str(caught.value) == f"{other}: calls.timeot: is unknown; did you mean 'timeout'?"
+
+    def test_no_such_file(self, tmp_path: Path) -> None:
+        """The path is told, and what the system says."""
+        file = tmp_path / "missing.yml"
+        with pytest.raises(ConfigError) as caught:
+            load(str(file))
+        assert str(caught.value) == f"{file}: No such file or directory"
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        """Also where one stands in conf.d in the place of a file."""
+        main = written(tmp_path / "main.yml", "")
+        (tmp_path / "conf.d" / "x.yml").mkdir(parents=True)
+        with pytest.raises(ConfigError, match=r"conf\.d/x\.yml: Is a directory"):
+            load(main)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"a: b: c",
+            b"keys: [",
+            b"\tx: 1",
+            b"x: \xff",
+            b"x: \x00",
+            b"a: 1\n---\nb: 2",
+            b"? [a]\n: 1",
+            b"x: !!python/object/apply:os.system [true]",
+            b"x: 2026-13-45",
+            b"x: 0x_",
+        ],
+    )
+    def test_no_yaml(self, tmp_path: Path, text: bytes) -> None:
+        """A broken file is told by its path; a tag runs no code."""
+        file = written(tmp_path / "main.yml", text)
+        with pytest.raises(ConfigError, match="no valid YAML") as caught:
+            load(file)
+        assert str(caught.value).startswith(f"{file}: ")
+
+
+class TestSecrets:
+    """Files with a secret in them."""
+
+    @pytest.mark.parametrize(
+        ("content", "secret"),
+        [
+            ("s3cret", "s3cret"),
+            ("s3cret\n", "s3cret"),
+            ("s3cret\r\n", "s3cret"),
+            (" with blanks \n", " with blanks "),
+            ("p\u00e4ss\n", "p\u00e4ss"),
+        ],
+    )
+    def test_from_a_file(self, tmp_path: Path, content: str, secret: str) -> None:
+        """The line without its end, and nothing else taken away."""
+        assert read_secret(written(tmp_path / "ami.secret", content)) == secret
+
+    def test_a_credential_comes_first(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What systemd hands in under the file's name is read instead, the file there or not."""
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+        written(tmp_path / "credentials" / "ami.secret", "of systemd\n")
+        assert read_secret(written(tmp_path / "ami.secret", "of the file\n")) == "of systemd"
+        assert read_secret("/nowhere/ami.secret") == "of systemd"
+
+    def test_no_such_credential(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Others that systemd hands in do not get in the way of the file."""
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+        written(tmp_path / "credentials" / "tls.key", "another\n")
+        assert read_secret(written(tmp_path / "ami.secret", "of the file\n")) == "of the file"
+
+    def test_missing(self, tmp_path: Path) -> None:
+        """The path is told, and what should be there."""
+        file = tmp_path / "ami.secret"
+        with pytest.raises(ConfigError) as caught:
+            read_secret(str(file))
+        assert str(caught.value) == (
+            f"{file}: a secret should be in this file: No such file or directory"
+        )
+
+    @pytest.mark.parametrize(
+        "content", ["", "\n", "\r\n\n", "one\ntwo\n", "a\0b", "a\tb", "a\x1b[0m"]
+    )
+    def test_no_secret(self, tmp_path: Path, content: str) -> None:
+        """Empty, of several lines, or with signs that nobody types: refused, and not shown."""
+        file = written(tmp_path / "ami.secret", content)
+        with pytest.raises(ConfigError) as caught:
+            read_secret(file)
+        assert str(caught.value) == f"{file}: one line with a secret should be in this file"
+
+    def test_binary(self, tmp_path: Path) -> None:
+        """Bytes that are no text are no secret, and stay out of the message."""
+        file = written(tmp_path / "ami.secret", b"hunter2\xff\xfe\n")
+        with pytest.raises(ConfigError, match="a secret should be in this file") as caught:
+            read_secret(file)
+        assert str(caught.value).startswith(f"{file}: ")
+        assert "hunter2" not in str(caught.value)

@@ -1,0 +1,463 @@
+"""From YAML to a Config: merging, strict types, and errors that say what would be right."""
+
+from __future__ import annotations
+
+import datetime as dt
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from c2c_agent.config import AsteriskConfig, CallsConfig, Config, HttpConfig, LegRule
+from c2c_agent.configparse import ConfigError, parse
+from c2c_agent.pattern import parse_pattern
+from c2c_agent.policy import Key
+
+ZEROS = "0" * 64
+ONES = "1" * 64
+
+
+def parsed(*documents: object) -> Config:
+    """The Config of documents: the first stands in main.yml, the others in conf.d."""
+    names = ["main.yml", *(f"conf.d/{count}.yml" for count in range(1, len(documents)))]
+    return parse(zip(names, documents, strict=True), server_id="pbx1.example.com")
+
+
+def told(*documents: object) -> list[str]:
+    """The lines of the error of documents that cannot be used."""
+    with pytest.raises(ConfigError) as caught:
+        parsed(*documents)
+    return str(caught.value).split("\n")
+
+
+def a_key(name: str = "crm", **more: object) -> dict[str, object]:
+    """A key as it stands in the YAML."""
+    return {"name": name, "sha256": ZEROS, **more}
+
+
+class TestWell:
+    """Configurations that can be used."""
+
+    @pytest.mark.parametrize("document", [None, {}])
+    def test_nothing(self, document: object) -> None:
+        """An empty file is a configuration; the host's name stands in for the server_id."""
+        assert parsed(document) == Config(server_id="pbx1.example.com")
+
+    def test_everything(self) -> None:
+        """What is documented can be said, and arrives with its type."""
+        config = parsed(
+            {
+                "server_id": "pbx2",
+                "store": {"path": "/tmp/x.sqlite3", "keep_days": 30},  # noqa: S108 - a text
+                "http": {
+                    "listen": "unix:/run/c2c.sock",
+                    "public_url": "https://pbx.example.com",
+                    "status_requires_key": True,
+                },
+                "asterisk": {
+                    "ami": {
+                        "host": "10.0.0.1",
+                        "port": 5039,
+                        "username": "click",
+                        "secret_file": "/etc/x",
+                        "tls": True,
+                    },
+                    "agi": {"listen": "tcp:4574", "url": "agi://10.0.0.2:4574/c2c"},
+                    "bridge_context": "my-bridge",
+                    "first_leg": [{"match": "_1XX", "channel": "PJSIP/{number}"}],
+                    "second_leg": [],
+                    "dial_as": {"contexts": {"100": "internal"}, "default_context": "public"},
+                    "variables": {"__X": "{number}"},
+                    "freepbx": True,
+                },
+                "calls": {
+                    "timeout": 20,
+                    "max_timeout": 60,
+                    "max_concurrent": 5,
+                    "max_duration": 600,
+                },
+                "keys": [
+                    a_key(
+                        allow=["_1XX", "alice"],
+                        deny=["_11X"],
+                        dial_as=["_1XX"],
+                        max_concurrent=10,
+                        per_minute=60,
+                    ),
+                    a_key("bare"),
+                ],
+                "log": {"level": "debug", "numbers": "full"},
+            }
+        )
+        assert config.server_id == "pbx2"
+        assert (config.store.path, config.store.keep_days) == ("/tmp/x.sqlite3", 30)  # noqa: S108
+        assert config.http == HttpConfig("unix:/run/c2c.sock", "https://pbx.example.com", True)
+        assert config.calls == CallsConfig(20, 60, 5, 600)
+        assert (config.log.level, config.log.numbers) == ("debug", "full")
+        assert config.keys == (
+            Key(
+                "crm",
+                ZEROS,
+                allow=(parse_pattern("_1XX"), parse_pattern("alice")),
+                deny=(parse_pattern("_11X"),),
+                dial_as=(parse_pattern("_1XX"),),
+                max_concurrent=10,
+                per_minute=60,
+            ),
+            Key("bare", ZEROS),
+        )
+        asterisk = config.asterisk
+        assert asterisk is not None
+        assert (asterisk.ami.host, asterisk.ami.port, asterisk.ami.tls) == ("10.0.0.1", 5039, True)
+        assert asterisk.ami.secret_file == "/etc/x"
+        assert asterisk.agi.url == "agi://10.0.0.2:4574/c2c"
+        assert asterisk.bridge_context == "my-bridge"
+        assert asterisk.first_leg == (LegRule(parse_pattern("_1XX"), "PJSIP/{number}"),)
+        assert asterisk.second_leg == ()
+        assert asterisk.dial_as.contexts == {"100": "internal"}
+        assert asterisk.dial_as.default_context == "public"
+        assert asterisk.variables == {"__X": "{number}"}
+        assert asterisk.freepbx is True
+
+    def test_without_asterisk(self) -> None:
+        """`asterisk: null` is an agent without one; what is left out is the Asterisk beside it."""
+        assert parsed({"asterisk": None}).asterisk is None
+        assert parsed({"asterisk": {}}).asterisk == AsteriskConfig()
+
+    def test_null_where_nothing_is_a_value(self) -> None:
+        """Null says outright what holds anyway."""
+        config = parsed(
+            {
+                "http": {"public_url": None},
+                "asterisk": {"agi": {"url": None}, "dial_as": {"default_context": None}},
+                "keys": [a_key(dial_as=None, max_concurrent=None, per_minute=None)],
+            }
+        )
+        assert config == Config(server_id="pbx1.example.com", keys=(Key("crm", ZEROS),))
+
+
+class TestMerging:
+    """Later files over earlier ones."""
+
+    def test_sections_key_by_key(self) -> None:
+        """What a later file does not say stays; what it says replaces."""
+        config = parsed(
+            {"http": {"listen": "tcp:1", "public_url": "http://a"}, "calls": {"timeout": 10}},
+            None,
+            {"http": {"public_url": "http://b"}, "asterisk": {"ami": {"port": 1}}},
+            {"asterisk": {"ami": {"username": "x"}}},
+        )
+        assert config.http == HttpConfig("tcp:1", "http://b")
+        assert config.calls.timeout == 10
+        assert config.asterisk is not None
+        assert (config.asterisk.ami.port, config.asterisk.ami.username) == (1, "x")
+
+    def test_lists_are_replaced(self) -> None:
+        """All but `keys`: half of an ordered list of rules would mean something else."""
+        config = parsed(
+            {"asterisk": {"first_leg": [{"match": "_1X", "channel": "PJSIP/{number}"}]}},
+            {"asterisk": {"first_leg": [{"match": "_2X", "channel": "SIP/{number}"}]}},
+        )
+        assert config.asterisk is not None
+        assert [rule.match.text for rule in config.asterisk.first_leg] == ["_2X"]
+
+    def test_keys_by_name(self) -> None:
+        """A later key takes the place of the one with its name, whole; others are added."""
+        config = parsed(
+            {"keys": [a_key("crm", per_minute=1), a_key("shop")]},
+            {"keys": [a_key("door"), {"name": "crm", "sha256": ONES}]},
+        )
+        assert [(key.name, key.sha256, key.per_minute) for key in config.keys] == [
+            ("crm", ONES, None),
+            ("shop", ZEROS, None),
+            ("door", ZEROS, None),
+        ]
+
+    def test_null_switches_a_section_off_and_a_later_one_on_again(self) -> None:
+        """As of any other value, the last word counts."""
+        assert parsed({"asterisk": {"freepbx": True}}, {"asterisk": None}).asterisk is None
+        assert parsed({"asterisk": None}, {"asterisk": {}}).asterisk == AsteriskConfig()
+        assert parsed({"keys": None}, {"keys": [a_key()]}).keys == (Key("crm", ZEROS),)
+
+    def test_documents_stay_as_they_are(self) -> None:
+        """Merging changes nothing of what was passed in."""
+        documents: list[Any] = [
+            {"http": {"listen": "tcp:1"}, "keys": [a_key()]},
+            {"http": {"listen": "tcp:2"}, "keys": [{"name": "crm", "sha256": ONES}, a_key("b")]},
+        ]
+        before = deepcopy(documents)
+        parsed(*documents)
+        assert documents == before
+
+
+NUMBER_HINT = 'must be text, not a whole number (200); write it in quotes: "200"'
+
+#: Documents that cannot be used, and every line that is told of them.
+ERRORS: dict[str, tuple[list[object], list[str]]] = {
+    "no mapping: list": (
+        [["http"]],
+        ["main.yml: a mapping such as 'http: …' is expected, not list"],
+    ),
+    "no mapping: text": (
+        [None, "http"],
+        ["conf.d/1.yml: a mapping such as 'http: …' is expected, not text"],
+    ),
+    "no mapping: number": (
+        [8470],
+        ["main.yml: a mapping such as 'http: …' is expected, not a whole number"],
+    ),
+    "unknown key, suggestion": (
+        [{"htp": {}, "calls": {"time_out": 3}}],
+        [
+            "main.yml: calls.time_out: is unknown; did you mean 'timeout'?",
+            "main.yml: htp: is unknown; did you mean 'http'?",
+        ],
+    ),
+    "unknown key, nothing near": (
+        [{"log": {"colour": True}}],
+        ["main.yml: log.colour: is unknown; known are level, numbers"],
+    ),
+    "unknown keys that are no text": (
+        [{"log": {True: 1, 5: {6: 7}}}],
+        [
+            "main.yml: log[5]: is unknown; known are level, numbers",
+            "main.yml: log[True]: is unknown; known are level, numbers",
+        ],
+    ),
+    "unknown key of a key": (
+        [{"keys": [a_key("a"), a_key("b", alow=["_X."])]}],
+        ["main.yml: keys[1].alow: is unknown; did you mean 'allow'?"],
+    ),
+    "section is null": ([{"http": None}], ["main.yml: http: must be a mapping, not null (None)"]),
+    "section is text": (
+        [{"asterisk": {"ami": "localhost"}}],
+        ["main.yml: asterisk.ami: must be a mapping, not text ('localhost')"],
+    ),
+    "list is text": (
+        [{"keys": [a_key(allow="_1XX")]}],
+        ["main.yml: keys[0].allow: must be a list, not text ('_1XX')"],
+    ),
+    "list is mapping": (
+        [{"keys": {"crm": ZEROS}}],
+        [f"main.yml: keys: must be a list, not mapping ({{'crm': '{ZEROS}'}})"],
+    ),
+    "key is text": (
+        [{"keys": ["crm"]}],
+        ["main.yml: keys[0]: must be a mapping, not text ('crm')"],
+    ),
+    "number in place of text": (
+        [{"keys": [a_key(allow=["100", 200], deny=[200])], "http": {"listen": 200}}],
+        [
+            f"main.yml: http.listen: {NUMBER_HINT}",
+            f"main.yml: keys[0].allow[1]: {NUMBER_HINT}",
+            f"main.yml: keys[0].deny[0]: {NUMBER_HINT}",
+        ],
+    ),
+    "fraction in place of text": (
+        [{"server_id": 1.5}],
+        [
+            (
+                "main.yml: server_id: must be text, not number with a fraction (1.5); "
+                'write it in quotes: "1.5"'
+            )
+        ],
+    ),
+    "names of a mapping": (
+        [{"asterisk": {"dial_as": {"contexts": {100: "internal", "200": None}}}}],
+        [
+            (
+                "main.yml: asterisk.dial_as.contexts[100]: must be text, not a whole number (100); "
+                'write it in quotes: "100"'
+            ),
+            "main.yml: asterisk.dial_as.contexts.200: must be text, not null (None)",
+        ],
+    ),
+    "no whole number": (
+        [{"calls": {"timeout": "30", "max_timeout": True, "max_concurrent": 1.5}}],
+        [
+            "main.yml: calls.timeout: must be a whole number, not text ('30')",
+            "main.yml: calls.max_timeout: must be a whole number, not true or false (True)",
+            (
+                "main.yml: calls.max_concurrent: must be a whole number, "
+                "not number with a fraction (1.5)"
+            ),
+        ],
+    ),
+    "neither true nor false": (
+        [{"asterisk": {"freepbx": 1, "ami": {"tls": "no"}}}],
+        [
+            "main.yml: asterisk.ami.tls: must be true or false, not text ('no')",
+            "main.yml: asterisk.freepbx: must be true or false, not a whole number (1)",
+        ],
+    ),
+    "a type of YAML's own": (
+        [{"server_id": dt.date(2026, 11, 23)}],
+        ["main.yml: server_id: must be text, not date (datetime.date(2026, 11, 23))"],
+    ),
+    "none of the choices": (
+        [{"log": {"level": "loud", "numbers": ["full"]}}],
+        [
+            "main.yml: log.level: must be one of debug, info, warn, error, not 'loud'",
+            "main.yml: log.numbers: must be one of masked, full, not ['full']",
+        ],
+    ),
+    "bad patterns": (
+        [
+            {
+                "keys": [a_key(allow=["_1.X", "1X."], dial_as=["_"])],
+                "asterisk": {"first_leg": [{"match": "_[1", "channel": "PJSIP/{number}"}]},
+            }
+        ],
+        [
+            "main.yml: asterisk.first_leg[0].match: '_[1': a '[' without its ']'",
+            "main.yml: keys[0].allow[0]: '_1.X': '.' must be the last character",
+            (
+                "main.yml: keys[0].allow[1]: '1X.' is neither a number nor a pattern; "
+                "a pattern starts with an underscore"
+            ),
+            (
+                "main.yml: keys[0].dial_as[0]: '_' matches nothing; "
+                "something must follow the underscore"
+            ),
+        ],
+    ),
+    "missing fields": (
+        [{"keys": [{"sha256": ZEROS}], "asterisk": {"second_leg": [{}]}}],
+        [
+            "main.yml: asterisk.second_leg[0].match: is missing",
+            "main.yml: asterisk.second_leg[0].channel: is missing",
+            "main.yml: keys[0].name: is missing",
+        ],
+    ),
+    "value out of range": (
+        [{"asterisk": {"ami": {"port": 0}}}],
+        ["main.yml: asterisk.ami.port: must be from 1 to 65535 (a TCP port), not 0"],
+    ),
+    "value of a wrong shape": (
+        [{"server_id": "two words"}],
+        ["main.yml: server_id: must be a word without blanks, not 'two words'"],
+    ),
+    "bad template": (
+        [{"asterisk": {"first_leg": [{"match": "_X", "channel": "PJSIP/{exten}"}]}}],
+        [
+            (
+                "main.yml: asterisk.first_leg[0].channel: may have only {number}, {context} and "
+                "{dial_as} in braces, unlike 'PJSIP/{exten}'"
+            )
+        ],
+    ),
+    "reserved variable": (
+        [{"asterisk": {"variables": {"__C2C_FIRST": "1"}}}],
+        [
+            (
+                "main.yml: asterisk.variables: must be a variable's name (letters, digits, _) "
+                "outside C2C_, not '__C2C_FIRST'"
+            )
+        ],
+    ),
+    "timeout > max_timeout": (
+        [{"calls": {"timeout": 130}}],
+        ["main.yml: calls.timeout: must be at most max_timeout (120), not 130"],
+    ),
+    "default timeout > max_timeout": (
+        [{"calls": {"max_timeout": 20}}],
+        ["main.yml: calls.timeout: must be at most max_timeout (20), not 30"],
+    ),
+    "key's name": (
+        [{"keys": [a_key("c r m")]}],
+        [
+            "main.yml: keys[0]: name must be 1 to 64 letters, digits, _, . or -, not 'c r m'",
+        ],
+    ),
+    "key's hash": (
+        [{"keys": [{"name": "crm", "sha256": "secret"}]}],
+        ["main.yml: keys[0]: sha256 must be the 64 hexadecimal digits that `key new` prints"],
+    ),
+    "key's cap": (
+        [{"keys": [a_key(max_concurrent=0)]}],
+        ["main.yml: keys[0]: 'max_concurrent' must be >= 1: 0"],
+    ),
+    "keys of one name": (
+        [{"keys": [a_key("a"), a_key("b"), a_key("a")]}, {"keys": [a_key("c")]}],
+        ["main.yml: keys[2]: every key needs a name of its own; 'a' stands there twice"],
+    ),
+    "keys of one name in a later file": (
+        [{"keys": [a_key("a")]}, {"keys": [a_key("a"), a_key("a")]}],
+        ["conf.d/1.yml: keys[1]: every key needs a name of its own; 'a' stands there twice"],
+    ),
+    "the operator's name": (
+        [{"keys": [a_key("a"), a_key("operator")]}],
+        ["main.yml: keys[1]: 'operator' is the agent's own name for its host's key; take another"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("documents", "lines"), ERRORS.values(), ids=ERRORS)
+def test_errors(documents: list[object], lines: list[str]) -> None:
+    """Every fault at once, each with file, path, and what would be right."""
+    assert told(*documents) == lines
+
+
+class TestOrigins:
+    """Which file an error names."""
+
+    def test_each_fault_its_own(self) -> None:
+        """The file where the value stands, also where another has the same section."""
+        assert told(
+            {"http": {"listen": 1}, "calls": {"timeout": "1"}, "keys": [a_key("a", allow=[1])]},
+            {"http": {"public_url": 2}, "keys": [a_key("b", allow=[3])]},
+            {"calls": {"max_timeout": 100}, "log": {"levl": "info"}},
+        ) == [
+            'main.yml: http.listen: must be text, not a whole number (1); write it in quotes: "1"',
+            (
+                "conf.d/1.yml: http.public_url: must be text, not a whole number (2); "
+                'write it in quotes: "2"'
+            ),
+            "main.yml: calls.timeout: must be a whole number, not text ('1')",
+            (
+                "main.yml: keys[0].allow[0]: must be text, not a whole number (1); "
+                'write it in quotes: "1"'
+            ),
+            (
+                "conf.d/1.yml: keys[1].allow[0]: must be text, not a whole number (3); "
+                'write it in quotes: "3"'
+            ),
+            "conf.d/2.yml: log.levl: is unknown; did you mean 'level'?",
+        ]
+
+    def test_impossible_values(self) -> None:
+        """Likewise where the type is right and the value is not."""
+        assert told({"http": {"public_url": "ftp://a"}}, {"http": {"listen": "tcp:1"}}) == [
+            (
+                "main.yml: http.public_url: must be a URL that starts with http:// or https://, "
+                "not 'ftp://a'"
+            )
+        ]
+        assert told({"calls": {"timeout": 99}}, {"calls": {"max_timeout": 60}}) == [
+            "main.yml: calls.timeout: must be at most max_timeout (60), not 99"
+        ]
+
+    def test_the_last_file_that_said_it(self) -> None:
+        """A value that was replaced is not blamed."""
+        assert told({"server_id": "a"}, {"server_id": "a b"}, {"log": {"level": "info"}}) == [
+            "conf.d/1.yml: server_id: must be a word without blanks, not 'a b'"
+        ]
+
+    def test_a_key_that_was_replaced(self) -> None:
+        """The file that has the key as it is now."""
+        assert told({"keys": [a_key(per_minute="1")]}, {"keys": [a_key(per_minute="2")]}) == [
+            "conf.d/1.yml: keys[0].per_minute: must be a whole number, not text ('2')"
+        ]
+
+    def test_a_value_of_no_file(self) -> None:
+        """A host's name that cannot be a server_id is no file's; the path tells all the same."""
+        with pytest.raises(ConfigError) as caught:
+            parse([("main.yml", {})], server_id="")
+        assert str(caught.value) == (
+            "configuration: server_id: must be a word without blanks, not ''"
+        )
+
+    def test_the_same_order_every_time(self) -> None:
+        """Unknown keys come in the order of their names."""
+        lines = told(dict.fromkeys("qwertzuiopasdfghjkly"))
+        assert [line.split(": ")[1] for line in lines] == sorted("qwertzuiopasdfghjkly")

@@ -1,0 +1,385 @@
+"""What clients send over HTTP: parameters or faults, never an exception, and never much memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from c2c_agent.errors import ErrorCode
+from c2c_agent.http_request import BODY_LIMIT, BoundedRequest, read_parameters
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+NO_JSON = "The body is no valid JSON."
+NO_OBJECT = "The body is no JSON object."
+NO_FORM = "The {} is no form of parameters (name=value&…, percent-encoded UTF-8)."
+
+
+def read(query: bytes = b"", kind: str = "", body: bytes = b"") -> dict[str, object]:
+    """The parameters of a request in which nothing is wrong."""
+    parameters = read_parameters(query, kind, body)
+    assert parameters.faults == ()
+    return dict(parameters.values)
+
+
+def faults(
+    query: bytes = b"", kind: str = "", body: bytes = b"", *, oversized: bool = False
+) -> list[str]:
+    """What is wrong with a request."""
+    parameters = read_parameters(query, kind, body, oversized=oversized)
+    assert {fault.code for fault in parameters.faults} <= {ErrorCode.INVALID_PARAMETER}
+    return [fault.message for fault in parameters.faults]
+
+
+class TestQuery:
+    """Parameters in the query string."""
+
+    def test_as_the_specification_has_it(self) -> None:
+        """Names and values, percent-decoded as UTF-8; empty ones stay."""
+        assert read(b"dial_first=100&dial_second=%2B49+30&x=%C3%A4&timeout=&flag") == {
+            "dial_first": "100",
+            "dial_second": "+49 30",
+            "x": "\u00e4",
+            "timeout": "",
+            "flag": "",
+        }
+
+    def test_nothing(self) -> None:
+        """No query string, no parameters."""
+        assert read() == {}
+
+    def test_control_characters(self) -> None:
+        """A percent-encoded NUL or line break arrives as such, to be refused by its parameter."""
+        assert read(b"dial_first=1%00&dial_second=2%0d%0aVariable:%20A=B") == {
+            "dial_first": "1\0",
+            "dial_second": "2\r\nVariable: A=B",
+        }
+
+    @pytest.mark.parametrize(
+        "query", [b"a=\xff", b"a=%ff", b"%ff=a", b"a=%ed%a0%80", b"\xc3\xa4=1"]
+    )
+    def test_no_utf_8(self, query: bytes) -> None:
+        """Bytes that are no text, encoded or raw, are a fault."""
+        assert faults(query) == [NO_FORM.format("query string")]
+
+    def test_too_many(self) -> None:
+        """A hundred parameters are read; nobody means more."""
+        query = "&".join(f"p{number}=1" for number in range(100))
+        assert len(read(query.encode())) == 100
+        assert faults(f"{query}&q=1".encode()) == [NO_FORM.format("query string")]
+
+
+class TestBody:
+    """Parameters in the body."""
+
+    @pytest.mark.parametrize(
+        "kind",
+        [JSON, "Application/JSON; charset=utf-8", "application/vnd.c2c+json", " application/json "],
+    )
+    def test_json(self, kind: str) -> None:
+        """Where the Content-Type says so; values keep their types."""
+        values = {"dial_first": 100, "dial_second": "200", "x": [1, {"y": None}], "z": True}
+        assert read(kind=kind, body=json.dumps(values).encode()) == values
+
+    @pytest.mark.parametrize("kind", ["", FORM, "text/plain", FORM + "; charset=utf-8"])
+    def test_form(self, kind: str) -> None:
+        """Where it says anything else, or nothing."""
+        assert read(kind=kind, body=b"dial_first=100&dial_second=%2B200") == {
+            "dial_first": "100",
+            "dial_second": "+200",
+        }
+
+    @pytest.mark.parametrize("kind", [JSON, FORM, ""])
+    @pytest.mark.parametrize("body", [b"", b" \r\n"])
+    def test_no_body(self, kind: str, body: bytes) -> None:
+        """The specification has clients say application/json on a GET, too."""
+        assert read(b"a=1", kind, body) == {"a": "1"}
+
+    def test_query_and_body(self) -> None:
+        """Both are read."""
+        assert read(b"api_key=x", JSON, b'{"dial_first": "100"}') == {
+            "api_key": "x",
+            "dial_first": "100",
+        }
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+    def test_encodings_of_json(self, encoding: str) -> None:
+        """Those of RFC 4627, which some clients still send."""
+        assert read(kind=JSON, body='{"x": "\u00e4"}'.encode(encoding)) == {"x": "\u00e4"}
+
+    def test_lone_surrogate(self) -> None:
+        """JSON can hold half a character; it arrives, to be refused by its parameter."""
+        assert read(kind=JSON, body=b'{"dial_first": "\\ud800"}') == {"dial_first": "\ud800"}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{",
+            b"dial_first=100",
+            b'{"a": 1,}',
+            b"{'a': 1}",
+            b'{"a": 1} {"b": 2}',
+            b'{"a": "\xff"}',
+            b'{"a": "\n"}',
+            b'{"a": NaN}',
+            b'{"a": Infinity}',
+            b'{"a": [-Infinity]}',
+            b'{"a": 1e999}',
+            b'{"a": [-1e999]}',
+            pytest.param(b'{"a": ' + b"1" * 5000 + b"}", id="huge integer"),
+            pytest.param(b'{"a": ' + b"1" * 60_000 + b"}", id="huger integer"),
+            pytest.param(b"[" * 60_000, id="bomb of lists"),
+            pytest.param(b'{"a":' * 10_000, id="bomb of objects"),
+            pytest.param(b"\xfe\xff[", id="half of UTF-16"),
+        ],
+    )
+    def test_no_json(self, body: bytes) -> None:
+        """Broken, or with numbers that JSON does not have or that no answer could show."""
+        assert faults(kind=JSON, body=body) == [NO_JSON]
+
+    @pytest.mark.parametrize(
+        "body", [b"[]", b'"x"', b"1", b"null", b"true", b'[["a", 1]]', b"[{}]"]
+    )
+    def test_no_object(self, body: bytes) -> None:
+        """JSON without names has no parameters."""
+        assert faults(kind=JSON, body=body) == [NO_OBJECT]
+
+    @pytest.mark.parametrize("depth", [*range(30, 35), *range(50, 3000, 50)])
+    def test_nested(self, depth: int) -> None:
+        """What is nested more deeply than anybody means is refused, and breaks nothing further on."""
+        for begin, end in ((b"[", b"]"), (b'{"a":', b"}")):
+            body = b'{"x": ' + begin * depth + b"1" + end * depth + b"}"
+            parameters = read_parameters(b"", JSON, body)
+            if depth > 32:
+                assert [fault.message for fault in parameters.faults] == [NO_JSON]
+            else:
+                assert json.loads(body) == parameters.values
+
+    def test_no_form(self) -> None:
+        """Bytes that are no text are a fault of the body."""
+        assert faults(kind=FORM, body=b"a=\xff") == [NO_FORM.format("body")]
+
+    def test_oversized(self) -> None:
+        """A body that was cut off is not read at all; what is in the query string is."""
+        parameters = read_parameters(b"a=1", JSON, b'{"b": 2}', oversized=True)
+        assert parameters.values == {"a": "1"}
+        assert [fault.message for fault in parameters.faults] == [
+            "The body is longer than 65536 bytes."
+        ]
+
+
+class TestTwice:
+    """One parameter in two places."""
+
+    @pytest.mark.parametrize(
+        ("query", "kind", "body"),
+        [
+            (b"a=1&a=1", "", b""),
+            (b"a=1", FORM, b"a=1"),
+            (b"a=1", JSON, b'{"a": "1"}'),
+            (b"", JSON, b'{"a": "1", "a": "1"}'),
+        ],
+    )
+    def test_the_same(self, query: bytes, kind: str, body: bytes) -> None:
+        """Said twice is said once."""
+        assert read(query, kind, body) == {"a": "1"}
+
+    @pytest.mark.parametrize(
+        ("query", "kind", "body"),
+        [
+            (b"a=1&a=2", "", b""),
+            (b"a=1", FORM, b"a=2"),
+            (b"a=1", JSON, b'{"a": "2"}'),
+            (b"", JSON, b'{"a": "1", "a": 2}'),
+        ],
+    )
+    def test_different(self, query: bytes, kind: str, body: bytes) -> None:
+        """Nobody guesses which was meant."""
+        assert faults(query, kind, body) == ["'a' is given twice."]
+
+    def test_several_faults(self) -> None:
+        """All are told, in the order of reading."""
+        assert faults(b"a=1&a=2", JSON, b'{"a": 3, "b": 1, "b": 2}') == [
+            "'a' is given twice.",
+            "'a' is given twice.",
+            "'b' is given twice.",
+        ]
+        assert faults(b"\xff", JSON, b"[") == [NO_FORM.format("query string"), NO_JSON]
+
+    def test_a_long_name(self) -> None:
+        """The message does not become as long as the name."""
+        (message,) = faults(b"x" * 1000 + b"=1&" + b"x" * 1000 + b"=2")
+        assert len(message) < 100
+
+
+SCRAPS = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b'"', b":", b",", b"&", b"=", b"%", b"%00", b"%ff", b"NaN", b"1e999"]
+)
+BYTES = st.binary(max_size=200) | st.lists(SCRAPS | st.binary(max_size=3)).map(b"".join)
+KINDS = st.sampled_from([JSON, FORM, "", "json", "text/plain; charset=\ud800"]) | st.text()
+
+
+@given(query=BYTES, kind=KINDS, body=BYTES, oversized=st.booleans())
+@example(query=b"", kind=JSON, body=b"[" * 60_000, oversized=False)
+@example(query=b"", kind=JSON, body=b'{"a":' + b"9" * 65_000, oversized=False)
+@example(query=b"&" * 60_000, kind=FORM, body=b"&" * 60_000, oversized=False)
+@example(query=b"%00=%00", kind=JSON, body=b'{"":"\\u0000","":"\\ud800"}', oversized=False)
+def test_any_bytes(query: bytes, kind: str, body: bytes, oversized: bool) -> None:
+    """Whatever is sent: names that are text, values that JSON can show, and faults in words."""
+    parameters = read_parameters(query, kind, body, oversized=oversized)
+    assert all(isinstance(name, str) for name in parameters.values)
+    json.dumps(dict(parameters.values), allow_nan=False)
+    for fault in parameters.faults:
+        assert fault.code is ErrorCode.INVALID_PARAMETER
+        assert fault.message.endswith(".")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=5))
+def test_what_was_encoded_is_decoded(values: dict[str, str]) -> None:
+    """Query string, form and JSON bring every text as it was."""
+    form = urlencode(values, quote_via=quote).encode()
+    assert read(form) == values
+    assert read(b"", FORM, form) == values
+    assert read(b"", JSON, json.dumps(values).encode()) == values
+
+
+# The request
+
+transport_for_tests: Callable[[], Any] = StringTransport
+
+
+class Received(Resource):
+    """Keeps the requests that arrived."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[BoundedRequest] = []
+
+    def render(self, request: BoundedRequest) -> int:
+        """Take one."""
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+
+class Client:
+    """Sends bytes to a site of BoundedRequests."""
+
+    def __init__(self) -> None:
+        resource = Received()
+        self.requests = resource.requests
+        site: Any = Site(resource, requestFactory=BoundedRequest, reactor=Clock())
+        self._protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
+        self.transport = transport_for_tests()
+        self._protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Let bytes arrive."""
+        self._protocol.dataReceived(data)
+
+    def post(self, length: int) -> None:
+        """Begin a request with a body of this length."""
+        self.send(b"POST /c2c/v2 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+
+    def post_chunked(self) -> None:
+        """Begin a request with a body of unknown length."""
+        self.send(b"POST /c2c/v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def content(request: BoundedRequest) -> bytes:
+    """The part of a request's body that was kept."""
+    assert request.content is not None
+    kept: bytes = request.content.read()
+    return kept
+
+
+class TestBoundedRequest:
+    """How much of a body is kept."""
+
+    @pytest.mark.parametrize("pieces", [1, 2, 7])
+    @pytest.mark.parametrize("length", [0, 1, BODY_LIMIT - 1, BODY_LIMIT])
+    def test_within_the_limit(self, length: int, pieces: int) -> None:
+        """All of it, however it arrives."""
+        client = Client()
+        client.post(length)
+        body = bytes(number % 251 for number in range(length))
+        size = -(-length // pieces) or 1
+        for begin in range(0, length, size):
+            client.send(body[begin : begin + size])
+        (request,) = client.requests
+        assert content(request) == body
+        assert not request.oversized
+
+    @pytest.mark.parametrize("pieces", [1, 3])
+    @pytest.mark.parametrize("length", [BODY_LIMIT + 1, 5 * BODY_LIMIT])
+    def test_beyond_the_limit(self, length: int, pieces: int) -> None:
+        """The request is told to be oversized, and answered; no more than the limit is kept."""
+        client = Client()
+        client.post(length)
+        size = -(-length // pieces)
+        for begin in range(0, length, size):
+            client.send(b"x" * (min(begin + size, length) - begin))
+        (request,) = client.requests
+        assert len(content(request)) == BODY_LIMIT
+        assert request.oversized
+        assert client.transport.connected
+
+    def test_chunked(self) -> None:
+        """A body that does not tell its length is bounded likewise."""
+        client = Client()
+        client.post_chunked()
+        client.send(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        client.post_chunked()
+        for _ in range(3):
+            client.send(b"%x\r\n%s\r\n" % (BODY_LIMIT, b"y" * BODY_LIMIT))
+        client.send(b"0\r\n\r\n")
+        first = client.requests[0]
+        assert (content(first), first.oversized) == (b"abcde", False)
+        first.finish()
+        second = client.requests[1]
+        assert (content(second), second.oversized) == (b"y" * BODY_LIMIT, True)
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_nothing_goes_to_the_disk(self, chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Twisted would make a temporary file of a large body; strangers do not write here."""
+
+        def made(*_: object, **__: object) -> None:
+            raise AssertionError("a temporary file was made")
+
+        monkeypatch.setattr("tempfile.TemporaryFile", made)
+        client = Client()
+        if chunked:
+            client.post_chunked()
+            client.send(b"1\r\nx\r\n0\r\n\r\n")
+        else:
+            client.post(200_000)
+            client.send(b"x" * 200_000)
+        assert len(client.requests) == 1
+
+    def test_who_goes_on_sending(self) -> None:
+        """Beyond all patience the connection is cut, without an answer."""
+        client = Client()
+        client.post(100 * 1024 * 1024)
+        piece = b"z" * (1024 * 1024)
+        for _ in range(32):
+            client.send(piece)
+        assert not client.transport.disconnected
+        client.send(b"z")
+        assert client.transport.disconnected
+        assert client.transport.value() == b""
+        assert client.requests == []

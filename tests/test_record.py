@@ -1,0 +1,150 @@
+"""Records: a call as text, and the very same call back."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2c_agent.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
+from c2c_agent.disposition import Outcome
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.pbx import LegEvidence, OriginatePlan
+from c2c_agent.record import dump, load
+from tests.playbook import a_call
+
+# Two halves of a surrogate pair in a row are one character to JSON; nothing that decodes text ever
+# gives them singly side by side.
+ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=10).filter(
+    lambda text: re.search("[\ud800-\udbff][\udc00-\udfff]", text) is None
+)
+TEXTS = st.one_of(
+    ANY_TEXT,
+    st.sampled_from(["", "\ud800", "\udcff", "a\0b", "\r\n", "\x1b[31m", "\u2028", '"\\', "NaN"]),
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+DATA = st.dictionaries(TEXTS, VALUES, max_size=4)
+FAULTS = st.builds(Fault, code=st.sampled_from(ErrorCode), message=TEXTS)
+CAUSES = st.none() | st.integers(0, 127)
+TIMES = st.none() | NUMBERS
+LEGS = st.builds(
+    LegEvidence,
+    channel=st.none() | TEXTS,
+    status=st.none() | TEXTS,
+    cause=CAUSES,
+    cause_text=st.none() | TEXTS,
+    sip=st.none() | st.integers(100, 699),
+    ringing_at=TIMES,
+    answered_at=TIMES,
+    ended_at=TIMES,
+)
+JOBS = st.builds(
+    CallJob,
+    dial_first=TEXTS,
+    dial_second=TEXTS,
+    dial_as=TEXTS,
+    timeout=st.integers(),
+    pbx=TEXTS,
+    request_id=st.none() | TEXTS,
+    expires=TIMES,
+)
+EXCHANGES = st.builds(Exchange, at=NUMBERS, data=DATA)
+CALLS = st.builds(
+    Call,
+    request_id=TEXTS,
+    key=TEXTS,
+    received=st.builds(Received, at=NUMBERS, url=TEXTS, method=TEXTS, data=DATA),
+    fingerprint=TEXTS,
+    max_duration=st.integers(),
+    job=st.none() | JOBS,
+    state=st.sampled_from(CallState),
+    outcome=st.none() | st.sampled_from(Outcome),
+    answer=st.none() | st.builds(Answer, faults=st.lists(FAULTS, max_size=3).map(tuple)),
+    plan=st.none() | st.builds(OriginatePlan, data=DATA, target=TEXTS, timeout=st.integers()),
+    pbx_request=st.none() | EXCHANGES,
+    pbx_response=st.none() | EXCHANGES,
+    first=LEGS,
+    second=LEGS,
+    dialed_at=TIMES,
+    cancelled=st.booleans(),
+    hung_up_by=st.none() | st.sampled_from(HungUpBy),
+    hung_up_at=TIMES,
+    cause=CAUSES,
+    cause_text=st.none() | TEXTS,
+    ended_at=TIMES,
+    timeline=st.lists(
+        st.builds(Entry, at=NUMBERS, event=TEXTS, detail=st.none() | TEXTS), max_size=4
+    ).map(tuple),
+)
+
+
+@given(CALLS)
+def test_a_call_comes_back_as_it_was(call: Call) -> None:
+    """Whatever callers sent and the PBX said, down to lone surrogates and control characters."""
+    text = dump(call)
+    again = load(text)
+    assert again == call
+    assert type(again.state) is CallState
+    assert dump(again) == text
+
+
+@given(CALLS)
+def test_the_text_is_plain_json_in_ascii(call: Call) -> None:
+    """Any reader of the file can read it, and any database takes it."""
+    text = dump(call)
+    assert text.isascii()
+    assert "\0" not in text
+    assert json.loads(text)["request_id"] == call.request_id
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    """A record says only what differs from nothing, so it is short while there is little to say."""
+    assert set(json.loads(dump(a_call(job=None)))) == {
+        "request_id",
+        "key",
+        "received",
+        "fingerprint",
+        "max_duration",
+    }
+
+
+def test_the_driver_s_order_is_not_kept() -> None:
+    """What was sent once is never sent again, so there is nothing to keep it for."""
+    plan = OriginatePlan(data={"Exten": "s"}, target="Local/200@x/n", timeout=30, order=object())
+    text = dump(a_call(plan=plan))
+    assert "order" not in text
+    again = load(text).plan
+    assert again is not None
+    assert (again, again.order) == (evolve(plan, order=None), None)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"a_later_version": {"says": "more"}}, {"first": {"codec": "opus"}}]
+)
+def test_records_of_other_versions(more: dict[str, object]) -> None:
+    """An older record lacks fields, one of a later version has more: both are read."""
+    received = {"at": 1.0, "url": "http://pbx", "method": "GET", "data": {}}
+    record = {
+        "request_id": "1",
+        "key": "crm",
+        "received": received,
+        "fingerprint": "f",
+        "max_duration": 60,
+    }
+    assert load(json.dumps({**record, **more})) == Call(
+        request_id="1",
+        key="crm",
+        received=Received(1.0, "http://pbx", "GET", {}),
+        fingerprint="f",
+        max_duration=60,
+    )
