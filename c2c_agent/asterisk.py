@@ -1,6 +1,6 @@
 """The PBX driver for Asterisk: orders go out over AMI, the second leg is bridged over FastAGI.
 
-Keeps the originate contract of `pbx`. AMI events come in as they come; `ami.channels` makes leg
+Keeps the originate contract of `pbx`. AMI events come in as they come; `ami.call_trace` makes leg
 events of them, call by call. A call whose end nobody watched is explained, where possible, by what
 the dialplan left in AstDB (asterisk-conf/c2c-bridge.conf, context c2c-result).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -20,18 +20,17 @@ from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
 from c2c_agent.ami import actions
-from c2c_agent.ami.channels import PREFIX, CallTrace, request_id_of
+from c2c_agent.ami.call_trace import PREFIX, CallTrace, request_id_of
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.service import AmiLink, LinkDown
-from c2c_agent.config import CONTEXT, AsteriskConfig, LegRule
+from c2c_agent.asterisk_plan import make_plan, merge_left
+from c2c_agent.config import CONTEXT, AsteriskConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CallJob
 from c2c_agent.pbx import (
-    CallEvidence,
     FirstAnswered,
     Found,
     Gone,
-    Leg,
     LegEvent,
     OriginateAccepted,
     OriginatePlan,
@@ -116,35 +115,14 @@ class AsteriskDriver:
             raise ApiError(
                 Fault(ErrorCode.PBX_UNAVAILABLE, "The PBX cannot be reached at present.")
             ) from error
-        target = _dial_string(self._config.second_leg, job.dial_second, job, context)
-        variables = {
-            "__C2C_REQUEST_ID": request_id,
-            "__C2C_FIRST": job.dial_first,
-            "__C2C_SECOND": job.dial_second,
-            "__C2C_DIAL_AS": job.dial_as,
-            "__C2C_CONTEXT": context,
-            "__C2C_TIMEOUT": str(job.timeout),
-            # Only for the bridge's own channel, so not inherited.
-            "C2C_AGI": self._agi_url,
-            "C2C_SECOND_CHANNEL": target,
-            "C2C_MAX_DURATION": str(self._max_duration),
-        }
-        if self._config.freepbx:
-            variables["C2C_FREEPBX"] = "1"
-        for name, template in self._config.variables.items():
-            variables[name] = _fill(template, job.dial_first, job, context)
-        action = actions.originate(
-            channel=_dial_string(self._config.first_leg, job.dial_first, job, context),
-            context=self._config.bridge_context,
-            exten="s",
-            priority="1",
-            timeout=job.timeout,
-            caller_id=(job.dial_second, job.dial_second),
-            channel_id=PREFIX + request_id,
-            variables=variables,
+        return make_plan(
+            self._config,
+            request_id,
+            job,
+            context,
+            agi_url=self._agi_url,
+            max_duration=self._max_duration,
         )
-        data = action.as_dict(action_id=PREFIX + request_id)
-        return OriginatePlan(data=data, target=target, timeout=job.timeout, order=action)
 
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
         """Send the order; its answer, and all that follows, comes as leg events."""
@@ -253,7 +231,7 @@ class AsteriskDriver:
             _log.warn("call {call}: FastAGI: {reason}", call=request_id, reason=str(error))
         else:
             followed.told_all = True
-            followed.trace.dial_ended(result.status, result.cause, result.sip)
+            followed.trace.dial_ended(result, self._now())
         finally:
             followed.session = False
             self._finish_when_over(request_id, followed)
@@ -307,7 +285,7 @@ class AsteriskDriver:
                 followed.finishing = False
                 return
             if left is not None:
-                evidence = _with_left(evidence, left)
+                evidence = merge_left(evidence, left)
         self._drop(request_id, followed)
         self._tell(request_id, Gone(evidence))
 
@@ -388,54 +366,3 @@ class AsteriskDriver:
             message = "dial_as is no extension of this PBX that calls can be made as."
             raise ApiError(Fault(ErrorCode.UNKNOWN_DIAL_AS, message))
         return context
-
-
-def _dial_string(rules: Iterable[LegRule], number: str, job: CallJob, context: str) -> str:
-    """How a number is rung: the first rule that matches it."""
-    for rule in rules:
-        if rule.match.matches(number):
-            return _fill(rule.channel, number, job, context)
-    message = "The configuration does not say how this number is to be dialled."
-    raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
-
-
-def _fill(template: str, number: str, job: CallJob, context: str) -> str:
-    return template.format(number=number, context=context, dial_as=job.dial_as)
-
-
-def _with_left(evidence: CallEvidence, left: str) -> CallEvidence:
-    """The evidence together with what c2c-result left: status, cause, and three times.
-
-    The times are Asterisk's, on the clock of the same host.
-    """
-    status, cause, started, answered, ended = (left.split(",") + [""] * 5)[:5]
-    second = evidence.second
-    return evolve(
-        evidence,
-        first=evolve(
-            evidence.first,
-            status="ANSWER",
-            answered_at=evidence.first.answered_at or _seconds(started),
-        ),
-        second=evolve(
-            second,
-            status=status or second.status,
-            cause=second.cause if second.cause is not None else _cause(cause),
-            answered_at=_seconds(answered) or second.answered_at,
-            ended_at=second.ended_at or _seconds(ended),
-        ),
-        dialed=evidence.dialed or bool(status),
-        hung_up_by=evidence.hung_up_by or (None if status else Leg.FIRST),
-        lost=False,
-    )
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _cause(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None

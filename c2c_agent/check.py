@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict, frozen
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 
 from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
@@ -34,6 +36,9 @@ from c2c_agent.store import Store, StoreError
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0
+
+#: Seconds between looks whether the link is up.
+_LOOK: Final = 0.05
 
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
 _HELPERS: Final = ("c2c-answered", "c2c-result", "c2c-check")
@@ -122,17 +127,13 @@ class _WayRound:
         self._reactor = reactor
         self._link: AmiLink | None = None
         self._port: IListeningPort | None = None
-        self._up = Deferred[str]()
         self._hung_up = Deferred[str]()
         self._channel_id = CHECK_PREFIX + str(uuid.uuid4())
-        self._came_here = False
 
     # AmiObserver
 
     def link_up(self, version: str) -> None:
         """The login worked."""
-        if not self._up.called:
-            self._up.callback(version)
 
     def link_down(self, reason: str) -> None:
         """The link was lost; whatever is asked next fails."""
@@ -160,15 +161,16 @@ class _WayRound:
             clock=self._reactor,
             observer=self,
         )
+        untried = self._link.last_error
         self._link.startService()
         place = f"{ami.host}:{ami.port}"
-        try:
-            version = await self._within(self._up)
-        except TimeoutError as error:
-            raise CheckFailed(
-                "AMI login", f"{place}: {self._link.last_error}", _login_advice(self._link, ami)
-            ) from error
-        return Finding("AMI login", f"Asterisk {version} at {place}")
+        deadline = self._reactor.seconds() + _PATIENCE
+        while self._link.last_error == untried and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, _LOOK)
+        if not self._link.is_up:
+            advice = _login_advice(self._link, ami)
+            raise CheckFailed("AMI login", f"{place}: {self._link.last_error}", advice)
+        return Finding("AMI login", f"Asterisk {self._link.asterisk_version} at {place}")
 
     async def rights(self) -> Finding:
         """Ask for what needs the rights that the agent needs; nothing is placed."""
@@ -233,7 +235,7 @@ class _WayRound:
             raise CheckFailed("test call", response.get("Message"), "See the log of Asterisk.")
         try:
             cause = await self._within(self._hung_up)
-        except TimeoutError as error:
+        except defer.TimeoutError as error:
             raise CheckFailed(
                 "test call",
                 f"it was not heard of within {_PATIENCE:g} s",

@@ -198,12 +198,11 @@ def _place(cause: BaseException) -> Path:
     """Where in its parent a fault is; cattrs says it in a note."""
     if isinstance(cause, ImpossibleValueError):
         return cause.where
-    for note in getattr(cause, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            return (note.name,)
-        if isinstance(note, IterableValidationNote):
-            return (note.index,)
-    return ()
+    return tuple(
+        note.name if isinstance(note, AttributeValidationNote) else note.index
+        for note in getattr(cause, "__notes__", ())
+        if isinstance(note, (AttributeValidationNote, IterableValidationNote))
+    )
 
 
 def _unknown(name: object, section: type[Any]) -> str:

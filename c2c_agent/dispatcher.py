@@ -24,6 +24,7 @@ from c2c_agent.call import (
     Cancel,
     Command,
     Event,
+    Expire,
     Guard,
     GuardExpired,
     HangUp,
@@ -33,11 +34,14 @@ from c2c_agent.call import (
     Settle,
 )
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.machine import GRACE, step
+from c2c_agent.machine import guard_after_restart, step
 from c2c_agent.pbx import (
+    CallEvidence,
+    Gone,
     LegEvent,
     LinkLost,
     OriginatePlan,
+    OriginateUnanswered,
     OriginateUnsent,
     PbxDriver,
     PlacedCall,
@@ -77,16 +81,18 @@ class ActiveCall:
     """A call that is in progress, or not stored to its end yet; `Dispatcher.apply` moves it on."""
 
     call: Call
+    sent: bool = False  # the PBX was given the order
     bridged: bool = False  # its second leg was given out to be dialled
     counted: bool = False  # it stands in the meter
     guard: IDelayedCall | None = None
+    retry: IDelayedCall | None = None  # of storing its end
     answer_waiters: list[Deferred[None]] = field(factory=list)
     change_waiters: list[Deferred[None]] = field(factory=list)
 
     @property
     def placed(self) -> bool:
         """Whether the PBX may have it."""
-        return self.call.plan is not None and self.call.state is not CallState.ENDED
+        return self.sent and self.call.state is not CallState.ENDED
 
 
 class Dispatcher:
@@ -107,6 +113,7 @@ class Dispatcher:
         self._drivers = drivers
         self._meter = meter
         self._active: dict[str, ActiveCall] = {}
+        self._stopped = False
 
     # For the intake
 
@@ -163,7 +170,7 @@ class Dispatcher:
         active = self._active.get(request_id)
         if active is None or active.call.state is CallState.ENDED:
             return None
-        waiter = Deferred[None](active.change_waiters.remove)
+        waiter = Deferred[None](lambda waiter: _take_out(waiter, active.change_waiters))
         active.change_waiters.append(waiter)
         return waiter
 
@@ -177,17 +184,27 @@ class Dispatcher:
             active.counted = True
             self._meter.resume(call.key)
             driver = self._drivers.get(call.job.pbx) if call.job is not None else None
-            if call.plan is None or driver is None:
+            if call.plan is None:
                 message = "The agent was restarted before the call was placed."
                 self.apply(active, Reject((Fault(ErrorCode.INTERNAL_ERROR, message),)))
+            elif driver is None:  # configured no more, so there is nobody to ask
+                self.apply(active, Gone(CallEvidence(lost=True)))
             else:
+                active.sent = True
                 driver.adopt([PlacedCall(call.request_id, call.plan, call.first, call.second)])
-                self._run(active, (Guard(GRACE),))
+                self._run(active, (guard_after_restart(call, self._now()),))
 
     def stop(self) -> None:
-        """Keep no time any more. What goes on at the PBX is settled after the next start."""
-        for active in self._active.values():
+        """Send no orders and keep no time any more; what goes on is settled after the next start.
+
+        Ends that could not be stored so far have a last chance.
+        """
+        self._stopped = True
+        for active in list(self._active.values()):
             self._stop_guard(active)
+            if active.retry is not None and active.retry.active():
+                active.retry.cancel()
+                self._save(active)
 
     # PbxObserver
 
@@ -202,6 +219,7 @@ class Dispatcher:
         active = self._active.get(request_id)
         if (
             active is None
+            or not active.sent
             or active.bridged
             or active.call.cancelled
             or active.call.state not in _BEFORE_BRIDGE
@@ -248,12 +266,14 @@ class Dispatcher:
             match command:
                 case Guard(seconds):
                     self._stop_guard(active)
-                    expired = GuardExpired()
-                    active.guard = self._clock.callLater(seconds, self.apply, active, expired)
+                    if not self._stopped:
+                        expired = GuardExpired()
+                        active.guard = self._clock.callLater(seconds, self.apply, active, expired)
                 case HangUp():
                     self._driver_of(active).hang_up(request_id)
                 case Settle():
-                    self._driver_of(active).settle([request_id])
+                    if active.sent:
+                        self._driver_of(active).settle([request_id])
                 case Reply() | SendOriginate():
                     pass  # the waiters were woken; the order goes out when the call is stored
         if active.call.state is CallState.ENDED:
@@ -272,15 +292,25 @@ class Dispatcher:
 
         def send(durable: bool) -> None:
             call = active.call
+            if call.plan is None or call.job is None or call.state is CallState.ENDED:
+                return
             if not durable:
                 self.apply(active, OriginateUnsent("The call could not be stored."))
             elif call.cancelled:
                 self.apply(active, OriginateUnsent("The call was cancelled."))
-            elif call.plan is not None:
+            elif self._stopped:
+                self.apply(active, OriginateUnsent("The agent is shutting down."))
+            elif call.job.has_expired(self._now()):
+                self.apply(active, Expire())
+            else:
+                active.sent = True
                 self._driver_of(active).originate(call.request_id, call.plan)
 
-        stored.addCallback(send)
-        stored.addErrback(lambda failure: _log.failure("originate failed", failure))
+        def failed(failure: Failure) -> None:
+            _log.failure("originate failed", failure)
+            self.apply(active, OriginateUnanswered("An internal error; see the log."))
+
+        stored.addCallback(send).addErrback(failed)
 
     def _save(self, active: ActiveCall) -> Deferred[bool]:
         """Store the call as it is now; whether that worked. Once its end is stored, forget it."""
@@ -295,8 +325,8 @@ class Dispatcher:
             reason = failure.getErrorMessage()
             request_id = active.call.request_id
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
-            if ended:
-                self._clock.callLater(_RETRY, self._save, active)
+            if ended and not self._stopped:
+                active.retry = self._clock.callLater(_RETRY, self._save, active)
             return False
 
         return self._store.save(active.call).addCallbacks(kept, failed)
@@ -313,12 +343,19 @@ class Dispatcher:
             woken += active.answer_waiters
             active.answer_waiters = []
         for waiter in woken:
-            waiter.callback(None)
+            if not waiter.called:  # one who was woken before may have made it give up
+                waiter.callback(None)
 
     def _stop_guard(self, active: ActiveCall) -> None:
         if active.guard is not None and active.guard.active():
             active.guard.cancel()
         active.guard = None
+
+
+def _take_out(waiter: Deferred[None], waiters: list[Deferred[None]]) -> None:
+    """Let a waiter go that has given up; it may have been taken to be woken already."""
+    if waiter in waiters:
+        waiters.remove(waiter)
 
 
 def _tell(call: Call) -> None:

@@ -7,6 +7,7 @@ mapping of query string and body, and lists what is wrong with them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
@@ -23,6 +24,10 @@ BODY_LIMIT: Final = 64 * 1024
 _PATIENCE: Final = 32 * 1024 * 1024
 
 _MOST_FIELDS: Final = 100
+
+#: Objects and lists within each other in a body: more than anybody means, and few enough for all
+#: that is done with them later.
+_DEEPEST: Final = 32
 
 
 class BoundedRequest(Request):
@@ -44,7 +49,7 @@ class BoundedRequest(Request):
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """Begin the body in memory; Twisted would put a large one into a file."""
-        super().gotLength(None if length is None else min(length, BODY_LIMIT))
+        super().gotLength(BODY_LIMIT if length is None else min(length, BODY_LIMIT))
 
 
 @frozen
@@ -97,25 +102,40 @@ def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
 
 def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
     try:
-        pairs = json.loads(data, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        pairs = json.loads(
+            data, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_float=_finite
+        )
+        if isinstance(pairs, _Pairs):
+            return [(name, _plain(value, _DEEPEST)) for name, value in pairs]
     except (ValueError, RecursionError):
-        faults.append("The body is no valid JSON.")
-        return []
-    if not isinstance(pairs, _Pairs):
+        faults.append("The body is no valid JSON, or too deeply nested.")
+    else:
         faults.append("The body is no JSON object.")
-        return []
-    return [(name, _plain(value)) for name, value in pairs]
+    return []
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object, with names that are repeated still in it."""
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int) -> object:
+    """The value with dictionaries in it, for the pairs that they were read as."""
+    if not isinstance(value, list):
+        return value
+    if not depth:
+        raise ValueError("too deeply nested")
     if isinstance(value, _Pairs):
-        return {name: _plain(inner) for name, inner in value}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _plain(inner, depth - 1) for name, inner in value}
+    return [_plain(inner, depth - 1) for inner in value]
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """A number; one that is beyond all numbers cannot be written as JSON again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number

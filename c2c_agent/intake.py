@@ -130,10 +130,12 @@ class Intake:
     async def _start(self, active: ActiveCall, key: Key, faults: Sequence[Fault]) -> int | None:
         """Place the call, or refuse it; gives the seconds after which another try is worth it."""
         job = active.call.job
+        if active.call.state is CallState.ENDED:
+            return None  # cancelled while the store was asked
         if faults or job is None:
             self._dispatcher.apply(active, Reject(tuple(faults)))
             return None
-        if job.expires is not None and job.expires < self._now():
+        if job.has_expired(self._now()):
             self._dispatcher.apply(active, Expire())
             return None
         driver = self._drivers[job.pbx]

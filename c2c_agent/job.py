@@ -40,6 +40,10 @@ class CallJob:
     request_id: str | None = None  # the caller's own; None: one is made
     expires: float | None = None  # epoch seconds; later than that nobody may be rung
 
+    def has_expired(self, now: float) -> bool:
+        """Whether it is too late for it at `now`, in epoch seconds."""
+        return self.expires is not None and self.expires < now
+
 
 @frozen
 class JobRules:

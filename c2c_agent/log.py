@@ -85,8 +85,9 @@ def start(
     observer = LineObserver(
         stream or sys.stderr, full_numbers=full_numbers, journal="JOURNAL_STREAM" in environ
     )
-    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    lowest = LogLevel.levelWithName(level)
+    predicate = LogLevelFilterPredicate(lowest)
     # Twisted's own chatter about factories and ports tells an admin nothing.
     for namespace in ("twisted", "log_legacy"):
-        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+        predicate.setLogLevelForNamespace(namespace, max(LogLevel.warn, lowest))
     begin([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)

@@ -85,6 +85,17 @@ def step(call: Call, event: Event, now: float) -> Step:
     return transition(call, event, now)
 
 
+def guard_after_restart(call: Call, now: float) -> Guard:
+    """The guard of a call that was in progress before a restart.
+
+    To ask soon does no harm, but a talk must not be cut short.
+    """
+    if call.state is CallState.CONNECTED and call.second.answered_at is not None:
+        longest = call.second.answered_at + call.max_duration + GRACE
+        return Guard(max(GRACE, longest - now))
+    return Guard(GRACE)
+
+
 # Transitions. Each is named for what it does; the table below says when.
 
 
@@ -220,7 +231,10 @@ def _link_lost(call: Call, event: LinkLost, now: float) -> Step:
 
 
 def _found(call: Call, _event: Found, now: float) -> Step:
-    return Step(_note(call, "pbx_found", now), (HangUp(),) if call.cancelled else ())
+    """It is there, so the PBX took the order, whether its answer was heard or not."""
+    found = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
+    reply = () if call.answer is not None else (Reply(),)
+    return Step(found, (*reply, HangUp()) if call.cancelled else reply)
 
 
 def _gone(call: Call, event: Gone, now: float) -> Step:
@@ -240,8 +254,12 @@ def _gone(call: Call, event: Gone, now: float) -> Step:
     ended = _end(ended, result, now)
     if ended.answer is not None:
         return Step(ended)
-    # The call came and went before the PBX's answer to the order was heard.
-    return Step(evolve(ended, answer=Answer()), (Reply(),))
+    # The call came and went, and the PBX's answer to the order was not heard.
+    answer = Answer()
+    if result is Outcome.UNKNOWN and call.state is CallState.DIALING_FIRST:
+        message = "Nobody knows whether the PBX took the call; it will not be placed again."
+        answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
+    return Step(evolve(ended, answer=answer), (Reply(),))
 
 
 def _merge(call: Call, told: CallEvidence) -> CallEvidence:
@@ -325,10 +343,24 @@ def _in_progress(
     )
 
 
+def _before_the_order(transition: Callable[..., Step]) -> Mapping[CallState, Callable[..., Step]]:
+    """A transition of calls whose order did not leave; they may have got as far as being stored."""
+    return _row(
+        accepted=transition,
+        dialing_first=transition,
+        first_ringing=_never,
+        first_answered=_never,
+        dialing_second=_never,
+        second_ringing=_never,
+        connected=_never,
+        ended=_late,
+    )
+
+
 TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
     Place: _in_progress(_repeated, accepted=_place),
     Reject: _in_progress(_late, accepted=_reject),
-    Expire: _in_progress(_late, accepted=_expire),
+    Expire: _before_the_order(_expire),
     Cancel: _in_progress(_cancel, accepted=_cancel_unplaced),
     GuardExpired: _in_progress(_ask, connected=_too_long),
     OriginateAccepted: _in_progress(_accepted),
@@ -342,16 +374,7 @@ TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
         connected=_never,
         ended=_late,
     ),
-    OriginateUnsent: _row(
-        accepted=_unsent,
-        dialing_first=_unsent,
-        first_ringing=_never,
-        first_answered=_never,
-        dialing_second=_never,
-        second_ringing=_never,
-        connected=_never,
-        ended=_late,
-    ),
+    OriginateUnsent: _before_the_order(_unsent),
     OriginateUnanswered: _in_progress(_unanswered),
     FirstRinging: _row(
         accepted=_never,

@@ -151,8 +151,15 @@ class Store:
         return batch, False
 
     def _commit(self, rows: Iterable[_Row]) -> sqlite3.Error | None:
-        """Write rows in one transaction; of several for the same call the last is enough."""
-        latest = {row[0]: row for row in rows}
+        """Write rows in one transaction; of several for the same call the last is enough.
+
+        But an end is final here, too.
+        """
+        latest: dict[str, _Row] = {}
+        for row in rows:
+            earlier = latest.get(row[0])
+            if earlier is None or earlier[3] != CallState.ENDED:
+                latest[row[0]] = row
         try:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")

@@ -213,6 +213,10 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
             "main.yml: htp: is unknown; did you mean 'http'?",
         ],
     ),
+    "unknown key, its value not shown": (
+        [{"asterisk": {"ami": {"secret": "hunter2"}}}],
+        ["main.yml: asterisk.ami.secret: is unknown; did you mean 'secret_file'?"],
+    ),
     "unknown key, nothing near": (
         [{"log": {"colour": True}}],
         ["main.yml: log.colour: is unknown; known are level, numbers"],

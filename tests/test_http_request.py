@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
@@ -21,7 +21,7 @@ from c2c_agent.http_request import BODY_LIMIT, BoundedRequest, read_parameters
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-NO_JSON = "The body is no valid JSON."
+NO_JSON = "The body is no valid JSON, or too deeply nested."
 NO_OBJECT = "The body is no JSON object."
 NO_FORM = "The {} is no form of parameters (name=value&…, percent-encoded UTF-8)."
 
@@ -89,7 +89,7 @@ class TestBody:
     )
     def test_json(self, kind: str) -> None:
         """Where the Content-Type says so; values keep their types."""
-        values = {"dial_first": 100, "dial_second": "200", "x": [1, {"y": None}], "z": True}
+        values = {"dial_first": 100, "dial_second": "200", "x": [1.5, {"y": None}], "z": True}
         assert read(kind=kind, body=json.dumps(values).encode()) == values
 
     @pytest.mark.parametrize("kind", ["", FORM, "text/plain", FORM + "; charset=utf-8"])
@@ -157,7 +157,7 @@ class TestBody:
 
     @pytest.mark.parametrize("depth", [*range(30, 35), *range(50, 3000, 50)])
     def test_nested(self, depth: int) -> None:
-        """What is nested more deeply than anybody means is refused, and breaks nothing further on."""
+        """What is nested more deeply than anybody means is refused, and breaks nothing."""
         for begin, end in ((b"[", b"]"), (b'{"a":', b"}")):
             body = b'{"x": ' + begin * depth + b"1" + end * depth + b"}"
             parameters = read_parameters(b"", JSON, body)
@@ -230,6 +230,7 @@ BYTES = st.binary(max_size=200) | st.lists(SCRAPS | st.binary(max_size=3)).map(b
 KINDS = st.sampled_from([JSON, FORM, "", "json", "text/plain; charset=\ud800"]) | st.text()
 
 
+@settings(deadline=None)
 @given(query=BYTES, kind=KINDS, body=BYTES, oversized=st.booleans())
 @example(query=b"", kind=JSON, body=b"[" * 60_000, oversized=False)
 @example(query=b"", kind=JSON, body=b'{"a":' + b"9" * 65_000, oversized=False)
@@ -248,6 +249,7 @@ def test_any_bytes(query: bytes, kind: str, body: bytes, oversized: bool) -> Non
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=5))
 def test_what_was_encoded_is_decoded(values: dict[str, str]) -> None:
     """Query string, form and JSON bring every text as it was."""
@@ -259,7 +261,9 @@ def test_what_was_encoded_is_decoded(values: dict[str, str]) -> None:
 
 # The request
 
+# These have no types of their own.
 transport_for_tests: Callable[[], Any] = StringTransport
+site_for_tests: Callable[..., Any] = Site
 
 
 class Received(Resource):
@@ -267,13 +271,14 @@ class Received(Resource):
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[BoundedRequest] = []
+    def __init__(self, requests: list[Any]) -> None:
+        initialize: Callable[[Resource], None] = Resource.__init__
+        initialize(self)
+        self._requests = requests
 
     def render(self, request: BoundedRequest) -> int:
         """Take one."""
-        self.requests.append(request)
+        self._requests.append(request)
         return NOT_DONE_YET
 
 
@@ -281,9 +286,10 @@ class Client:
     """Sends bytes to a site of BoundedRequests."""
 
     def __init__(self) -> None:
-        resource = Received()
-        self.requests = resource.requests
-        site: Any = Site(resource, requestFactory=BoundedRequest, reactor=Clock())
+        self.requests: list[Any] = []  # BoundedRequests, whose methods have no types
+        site = site_for_tests(
+            Received(self.requests), requestFactory=BoundedRequest, reactor=Clock()
+        )
         self._protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
         self.transport = transport_for_tests()
         self._protocol.makeConnection(self.transport)

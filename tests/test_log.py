@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher
 from zope.interface.verify import verifyObject
@@ -132,6 +132,7 @@ class TestLines:
         """No line break, no terminal's escape, no trick with the direction of writing."""
         assert written(event={"log_format": "{name}", "name": text}) == f"<6>{line}\n"
 
+    @settings(deadline=None)
     @given(text=st.text(st.characters(exclude_categories=[])), full=st.booleans())
     def test_whatever_stands_in_an_event(self, text: str, full: bool) -> None:
         """It makes one line, in which every letter can be printed."""
@@ -210,10 +211,11 @@ class TestStart:
     def test_levels(
         self, level: str, own: str, of_twisted: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is of the level or above; of Twisted's own at most the warnings."""
+        """What is of the level or above; of Twisted's own no more than warnings."""
         for namespace, expected in (
             ("c2c_agent.service", own),
             ("twisted.internet.tcp.Port", of_twisted),
+            ("log_legacy", of_twisted),
         ):
             loggers, stream = self.begun(level, monkeypatch)
             log = loggers(namespace)

@@ -27,7 +27,13 @@ from c2c_agent.call import (
 )
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.machine import GRACE, TABLE, UnlistedTransitionError, step
+from c2c_agent.machine import (
+    GRACE,
+    TABLE,
+    UnlistedTransitionError,
+    guard_after_restart,
+    step,
+)
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -77,7 +83,7 @@ PROGRESS = [state for state in CallState if state is not CallState.ENDED]
 EXPECTED = {
     Place: "1.......",
     Reject: "7.......",
-    Expire: "7.......",
+    Expire: "77......",
     Cancel: "7.......",
     GuardExpired: "........",
     OriginateAccepted: "........",
@@ -302,6 +308,15 @@ class TestStories:
         story.does(Reply()).ends(Outcome.FIRST_BUSY, answer=Answer(), cause=17)
         assert story.call.cause_text == "User busy"
 
+    def test_gone_without_a_trace(self) -> None:
+        """Where nothing at all was heard, nobody claims that the PBX took the order."""
+        gone = Gone(CallEvidence(lost=True))
+        story = Playbook(a_call()).on(Place(PLAN)).on(gone).does(Reply()).ends(Outcome.UNKNOWN)
+        assert story.call.answer is not None
+        assert story.call.answer.faults[0].code is ErrorCode.PBX_UNAVAILABLE
+        story = Playbook(a_call()).on(Place(PLAN)).on(FirstRinging()).on(gone).does(Reply())
+        story.ends(Outcome.UNKNOWN, answer=Answer())
+
     def test_a_refused_request(self) -> None:
         """It ends as rejected, with all its faults."""
         Playbook(a_call(job=None)).on(Reject((FAULT, FAULT))).does(Reply()).ends(
@@ -313,6 +328,10 @@ class TestStories:
         story = Playbook(a_call()).on(Expire()).does(Reply()).ends(Outcome.EXPIRED)
         assert story.call.answer is not None
         assert story.call.answer.faults[0].code is ErrorCode.EXPIRED
+
+    def test_a_job_that_expires_while_it_is_being_stored(self) -> None:
+        """The order does not go out any more."""
+        Playbook(a_call()).on(Place(PLAN)).on(Expire()).does(Reply()).ends(Outcome.EXPIRED)
 
     def test_the_second_leg_is_busy(self) -> None:
         """The cause shown is that of the second leg."""
@@ -372,12 +391,24 @@ class TestGuard:
         """There is nothing to ask for."""
         Playbook(a_call()).on(GuardExpired()).does().goes_to("accepted")
 
+    def test_after_a_restart_a_talk_is_not_cut_short(self) -> None:
+        """What is left of the longest duration counts, not the time since the restart."""
+        connected = talking().call  # since 1006
+        assert guard_after_restart(connected, 1016.0) == Guard(3600 - 10 + GRACE)
+        assert guard_after_restart(connected, 99999.0) == Guard(GRACE)
+        assert guard_after_restart(placed().call, 1016.0) == Guard(GRACE)
+
 
 class TestLostAndFound:
     def test_a_lost_link_is_noted(self) -> None:
         """The story says that the PBX was not heard for a time."""
         story = talking().on(LinkLost("cut")).does().on(Found()).does().goes_to("connected")
         assert [entry.event for entry in story.call.timeline][-2:] == ["pbx_lost", "pbx_found"]
+
+    def test_what_is_found_was_accepted(self) -> None:
+        """Where the PBX's answer was not heard, finding the call tells as much."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(Found()).does(Reply())
+        assert story.call.answer == Answer()
 
     def test_a_cancelled_call_that_is_found_again_is_hung_up(self) -> None:
         """The cancel was lost with the link; it still holds."""

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2c_agent.errors import ErrorCode, Fault
@@ -173,6 +173,7 @@ class TestKeyRing:
         assert compared == [one.sha256 for one in keys]
         assert (found and found.name) == (secret if secret != "none of them" else None)
 
+    @settings(deadline=None)
     @given(st.text() | st.sampled_from(["\ud800", "\udcff", "a\0b"]))
     def test_any_text_may_be_presented(self, secret: str) -> None:
         """Whatever JSON makes a text of is looked up; what is no key opens nothing."""
@@ -359,6 +360,7 @@ class TestRate:
         assert meter.running == 0
         assert meter.admit(key(per_minute=2), 1060.0) is None
 
+    @settings(deadline=None)
     @given(
         st.lists(st.integers(0, 100 * 64), max_size=20).map(sorted),
         st.integers(1, 4),

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from c2c_agent.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
@@ -88,23 +88,17 @@ CALLS = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # these calls are large
 @given(CALLS)
 def test_a_call_comes_back_as_it_was(call: Call) -> None:
-    """Whatever callers sent and the PBX said, down to lone surrogates and control characters."""
+    """Whatever callers sent and the PBX said; and any database takes the text."""
     text = dump(call)
+    assert text.isascii()
+    assert "\0" not in text
     again = load(text)
     assert again == call
     assert type(again.state) is CallState
     assert dump(again) == text
-
-
-@given(CALLS)
-def test_the_text_is_plain_json_in_ascii(call: Call) -> None:
-    """Any reader of the file can read it, and any database takes it."""
-    text = dump(call)
-    assert text.isascii()
-    assert "\0" not in text
-    assert json.loads(text)["request_id"] == call.request_id
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
-
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import exec_, get_full_variable, set_variable
+from c2c_agent.dial import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
 SCRIPT: Final = "c2c"
@@ -24,25 +23,13 @@ SCRIPT: Final = "c2c"
 CHECK_CAUSE: Final = 27
 
 _DONE: Final = set_variable("C2C_DONE", "1")
-_READ_RESULT: Final = get_full_variable("${DIALSTATUS},${HANGUPCAUSE}")
+_READ_RESULT: Final = get_full_variable("${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}")
 _READ_LEGS: Final = get_full_variable("${HANGUPCAUSE_KEYS()}")
+_SECONDS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}")
 _SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
 
 #: More channels than a second leg ever has; each costs a command.
 _MOST_CHANNELS: Final = 8
-
-
-@frozen
-class DialResult:
-    """What Dial left: DIALSTATUS, HANGUPCAUSE, and the SIP response behind it where one is known.
-
-    `first_left`: the first leg was hung up while Dial ran.
-    """
-
-    status: str
-    cause: int | None
-    sip: int | None
-    first_left: bool
 
 
 async def bridge(
@@ -58,10 +45,17 @@ async def bridge(
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
     reply = await channel.command(dial, patience=None)
     first_left = reply.result == "-1" or channel.hung_up
-    status, _, cause = ((await channel.command(_READ_RESULT)).value or "").partition(",")
+    left = (await channel.command(_READ_RESULT)).value or ""
+    status, cause, answered = [*left.split(","), "", ""][:3]
     sip = await _sip_response(channel) if status not in {"ANSWER", "CANCEL"} else None
     await channel.command(_DONE)
-    return DialResult(status, int(cause) if cause.isdigit() else None, sip, first_left)
+    return DialResult(
+        status=status,
+        cause=int(cause) if cause.isdecimal() else None,
+        sip=sip,
+        first_left=first_left,
+        answered_at=float(answered) if _SECONDS.fullmatch(answered) else None,
+    )
 
 
 async def _sip_response(channel: AgiChannel) -> int | None:

@@ -124,7 +124,8 @@ class Pending:
         """
         sent = self._sent.get(message.action_id)
         if sent is None or sent.list_begun:
-            _log.debug("AMI: a response to nothing that was asked: {message}", message=message)
+            said = message.get("Message") or message.response
+            _log.debug("AMI: a response to nothing that was asked: {said!r}", said=said)
             return
         sent.messages.append(message)
         if message.get(_EVENT_LIST).lower() == "start":

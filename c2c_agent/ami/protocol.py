@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail
@@ -35,6 +35,9 @@ from c2c_agent.ami.message import (
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost, Pending
 
 T = TypeVar("T")
+
+#: A method of `Pending` that expects the answer to an action, by its ActionID, within seconds.
+Expect: TypeAlias = Callable[[Action, str, float], Deferred[T]]
 
 _log = Logger()
 
@@ -166,11 +169,7 @@ class AmiProtocol(Protocol):
         return self._send(action, action_id, time_limit, self._pending.list_from)
 
     def _send(
-        self,
-        action: Action,
-        action_id: str | None,
-        time_limit: float | None,
-        expect: Callable[[Action, str, float], Deferred[T]],
+        self, action: Action, action_id: str | None, time_limit: float | None, expect: Expect[T]
     ) -> Deferred[T]:
         if not self._ready:
             return fail(LinkDown(f"{action.name}: {self._ended or 'not logged in yet'}"))
@@ -181,11 +180,7 @@ class AmiProtocol(Protocol):
             return fail()
 
     def _write(
-        self,
-        action: Action,
-        action_id: str,
-        seconds: float,
-        expect: Callable[[Action, str, float], Deferred[T]],
+        self, action: Action, action_id: str, seconds: float, expect: Expect[T]
     ) -> Deferred[T]:
         data = encode(action.as_pairs(action_id))
         answer = expect(action, action_id, seconds)
@@ -230,11 +225,13 @@ class AmiProtocol(Protocol):
             if self._ended:  # perhaps by who saw the message before
                 return
             if message.is_event:
-                self._take_event(message)
+                if not self._pending.take_event(message):
+                    self._report(message)
             elif message.is_response:
                 self._pending.take_response(message)
             else:
-                _log.debug("AMI: neither event nor response: {message}", message=message)
+                names = [name for name, _ in message.headers]
+                _log.debug("AMI: neither event nor response, but: {names}", names=names)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - the same
         """Tell everybody who waits for something."""
@@ -260,20 +257,22 @@ class AmiProtocol(Protocol):
             self._logged_in.fail(refused)
             self.close(f"login refused: {refused}")
 
-    def _take_event(self, message: Message) -> None:
-        if not self._pending.take_event(message):
-            mistake = "AMI: a mistake in what follows the events, at {message.event}"
-            with _log.failuresHandled(mistake, message=message):
-                self._on_event(message)
+    def _report(self, event: Message) -> None:
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - whatever it is, the link has to go on
+            _log.failure("AMI: a mistake in what follows the events, at {event}", event=event.event)
 
     def _listen(self, _: Message) -> None:
-        self._wait(self._limits.silence, self._ask_for_a_sign)
+        self._wait(self._limits.silence, self._send_ping)
 
-    def _ask_for_a_sign(self) -> None:
+    def _send_ping(self) -> None:
         self._timer = None
-        self.send(ping(), time_limit=self._limits.ping).addCallbacks(self._listen, self._no_sign)
+        self.send(ping(), time_limit=self._limits.ping).addCallbacks(
+            self._listen, self._ping_failed
+        )
 
-    def _no_sign(self, failure: Failure) -> None:
+    def _ping_failed(self, failure: Failure) -> None:
         if isinstance(failure.value, ActionTimedOut):
             self.abort(f"no answer to a Ping within {self._limits.ping:g} s")
 
@@ -284,7 +283,7 @@ class AmiProtocol(Protocol):
 
     def _in_words(self, reason: Failure) -> str:
         if not isinstance(reason.value, ConnectionDone):
-            return reason.getErrorMessage()
+            return reason.getErrorMessage().rstrip(".")
         if self._receiver.unfinished:
             return "Asterisk closed the connection within a message (writetimeout too short?)"
         return "Asterisk closed the connection"

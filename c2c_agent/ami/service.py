@@ -122,7 +122,7 @@ class AmiLink(Service):
         return self._session.collect(action, action_id, time_limit)
 
     def _down_for(self, action: Action) -> LinkDown:
-        return LinkDown(f"{action.name}: no AMI link: {self.last_error}")
+        return LinkDown(f"{action.name}: no AMI link: {self.last_error or 'it is just closing'}")
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Connect, and go on connecting."""
@@ -146,8 +146,12 @@ class AmiLink(Service):
                 with suppress(AmiError):
                     await session.send(logoff(), time_limit=self._limits.goodbye)
             session.close(reason)
-        if not self.running:  # or it was started again meanwhile, and connects when this is closed
+        # Not if it was started again meanwhile: then it connects anew. And not a second time, which
+        # ClientService does not bear in a callback of the first.
+        if self._client.running and not self.running:
             await self._client.stopService()
+        if session is not None:
+            await session.when_lost()
 
     def _new_session(self) -> AmiProtocol:
         session = AmiProtocol(self._login, self._event, self._clock, self._limits)

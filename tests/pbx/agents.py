@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import URLError
@@ -36,14 +38,22 @@ _PORTS = iter(range(4600, 5600))
 class AgentProcess:
     """One agent beside one Asterisk, with a store of its own in `directory`.
 
-    `changes` are laid over the configuration, section by section.
+    `changes` are laid over the configuration, section by section; `asterisk_changes` over its
+    section `asterisk`.
     """
 
     def __init__(
-        self, host: AsteriskHost, directory: Path, changes: Mapping[str, Any] | None = None
+        self,
+        host: AsteriskHost,
+        directory: Path,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        asterisk_changes: Mapping[str, Any] | None = None,
+        ami_port: int | None = None,
     ) -> None:
         self.host = host
         self.directory = directory
+        self.ami_port = ami_port or host.ami_port
         self.agi_port = next(_PORTS)
         self.http_port = next(_PORTS)
         self.config = directory / "c2c-agent.yml"
@@ -51,18 +61,28 @@ class AgentProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = directory / "agent.log"
         (directory / "ami.secret").write_text(host.ami_secret + "\n", encoding="utf-8")
-        self.config.write_text(yaml.safe_dump(self._configuration(changes or {})), encoding="utf-8")
+        configuration = self._configuration()
+        for section, values in (changes or {}).items():
+            if isinstance(values, dict) and isinstance(configuration.get(section), dict):
+                configuration[section] |= values
+            else:
+                configuration[section] = values
+        for section, values in (asterisk_changes or {}).items():
+            below = configuration["asterisk"].get(section)
+            merged = {**below, **values} if isinstance(below, dict) else values
+            configuration["asterisk"][section] = merged
+        self.config.write_text(yaml.safe_dump(configuration), encoding="utf-8")
 
-    def _configuration(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _configuration(self) -> dict[str, Any]:
         address = self.host.address
-        configuration: dict[str, Any] = {
+        return {
             "server_id": "pbx.test",
             "store": {"path": str(self.directory / "c2c.sqlite3")},
             "http": {"listen": f"tcp:{self.http_port}:interface={address}"},
             "asterisk": {
                 "ami": {
                     "host": address,
-                    "port": self.host.ami_port,
+                    "port": self.ami_port,
                     "username": self.host.ami_username,
                     "secret_file": str(self.directory / "ami.secret"),
                 },
@@ -74,12 +94,6 @@ class AgentProcess:
                 {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_1XX"]},
             ],
         }
-        for section, values in changes.items():
-            if isinstance(values, dict) and isinstance(configuration.get(section), dict):
-                configuration[section] |= values
-            else:
-                configuration[section] = values
-        return configuration
 
     # The process
 
@@ -192,6 +206,16 @@ class AgentProcess:
             if time.monotonic() > deadline:
                 raise WaitedInVainError(f"not within {timeout} s: {state}; {events}\n{self.log()}")
             self.status(request_id, wait=1, seen=len(events))
+
+    def stored(self, request_id: str, state: str, timeout: float = 20) -> None:
+        """Wait until a state of a call would survive a crash."""
+        query = "SELECT 1 FROM calls WHERE request_id = ? AND state = ?"
+        with closing(sqlite3.connect(self.directory / "c2c.sqlite3")) as store:
+
+            def there() -> bool:
+                return store.execute(query, (request_id, state)).fetchone() is not None
+
+            wait_until(there, timeout, f"{state} of {request_id} is stored")
 
     def cancel(self, request_id: str, key: str = KEY) -> dict[str, Any]:
         """Ask for a call's end; the `response` of the answer."""

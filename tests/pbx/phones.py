@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.pbx.sip_scenario import scenario
 from tests.pbx.sip_trace import SipTrace
+from tests.pbx.voice import Voice
 from tests.pbx.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tests.pbx.sip_trace import PhoneCall, SipMessage
 
 _START_SECONDS: Final = 5.0
-#: Half a second of mu-law near silence: what the phone says, over and over.
-_VOICE: Final = b"\xff\x7f\xfe\x7e" * 1000
 #: SIPp notes every timeout of a scenario as an error; those are how our phones count time.
 _COMPLAINT: Final = re.compile(r"^\d{4}-\d\d-\d\d\t.*$", re.MULTILINE)
 _NO_COMPLAINT: Final = "receive timeout on message"
@@ -53,6 +52,7 @@ class Phone:
         self._directory = directory
         self._trace = SipTrace(directory / "messages")
         self._process: subprocess.Popen[bytes] | None = None
+        self._voice: Voice | None = None
 
     def __repr__(self) -> str:
         return f"<phone {self.number} at {self.address}:{self.port}>"
@@ -76,9 +76,8 @@ class Phone:
                 raise PhoneError(f"{program} is missing: scripts/test installs what the tests need")
         if self._is_bound():
             raise PhoneError(f"something else is at {self.address}:{self.port}")
-        voice = self._directory / "voice.ul"
-        voice.write_bytes(_VOICE)
-        text = scenario(self.behaviour, voice)
+        self._voice = Voice(self.address)
+        text = scenario(self.behaviour, self._voice.port)
         (self._directory / "scenario.xml").write_text(text, encoding="utf-8")
         with (self._directory / "screen").open("wb") as screen:
             self._process = subprocess.Popen(
@@ -89,6 +88,7 @@ class Phone:
                 stdout=screen,
                 stderr=subprocess.STDOUT,
             )
+        self._voice.follow(SipTrace(self._directory / "messages"))
         wait_until(self._is_ready, _START_SECONDS, f"{self} is there")
 
     def stop(self) -> None:
@@ -97,11 +97,18 @@ class Phone:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._voice is not None:
+            self._voice.stop()
 
     @property
     def pid(self) -> int | None:
         """The id of its process while it runs."""
         return self._process.pid if self._process else None
+
+    @property
+    def packets_heard(self) -> int:
+        """How many packets of voice have come to it so far, in all of its calls."""
+        return self._voice.heard if self._voice else 0
 
     def calls(self) -> list[PhoneCall]:
         """Return every call that came, in order."""

@@ -1,19 +1,14 @@
 """What a phone does when it is called, and the SIPp scenario that makes it do so.
 
 The scenario is a callee of RFC 3261: it takes a CANCEL at any time before the final answer, and
-either side may end the talk. The phone speaks (it streams a voice) but does not echo: without a
-voice no RTP flows and Asterisk never takes Local channels out of the path, as it does for people;
-and two phones that echo throw each other's packets back 20,000 times a second.
+either side may end the talk. SIPp does the signalling alone; what is said and heard is `voice`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import frozen
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @frozen
@@ -59,12 +54,10 @@ Content-Length: [len]
 v=0
 o=phone 1 1 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP[media_ip_type] [media_ip]
+c=IN IP[local_ip_type] [local_ip]
 t=0 0
-m=audio [rtpstream_audio_port] RTP/AVP 0
+m=audio {port} RTP/AVP 0
 a=rtpmap:0 PCMU/8000"""
-
-_SPEAK: Final = '<nop><action><exec rtp_stream="{voice},-1,0,PCMU/8000"/></action></nop>'
 
 _NO_SDP: Final = "Content-Length: 0\n"
 
@@ -104,19 +97,17 @@ _INVITE: Final = """\
 <Reference variables="cseq,from,to,contact"/>"""
 
 
-def scenario(behaviour: Behaviour, voice: Path) -> str:
-    """Return the SIPp scenario (XML) of a phone that behaves so and speaks with that voice."""
-    speak = _SPEAK.format(voice=voice)
+def scenario(behaviour: Behaviour, media_port: int) -> str:
+    """Return the SIPp scenario (XML) of a phone that behaves so and has its voice at that port."""
+    sdp = _SDP.format(port=media_port)
     steps = [_INVITE, _reply(100, tag=False)]
     if behaviour.ringing:
         steps.append(_reply(180))
     if behaviour.early_media:
-        steps += [_reply(183, body=_SDP), speak]
+        steps.append(_reply(183, body=sdp))
     steps += [*_ring(behaviour.ring_seconds), '<label id="final"/>']
     if behaviour.final == 200:
-        steps += [_reply(200, body=_SDP, retransmit=True), *_await_ack("answered")]
-        if not behaviour.early_media:
-            steps.append(speak)
+        steps += [_reply(200, body=sdp, retransmit=True), *_await_ack("answered")]
         steps += _talk(behaviour.talk_seconds)
     else:
         steps += [_reply(behaviour.final, retransmit=True), *_await_ack("refused")]

@@ -153,7 +153,7 @@ class SipTrace:
 
     def calls(self) -> list[PhoneCall]:
         """Return the calls so far, in the order in which they came."""
-        self._read_on()
+        self.new_messages()
         by_call: dict[str, list[SipMessage]] = {}
         for message in self._messages:
             by_call.setdefault(message.header("Call-ID"), []).append(message)
@@ -163,15 +163,16 @@ class SipTrace:
             if messages[0].start_line.startswith("INVITE ")
         ]
 
-    def _read_on(self) -> None:
-        """Take in what SIPp has written since; a message that is not complete yet waits."""
-        if not self._path.exists():
-            return
+    def new_messages(self) -> list[SipMessage]:
+        """Return what has come since the last time; a message that is not complete yet waits."""
+        if not self._path.exists() or self._path.stat().st_size == self._read:
+            return []
         with self._path.open("rb") as file:
             file.seek(self._read)
             new = file.read()
         self._read += len(new)
         self._rest += new
+        known = len(self._messages)
         # The trace has the wall clock's time; what it is ahead of the monotonic one.
         ahead = time.time() - time.monotonic()
         while (head := _HEAD.search(self._rest)) and len(self._rest) >= head.end() + int(head[3]):
@@ -180,6 +181,7 @@ class SipTrace:
             text = self._rest[head.end() : end].decode("utf-8", "backslashreplace")
             self._messages.append(_message(at.timestamp() - ahead, head[2] == b"received", text))
             self._rest = self._rest[end:]
+        return self._messages[known:]
 
 
 def _message(at: float, received: bool, text: str) -> SipMessage:

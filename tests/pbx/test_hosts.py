@@ -78,8 +78,8 @@ def test_two_phones_talk(asterisk: AsteriskHost, phone: StartPhone, witness: Wit
     second = phone("200", Behaviour(ring_seconds=0.8, talk_seconds=1.5))
     linkedid = _originate(asterisk, witness, "PJSIP/100", "extension 200@from-phones")
     second.wait_for(lambda call: call.answered_at, 5, "it answers")
-    wait_until(lambda: _packets(asterisk, "200") > 10, 5, "the second phone's voice arrives")
-    wait_until(lambda: _packets(asterisk, "100") > 10, 5, "the first phone's voice arrives")
+    wait_until(lambda: first.packets_heard > 10, 5, "the first hears the second")
+    wait_until(lambda: second.packets_heard > 10, 5, "the second hears the first")
 
     seen = witness.wait_until_gone(linkedid, 5)
     assert seen.originates == 1

@@ -150,7 +150,7 @@ class Witness:
         self._manager.connect(self._host.address, self._host.ami_port)
         login = self.action("Login", Username="witness", Secret=WITNESS_SECRET, Events="call")
         if login["Response"] != "Success":
-            raise WaitedInVainError(f"{self._host} refuses the witness: {login}")
+            raise ConnectionRefusedError(f"{self._host} refuses the witness: {login}")
 
     def close(self) -> None:
         """Log off; a PBX that is dead or silent does not hold the tests up."""

@@ -1,0 +1,108 @@
+"""What Asterisk is told of a call, and what its dialplan leaves behind of it.
+
+Pure: the Originate with its variables out of job and configuration, and back from what context
+c2c-result of asterisk-conf/c2c-bridge.conf writes into AstDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from c2c_agent.ami import actions
+from c2c_agent.ami.call_trace import PREFIX
+from c2c_agent.config import AsteriskConfig, LegRule
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan
+
+
+def make_plan(
+    config: AsteriskConfig,
+    request_id: str,
+    job: CallJob,
+    context: str,
+    *,
+    agi_url: str,
+    max_duration: int,
+) -> OriginatePlan:
+    """How a call is placed; `context` is that of `dial_as`.
+
+    The variables are those of the outside contract, section 4, and those that c2c-bridge needs.
+    Raises ApiError for a number that the configuration does not say how to dial.
+    """
+    target = _dial_string(config.second_leg, job.dial_second, job, context)
+    variables = {
+        "__C2C_REQUEST_ID": request_id,
+        "__C2C_FIRST": job.dial_first,
+        "__C2C_SECOND": job.dial_second,
+        "__C2C_DIAL_AS": job.dial_as,
+        "__C2C_CONTEXT": context,
+        "__C2C_TIMEOUT": str(job.timeout),
+        # For the bridge's own channel alone, so not inherited.
+        "C2C_AGI": agi_url,
+        "C2C_SECOND_CHANNEL": target,
+        "C2C_MAX_DURATION": str(max_duration),
+    }
+    if config.freepbx:
+        variables["C2C_FREEPBX"] = "1"
+    for name, template in config.variables.items():
+        variables[name] = _fill(template, job.dial_first, job, context)
+    action = actions.originate(
+        channel=_dial_string(config.first_leg, job.dial_first, job, context),
+        context=config.bridge_context,
+        exten="s",
+        priority="1",
+        timeout=job.timeout,
+        caller_id=(job.dial_second, job.dial_second),
+        channel_id=PREFIX + request_id,
+        variables=variables,
+    )
+    data = action.as_dict(action_id=PREFIX + request_id)
+    return OriginatePlan(data=data, target=target, timeout=job.timeout, order=action)
+
+
+def _dial_string(rules: Iterable[LegRule], number: str, job: CallJob, context: str) -> str:
+    """How a number is rung: the first rule that matches it."""
+    for rule in rules:
+        if rule.match.matches(number):
+            return _fill(rule.channel, number, job, context)
+    message = "The configuration does not say how this number is to be dialled."
+    raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
+
+
+def _fill(template: str, number: str, job: CallJob, context: str) -> str:
+    return template.format(number=number, context=context, dial_as=job.dial_as)
+
+
+def merge_left(evidence: CallEvidence, left: str) -> CallEvidence:
+    """The evidence together with what c2c-result left of a call that the agent did not watch.
+
+    That is: dial status, hangup cause, and in epoch seconds when the first leg came to the bridge,
+    when the second answered (if it did), and the end. Where no dial status is there, the first leg
+    was gone before the second was dialled.
+    """
+    status, cause, started, answered, ended = (left.split(",") + [""] * 5)[:5]
+    first, second = evidence.first, evidence.second
+    return evolve(
+        evidence,
+        first=evolve(first, status="ANSWER", answered_at=first.answered_at or _seconds(started)),
+        second=evolve(
+            second,
+            status=status or second.status,
+            cause=int(cause) if second.cause is None and cause.isdecimal() else second.cause,
+            answered_at=_seconds(answered) or second.answered_at,
+            ended_at=second.ended_at or _seconds(ended),
+        ),
+        dialed=evidence.dialed or bool(status),
+        hung_up_by=evidence.hung_up_by if status else Leg.FIRST,
+        lost=False,
+    )
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

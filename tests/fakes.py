@@ -1,0 +1,409 @@
+"""What stands in for the store and the PBX where the core is tested, and a desk to test it at.
+
+The fakes do nothing by themselves: a save is on the disk when the test says so, and a PBX tells
+what the test has it tell. They keep their side of the contracts (`dispatcher.CallStore`, `pbx`) and
+insist on the other's: an order that comes twice, or before its call is durable, is an error.
+"""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from itertools import count
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.call import Call, CallState
+from c2c_agent.config import CallsConfig
+from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.errors import Fault
+from c2c_agent.intake import Intake, Submission
+from c2c_agent.job import CallJob
+from c2c_agent.pattern import parse_pattern
+from c2c_agent.pbx import (
+    CallEvidence,
+    Gone,
+    LegEvent,
+    OriginatePlan,
+    PbxObserver,
+    PlacedCall,
+)
+from c2c_agent.policy import Key, Meter, key_digest
+from c2c_agent.record import dump, load
+
+#: When the clock of a desk stands at 0; the time in the specification's examples.
+EPOCH = 1_435_628_937.0
+
+DISK_FULL = sqlite3.OperationalError("database or disk is full")
+DISK_BROKEN = sqlite3.OperationalError("disk I/O error")
+
+CRM_SECRET = "c2c_secret-of-the-crm"
+SHOP_SECRET = "c2c_secret-of-the-shop"
+OPERATOR_SECRET = "c2c_secret-of-the-host"
+
+CRM = Key(
+    name="crm",
+    sha256=key_digest(CRM_SECRET),
+    allow=(parse_pattern("_1XX"), parse_pattern("_2XX")),
+    deny=(parse_pattern("299"),),
+    dial_as=(parse_pattern("_1XX"),),
+)
+SHOP = Key(name="shop", sha256=key_digest(SHOP_SECRET), allow=(parse_pattern("_XXX"),))
+
+CALL_PARAMETERS = {"dial_first": "100", "dial_second": "200"}
+
+
+def uuid(number: int) -> str:
+    """A request_id for each number."""
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+class FakeStore:
+    """A store whose disk is the test's: it writes and reads at once, or when it is told to.
+
+    After `hold_writes`, what is saved waits for `commit` or `fail`; after `hold_reads`, what is
+    asked waits for `answer` or `fail_reads`. It keeps text as the real one does, and a final
+    outcome is final here, too.
+    """
+
+    def __init__(self) -> None:
+        self.saves: list[Call] = []  # all that were asked for
+        self.reads: list[str] = []  # the ids that were asked for
+        self._writes_held = False
+        self._reads_held = False
+        self._writing: list[tuple[Call, Deferred[None]]] = []
+        self._reading: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        self._records: dict[str, str] = {}
+        # What nobody will answer any more; kept, for Python ends a coroutine that nothing refers to.
+        self._orphans: list[object] = []
+
+    # The disk
+
+    def hold_writes(self) -> None:
+        """From now on, what is saved waits."""
+        self._writes_held = True
+
+    def commit(self, most: int | None = None) -> None:
+        """Write what waits, or the first `most` of it."""
+        for call, saved in self._taken(most):
+            self._write(call)
+            saved.callback(None)
+
+    def commit_unheard(self) -> None:
+        """Write what waits; but whoever waits for it is killed before hearing so."""
+        for call, _ in self._writing:
+            self._write(call)
+        self.crash()
+
+    def fail(self, most: int | None = None, error: Exception = DISK_FULL) -> None:
+        """Let what waits, or the first `most` of it, fail."""
+        for _, saved in self._taken(most):
+            saved.errback(error)
+
+    def release(self) -> None:
+        """Write and read at once again, and what waits."""
+        self._writes_held = self._reads_held = False
+        self.commit()
+        self.answer()
+
+    def hold_reads(self) -> None:
+        """From now on, what is asked waits."""
+        self._reads_held = True
+
+    def answer(self) -> None:
+        """Answer what was asked, from what is there by now."""
+        reading, self._reading = self._reading, []
+        for query, found in reading:
+            found.callback(query())
+
+    def fail_reads(self, error: Exception = DISK_BROKEN) -> None:
+        """Let what was asked fail."""
+        reading, self._reading = self._reading, []
+        for _, found in reading:
+            found.errback(error)
+
+    def crash(self) -> None:
+        """What was not written yet never will be; nobody hears of it."""
+        self._orphans += [self._writing, self._reading]
+        self._writing, self._reading = [], []
+
+    @property
+    def waiting(self) -> list[Call]:
+        """What waits to be written."""
+        return [call for call, _ in self._writing]
+
+    def kept(self, request_id: str) -> Call | None:
+        """What is on the disk of a request."""
+        record = self._records.get(request_id)
+        return None if record is None else load(record)
+
+    def all_kept(self) -> list[Call]:
+        """All that is on the disk, in order of arrival."""
+        return [load(record) for record in self._records.values()]
+
+    def unfinished(self) -> list[Call]:
+        """What the agent finds in progress when it starts."""
+        return [call for call in self.all_kept() if call.state is not CallState.ENDED]
+
+    # CallStore
+
+    def save(self, call: Call) -> Deferred[None]:
+        self.saves.append(call)
+        if not self._writes_held:
+            self._write(call)
+            return succeed(None)
+        saved = Deferred[None]()
+        self._writing.append((call, saved))
+        return saved
+
+    def find(self, request_id: str) -> Deferred[Call | None]:
+        self.reads.append(request_id)
+        return self._read(lambda: self.kept(request_id))
+
+    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
+        def query() -> list[Call]:
+            calls = [call for call in self.all_kept() if key_name in {None, call.key}]
+            return sorted(calls, key=lambda call: call.received.at, reverse=True)[:limit]
+
+        return self._read(query)
+
+    def _read(self, query: Callable[[], Any]) -> Deferred[Any]:
+        if not self._reads_held:
+            return succeed(query())
+        found: Deferred[Any] = Deferred()
+        self._reading.append((query, found))
+        return found
+
+    def _write(self, call: Call) -> None:
+        earlier = self.kept(call.request_id)
+        if earlier is None or earlier.state is not CallState.ENDED:
+            self._records[call.request_id] = dump(call)
+
+    def _taken(self, most: int | None) -> list[tuple[Call, Deferred[None]]]:
+        taken, self._writing = self._writing[:most], [] if most is None else self._writing[most:]
+        return taken
+
+
+class FakeDriver:
+    """A PBX that takes every order and tells what the test has it tell.
+
+    It survives the restart of an agent, as a PBX does. What it was asked for stands in lists of
+    request_ids, in order.
+    """
+
+    method = "asterisk.call"
+
+    def __init__(self, kept: Callable[[str], Call | None]) -> None:
+        self._kept = kept  # what is on the disk of a request
+        self._planning: list[Deferred[None]] = []
+        self._orphans: list[Deferred[None]] = []
+        self._plans_held = False
+        self.observer: PbxObserver
+        self.reason: str | None = None  # why no call can be placed
+        self.refusal: Exception | None = None  # what `prepare` raises
+        self.mistake: Exception | None = None  # what `originate` raises
+        self.found_out: LegEvent | None = None  # what `settle` tells at once
+        self.prepared: list[str] = []
+        self.originated: list[str] = []
+        self.hung_up: list[str] = []
+        self.adopted: list[PlacedCall] = []
+        self.settled: list[str] = []
+
+    # What the test has it do
+
+    def hold_plans(self) -> None:
+        """From now on, `prepare` takes until `make_plans`."""
+        self._plans_held = True
+
+    def make_plans(self) -> None:
+        """Finish what is being prepared."""
+        planning, self._planning = self._planning, []
+        for ready in planning:
+            ready.callback(None)
+
+    def crash(self) -> None:
+        """What was being prepared never will be."""
+        self._orphans += self._planning
+        self._planning = []
+
+    def tells(self, request_id: str, *events: LegEvent) -> None:
+        """Tell events of a call."""
+        for event in events:
+            self.observer.leg_event(request_id, event)
+
+    # PbxDriver
+
+    def unready(self) -> str | None:
+        return self.reason
+
+    async def prepare(self, request_id: str, job: CallJob) -> OriginatePlan:
+        self.prepared.append(request_id)
+        if self._plans_held:
+            ready = Deferred[None]()
+            self._planning.append(ready)
+            await ready
+        if self.refusal is not None:
+            raise self.refusal
+        return OriginatePlan(
+            data={"Action": "Originate", "ChannelId": f"c2c-{request_id}"},
+            target=f"Local/{job.dial_second}@from-phones/n",
+            timeout=job.timeout,
+            order="made by this driver",
+        )
+
+    def originate(self, request_id: str, plan: OriginatePlan) -> None:
+        self.originated.append(request_id)
+        kept = self._kept(request_id)
+        assert self.originated.count(request_id) == 1, "sent twice"
+        assert kept is not None, "sent before it was stored"
+        assert kept.state is not CallState.ENDED, "sent after its end"
+        assert kept.plan == plan, "sent something else than was stored"
+        assert plan.order == "made by this driver"
+        if self.mistake is not None:
+            raise self.mistake
+
+    def hang_up(self, request_id: str) -> None:
+        self.hung_up.append(request_id)
+
+    def adopt(self, calls: Collection[PlacedCall]) -> None:
+        self.adopted.extend(calls)
+
+    def settle(self, request_ids: Collection[str]) -> None:
+        self.settled.extend(request_ids)
+        if self.found_out is not None:
+            for request_id in request_ids:
+                self.tells(request_id, self.found_out)
+
+
+class Desk:
+    """An agent's core over fakes: where requests come in, and a PBX that does as it is told.
+
+    `kinds` of PBX there is one each, by default an Asterisk; `limits` are those of `CallsConfig`.
+    Time is the Clock's, beginning at EPOCH.
+    """
+
+    def __init__(self, *kinds: str, **limits: int) -> None:
+        self.clock = Clock()
+        self.store = FakeStore()
+        self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
+        self._limits = CallsConfig(**limits)
+        self._ids = count(1)
+        self._submitted: list[Deferred[Submission]] = []
+        self._open()
+
+    @property
+    def driver(self) -> FakeDriver:
+        """The one driver, where there is only one."""
+        [driver] = self.drivers.values()
+        return driver
+
+    def _open(self) -> None:
+        self.meter = Meter(self._limits.max_concurrent)
+        self.dispatcher = Dispatcher(
+            clock=self.clock,
+            now=self.now,
+            store=self.store,
+            drivers=self.drivers,
+            meter=self.meter,
+        )
+        self.intake = Intake(
+            now=self.now,
+            new_id=lambda: f"11111111-0000-4000-8000-{next(self._ids):012}",
+            dispatcher=self.dispatcher,
+            store=self.store,
+            drivers=self.drivers,
+            limits=self._limits,
+            meter=self.meter,
+        )
+        for driver in self.drivers.values():
+            driver.observer = self.dispatcher
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return EPOCH + self.clock.seconds()
+
+    def restart(self, *, committed: bool = False) -> None:
+        """The agent is killed, and started again: of the old one only the disk is left.
+
+        `committed`: the disk had just written what waited, which nobody heard.
+        """
+        if committed:
+            self.store.commit_unheard()
+        for timer in list(self.clock.getDelayedCalls()):
+            timer.cancel()
+        self.store.crash()
+        for driver in self.drivers.values():
+            driver.crash()
+        for submitted in self._submitted:
+            submitted.addErrback(lambda _: None)  # nobody waits any more
+        self._submitted = []
+        self._open()
+        self.dispatcher.resume(self.store.unfinished())
+
+    def submit(
+        self,
+        key: Key = CRM,
+        faults: tuple[Fault, ...] = (),
+        /,
+        **parameters: object,
+    ) -> Deferred[Submission]:
+        """A request comes in: from 100 to 200, unless `parameters` say otherwise."""
+        submitted = Deferred.fromCoroutine(
+            self.intake.submit(
+                key,
+                {**CALL_PARAMETERS, **parameters},
+                faults,
+                url="http://pbx1.example.com/c2c/v2",
+                method="GET",
+            )
+        )
+        self._submitted.append(submitted)
+        return submitted
+
+    def call(self, request_id: str) -> Call:
+        """A call, as it is now."""
+        active = self.dispatcher.active(request_id)
+        call = active.call if active is not None else self.store.kept(request_id)
+        assert call is not None, f"{request_id} is not known"
+        return call
+
+    def end_all(self) -> None:
+        """Let everything come to its end: the disk writes, the PBX has no calls any more."""
+        for driver in self.drivers.values():
+            driver._plans_held = False
+            driver.make_plans()
+        for _ in range(3):
+            self.store.release()
+            for call in self.store.unfinished():
+                self.drivers[call.job.pbx if call.job else ""].tells(
+                    call.request_id, Gone(CallEvidence(lost=True))
+                )
+            self.clock.advance(10)
+
+
+class DeskTest(SynchronousTestCase):
+    """Tests at a desk. None may send an order twice, or leave a timer behind when it is stopped."""
+
+    limits: ClassVar[Mapping[str, int]] = {}
+
+    def setUp(self) -> None:
+        self.desk = Desk(**self.limits)
+        self.clock = self.desk.clock
+        self.store = self.desk.store
+
+    @property
+    def driver(self) -> FakeDriver:
+        return self.desk.driver
+
+    def tearDown(self) -> None:
+        self.desk.dispatcher.stop()
+        assert self.clock.getDelayedCalls() == []
+        for driver in self.desk.drivers.values():
+            assert all(times == 1 for times in Counter(driver.originated).values())

@@ -1,0 +1,114 @@
+"""A wire between the agent and Asterisk's AMI that a test can cut, mend, and make deaf."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+_TICK: Final = 0.02
+
+
+class Wire:
+    """Passes bytes from connections to `address`:`port` on to `target`, as long as it is whole.
+
+    `deaf`: what comes from the target is swallowed, while what goes to it arrives.
+    """
+
+    def __init__(self, address: str, port: int, target: tuple[str, int]) -> None:
+        self.place = (address, port)
+        self._target = target
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._listener: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.deaf = False
+        self.connections = 0
+
+    def __enter__(self) -> Self:
+        self.mend()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self.cut()
+
+    def mend(self) -> None:
+        """Take connections again."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(self.place)
+        listener.listen()
+        with self._lock:
+            self._listener = listener
+
+    def cut(self) -> None:
+        """Break every connection at once, and refuse new ones."""
+        with self._lock:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            for pair in self._pairs:
+                for end in pair:
+                    end.close()
+            self._pairs = []
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._lock:
+                self._pass_on()
+            self._stopping.wait(_TICK / 4)
+
+    def _pass_on(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            if self._listener is not None:
+                selector.register(self._listener, selectors.EVENT_READ)
+            for pair in self._pairs:
+                for end, other in (pair, pair[::-1]):
+                    selector.register(end, selectors.EVENT_READ, (pair, other))
+            for key, _ in selector.select(_TICK / 4):
+                if key.data is None:
+                    self._connect()
+                else:
+                    self._copy(key.fileobj, *key.data)
+
+    def _connect(self) -> None:
+        assert self._listener is not None
+        near, _ = self._listener.accept()
+        try:
+            far = socket.create_connection(self._target, timeout=1)
+        except OSError:
+            near.close()
+            return
+        self.connections += 1
+        self._pairs.append((near, far))
+
+    def _copy(
+        self, source: object, pair: tuple[socket.socket, socket.socket], other: socket.socket
+    ) -> None:
+        assert isinstance(source, socket.socket)
+        if pair not in self._pairs:
+            return
+        try:
+            data = source.recv(65536)
+            if data and not (self.deaf and source is pair[1]):
+                other.sendall(data)
+        except OSError:
+            data = b""
+        if not data:
+            self._pairs.remove(pair)
+            for end in pair:
+                end.close()

@@ -1,0 +1,294 @@
+"""What becomes of a call when the agent, the AMI link, or Asterisk itself goes away meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pbx.agents import AgentProcess
+from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.proxy import Wire
+from tests.pbx.sip_scenario import BUSY, DECLINES, RINGS_FOR_EVER, Behaviour
+from tests.pbx.waiting import wait_until
+from tests.pbx.witness import Witness
+
+QUICK = Behaviour(ring_seconds=0.3)
+
+
+@pytest.fixture
+def own_agent(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent that a test may end."""
+    agent = AgentProcess(asterisk, tmp_path_factory.mktemp("agent"))
+    agent.start()
+    yield agent
+    agent.stop()
+
+
+class TestAgentGone:
+    def test_the_dialplan_connects_them_alone(
+        self,
+        own_agent: AgentProcess,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        witness: Witness,
+    ) -> None:
+        """Killed while the first rings: who picks up is connected, and the agent learns of it."""
+        first = phone("100", Behaviour(ring_seconds=2.0))
+        second = phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.5))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        seen = witness.wait_until_gone(f"c2c-{request_id}", 20)
+        assert asterisk.database("c2c").keys() == {request_id}
+        own_agent.start()
+        call = own_agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(1.5, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert len(first.calls()) == len(second.calls()) == seen.originates == 1
+        assert second.invites()[0].caller_number == "100"
+        wait_until(lambda: not asterisk.database("c2c"), 5, "the agent has emptied AstDB")
+
+    def test_the_talk_goes_on(self, own_agent: AgentProcess, phone: StartPhone) -> None:
+        """Killed during the talk and back before its end: the talk is tracked on."""
+        phone("100", QUICK)
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=6.0))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "connected")
+        own_agent.kill()
+        own_agent.start()
+        assert own_agent.status(request_id)["call"]["state"] == "connected"
+        call = own_agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+
+    def test_the_talk_ends_meanwhile(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed during the talk and back after its end: talk time comes from AstDB."""
+        phone("100", QUICK)
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=1.5))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "connected")
+        own_agent.kill()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        own_agent.start()
+        call = own_agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+
+    def test_the_second_refuses_meanwhile(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed while the second rings; it declines; the agent still learns why."""
+        phone("100", QUICK)
+        phone("200", Behaviour(ring_seconds=1.5, final=603))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "second_ringing")
+        own_agent.kill()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == "second_declined"
+
+    def test_nobody_saw_why(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed while the first rings; it declines; nobody has seen it: honestly unknown."""
+        first = phone("100", Behaviour(ring_seconds=1.5, final=603))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == "unknown"
+        assert len(first.calls()) == 1
+
+    def test_the_first_answers_after_the_restart(
+        self, own_agent: AgentProcess, phone: StartPhone
+    ) -> None:
+        """Killed and back while the first rings: the new agent bridges as the old one would."""
+        phone("100", Behaviour(ring_seconds=4.0))
+        phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.0))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        own_agent.start()
+        call = own_agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["dial_first"]["ring_seconds"] == pytest.approx(4, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(1, abs=0.5)
+
+    def test_stopped_in_order_the_talk_goes_on(
+        self, own_agent: AgentProcess, phone: StartPhone
+    ) -> None:
+        """SIGTERM during the talk hands the call over to the dialplan."""
+        phone("100", QUICK)
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=5.0))
+        request_id = own_agent.call("100", "200")
+        own_agent.reached(request_id, "connected")
+        own_agent.stop()
+        own_agent.start()
+        call = own_agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+
+    def test_status_and_replay_survive(self, own_agent: AgentProcess, phone: StartPhone) -> None:
+        """What was answered before a restart is answered after it, word for word."""
+        first = phone("100", BUSY)
+        asked = {"request_id": "11111111-2222-4333-8444-555555555555"}
+        answer = own_agent.place("100", "200", **asked)
+        own_agent.ended(answer["request_id"])
+        before = own_agent.status(answer["request_id"])
+        own_agent.stop()
+        own_agent.start()
+        assert own_agent.status(answer["request_id"]) == before
+        assert own_agent.place("100", "200", **asked) == {**answer, "replayed": True}
+        conflict = own_agent.place("100", "201", **asked)
+        assert conflict["errors"][0]["error"]["code"] == "request_id_conflict"
+        assert len(first.calls()) == 1
+
+
+class TestLinkCut:
+    @pytest.fixture
+    def wire(self, asterisk: AsteriskHost) -> Iterator[Wire]:
+        """The wire to AMI."""
+        with Wire(asterisk.address, 5999, (asterisk.address, asterisk.ami_port)) as wire:
+            yield wire
+
+    @pytest.fixture
+    def wired(
+        self, asterisk: AsteriskHost, wire: Wire, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[AgentProcess]:
+        """An agent at the end of the wire."""
+        with AgentProcess(
+            asterisk,
+            tmp_path_factory.mktemp("agent"),
+            asterisk_changes={"dial_as": {"contexts": {"150": "from-phones"}}},
+            ami_port=wire.place[1],
+        ) as agent:
+            yield agent
+
+    def test_during_the_talk(self, wired: AgentProcess, wire: Wire, phone: StartPhone) -> None:
+        """Cut and mended during the talk: one session again, and the end is seen."""
+        phone("100", QUICK)
+        phone("200", Behaviour(ring_seconds=0.3, talk_seconds=6.0))
+        request_id = wired.call("100", "200")
+        wired.reached(request_id, "connected")
+        wire.cut()
+        wired.reached(request_id, "pbx_lost")
+        assert not wired.is_ready()
+        wire.mend()
+        wired.reached(request_id, "pbx_found")
+        call = wired.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["talk_seconds"] == pytest.approx(6, abs=0.5)
+        assert wire.connections == 2
+
+    def test_the_end_comes_while_it_is_cut(
+        self, wired: AgentProcess, wire: Wire, phone: StartPhone, witness: Witness
+    ) -> None:
+        """FastAGI told how the second leg ended; after the link's return the call settles."""
+        phone("100", QUICK)
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=2.0))
+        request_id = wired.call("100", "200")
+        wired.reached(request_id, "connected")
+        wire.cut()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        wire.mend()
+        call = wired.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+
+    def test_the_second_refuses_while_it_is_cut(
+        self, wired: AgentProcess, wire: Wire, phone: StartPhone, witness: Witness
+    ) -> None:
+        """The evidence came over FastAGI, not over AMI."""
+        phone("100", Behaviour(ring_seconds=1.5))
+        phone("200", DECLINES)
+        request_id = wired.call("100", "200")
+        wired.reached(request_id, "first_ringing")
+        wire.cut()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        wire.mend()
+        assert wired.ended(request_id)["outcome"] == "second_declined"
+
+    def test_the_answer_to_the_order_is_lost(
+        self, wired: AgentProcess, wire: Wire, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Nobody knows whether the order arrived: it is not sent again, and the truth comes out."""
+        first = phone("100", RINGS_FOR_EVER)
+        asked = {"request_id": "21111111-2222-4333-8444-555555555555", "timeout": "8"}
+        wire.deaf = True
+        # Its context is configured: to look one up would have to be answered, too.
+        answer = wired.place("100", "200", dial_as="150", **asked)
+        assert answer["errors"][0]["error"]["code"] == "pbx_unavailable"
+        wire.cut()
+        wire.deaf = False
+        wire.mend()
+        wait_until(wired.is_ready, 30, "the link is back")
+        again = wired.place("100", "200", dial_as="150", **asked)
+        assert again == {**answer, "replayed": True}
+        call = wired.ended(answer["request_id"])
+        assert call["outcome"] in {"first_no_answer", "unknown"}
+        assert witness.call(f"c2c-{answer['request_id']}").originates == 1
+        assert len(first.calls()) == 1
+
+    def test_without_a_link_nothing_is_placed(
+        self, wired: AgentProcess, wire: Wire, phone: StartPhone
+    ) -> None:
+        """The caller is told at once, and nothing happens later."""
+        first = phone("100", QUICK)
+        wire.cut()
+        wait_until(lambda: not wired.is_ready(), 20, "the agent has noticed")
+        answer = wired.place("100", "200")
+        assert answer["errors"][0]["error"]["code"] == "pbx_unavailable"
+        assert wired.ended(answer["request_id"])["outcome"] == "rejected"
+        wire.mend()
+        wait_until(wired.is_ready, 30, "the link is back")
+        assert first.calls() == []
+
+
+class TestAsteriskGone:
+    def test_killed_during_the_talk(
+        self, own_agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """It was connected; how long they talked, nobody knows; the next call works."""
+        phone("100", QUICK)
+        phone("200", QUICK)
+        request_id = own_agent.call("100", "200")
+        own_agent.reached(request_id, "connected")
+        asterisk.kill()
+        wait_until(lambda: not own_agent.is_ready(), 20, "the agent has noticed")
+        asterisk.start()
+        call = own_agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        wait_until(own_agent.is_ready, 30, "the link is back")
+        phone("200", Behaviour(ring_seconds=0.3, talk_seconds=0.5))
+        assert own_agent.ended(own_agent.call("100", "200"))["outcome"] == "connected"
+
+    def test_killed_while_the_first_rings(
+        self, own_agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """The phone may have been answered in the last moment: unknown, and never rung again."""
+        first = phone("100", RINGS_FOR_EVER)
+        request_id = own_agent.call("100", "200")
+        own_agent.reached(request_id, "first_ringing")
+        asterisk.kill()
+        asterisk.start()
+        assert own_agent.ended(request_id)["outcome"] == "unknown"
+        assert len(first.calls()) == 1
+
+    def test_restarted_in_order(
+        self, own_agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """A graceful stop hangs the calls up; the agent sees it, or settles it afterwards."""
+        phone("100", QUICK)
+        phone("200", QUICK)
+        request_id = own_agent.call("100", "200")
+        own_agent.reached(request_id, "connected")
+        asterisk.restart()
+        assert own_agent.ended(request_id)["outcome"] == "connected"

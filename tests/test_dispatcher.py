@@ -1,0 +1,910 @@
+"""The dispatcher: durable before it is sent, sent once, and every call ended and let go of once."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from c2c_agent.call import (
+    Answer,
+    Call,
+    CallState,
+    Cancel,
+    Event,
+    Expire,
+    GuardExpired,
+    HungUpBy,
+    Place,
+    Received,
+    Reject,
+)
+from c2c_agent.dispatcher import ActiveCall, StoreUnreadableError
+from c2c_agent.disposition import Outcome
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.machine import GRACE
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstAnswered,
+    FirstRinging,
+    Found,
+    Gone,
+    Leg,
+    LegEvent,
+    LegEvidence,
+    LinkLost,
+    OriginateAccepted,
+    OriginatePlan,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    SecondAnswered,
+    SecondDialed,
+    SecondRinging,
+)
+from tests.fakes import EPOCH, Desk, DeskTest, FakeDriver, uuid
+from tests.playbook import JOB, a_call
+
+ONE, TWO, THREE = uuid(1), uuid(2), uuid(3)
+
+#: The seconds that a call's first leg may take before the PBX is asked what became of it.
+RING = JOB.timeout + GRACE
+#: The seconds after which storing the end of a call is tried again.
+RETRY = 5.0
+
+PLAN = OriginatePlan(
+    data={"Action": "Originate"},
+    target="Local/200@from-phones/n",
+    timeout=30,
+    order="made by this driver",
+)
+FAULT = Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_first.")
+
+TALKED = CallEvidence(
+    first=LegEvidence(status="ANSWER", cause=16),
+    second=LegEvidence(status="ANSWER", cause=16, cause_text="Normal Clearing"),
+    dialed=True,
+    hung_up_by=Leg.SECOND,
+    hung_up_at=EPOCH + 20,
+)
+
+#: What leads to each state on the way of a call that was placed.
+WAY: dict[CallState, Sequence[LegEvent]] = {
+    CallState.DIALING_FIRST: (),
+    CallState.FIRST_RINGING: (FirstRinging("PJSIP/100-1"),),
+    CallState.FIRST_ANSWERED: (FirstAnswered("PJSIP/100-1"),),
+    CallState.DIALING_SECOND: (FirstAnswered("PJSIP/100-1"), SecondDialed(30)),
+    CallState.SECOND_RINGING: (FirstAnswered("PJSIP/100-1"), SecondRinging("PJSIP/200-2")),
+    CallState.CONNECTED: (FirstAnswered("PJSIP/100-1"), SecondAnswered("PJSIP/200-2")),
+}
+
+
+def a_job(**changes: Any) -> CallJob:
+    """The job of the playbook, with changes."""
+    return evolve(JOB, **changes)
+
+
+class DispatcherTest(DeskTest):
+    """Calls that are given to the dispatcher as the intake does it."""
+
+    def begin(self, request_id: str = ONE, **changes: Any) -> ActiveCall:
+        """A call comes in, and is counted."""
+        received = Received(self.desk.now(), "http://pbx1/c2c/v2", "GET", {})
+        call = a_call(**{"request_id": request_id, "received": received, **changes})
+        active = self.desk.dispatcher.begin(call)
+        self.desk.meter.resume(call.key)
+        active.counted = True
+        return active
+
+    def apply(self, active: ActiveCall, event: Event) -> None:
+        """Let an event happen to a call."""
+        self.desk.dispatcher.apply(active, event)
+
+    def place(self, request_id: str = ONE, *events: LegEvent, **changes: Any) -> ActiveCall:
+        """A call is placed, and then these events are told of it."""
+        active = self.begin(request_id, **changes)
+        self.apply(active, Place(PLAN))
+        self.driver.tells(request_id, *events)
+        return active
+
+    def ended(self, request_id: str = ONE) -> Outcome | None:
+        """The outcome with which a call has ended, and is stored; nothing is kept of it."""
+        assert self.desk.dispatcher.active(request_id) is None
+        assert self.desk.meter.running == 0
+        assert self.clock.getDelayedCalls() == []
+        call = self.store.kept(request_id)
+        assert call is not None
+        assert call.state is CallState.ENDED
+        return call.outcome
+
+    def in_seconds(self) -> list[float]:
+        """When the timers are due, from now."""
+        now = self.clock.seconds()
+        return [timer.getTime() - now for timer in self.clock.getDelayedCalls()]
+
+    def asked_to_settle(self) -> list[str]:
+        """The calls that the PBX was asked about since this was asked last."""
+        asked, self.driver.settled[:] = list(self.driver.settled), []
+        return asked
+
+
+class TheOrder(DispatcherTest):
+    """Durable first, then sent; and sent once."""
+
+    def test_held_until_the_commit(self) -> None:
+        """While the disk has not written the call, the PBX hears nothing of it."""
+        self.store.hold_writes()
+        self.place()
+        assert self.driver.originated == []
+        self.store.commit()
+        assert self.driver.originated == [ONE]
+
+    def test_what_is_stored_before_it(self) -> None:
+        """The plan and the state stand on the disk: after a crash it is known what was ordered."""
+        self.place()
+        kept = self.store.kept(ONE)
+        assert kept is not None
+        assert (kept.state, kept.plan) == (CallState.DIALING_FIRST, PLAN)
+
+    def test_later_commits(self) -> None:
+        """Only the commit of the plan sends the order, not those of what happens afterwards."""
+        self.store.hold_writes()
+        active = self.place()
+        self.store.commit()
+        self.driver.tells(ONE, OriginateAccepted(), FirstRinging(), FirstAnswered())
+        self.store.commit()
+        self.apply(active, Place(PLAN))
+        self.store.commit()
+        assert self.driver.originated == [ONE]
+
+    def test_a_failed_commit(self) -> None:
+        """What cannot be stored is not sent; the requester hears it at once."""
+        self.store.hold_writes()
+        active = self.place()
+        self.store.fail()
+        assert active.call.answer == Answer(
+            (Fault(ErrorCode.PBX_UNAVAILABLE, "The call could not be stored."),)
+        )
+        self.store.commit()
+        assert self.ended() is Outcome.REJECTED
+        assert self.driver.originated == []
+
+    def test_cancelled_before_the_commit(self) -> None:
+        """Who cancels while the disk writes is in time: nobody is rung."""
+        self.store.hold_writes()
+        self.place()
+        self.desk.dispatcher.cancel(ONE)
+        self.store.commit()
+        assert self.driver.originated == []
+        self.store.commit()
+        assert self.ended() is Outcome.CANCELLED
+
+    def test_gone_before_the_commit(self) -> None:
+        """A PBX that says so has no such call; after that end, nobody is rung for it."""
+        self.store.hold_writes()
+        self.place()
+        self.driver.tells(ONE, Gone(CallEvidence(lost=True)))
+        self.store.commit()
+        assert self.driver.originated == []
+        assert self.ended() is Outcome.UNKNOWN
+
+    def test_expired_before_the_commit(self) -> None:
+        """Stored later than the job may be: nobody may be rung for it any more."""
+        self.store.hold_writes()
+        active = self.place(job=a_job(expires=EPOCH + 3))
+        self.clock.advance(3.5)
+        self.store.commit()
+        assert self.driver.originated == []
+        assert active.call.answer is not None
+        assert [fault.code for fault in active.call.answer.faults] == [ErrorCode.EXPIRED]
+        self.store.commit()
+        assert self.ended() is Outcome.EXPIRED
+
+    def test_a_slow_disk(self) -> None:
+        """The PBX is not asked about a call that it was not given yet."""
+        self.store.hold_writes()
+        self.place()
+        self.clock.pump([RING, GRACE, GRACE])
+        self.desk.dispatcher.pbx_up()
+        assert self.asked_to_settle() == []
+        self.store.commit()
+        assert self.driver.originated == [ONE]
+        self.desk.dispatcher.pbx_up()
+        assert self.asked_to_settle() == [ONE]
+
+    def test_a_driver_that_fails(self) -> None:
+        """A mistake in it is logged; nobody knows whether the order left, so it is asked about."""
+        self.driver.mistake = ZeroDivisionError()
+        active = self.place()
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        assert active.call.answer is not None
+        assert [fault.code for fault in active.call.answer.faults] == [ErrorCode.PBX_UNAVAILABLE]
+        self.clock.advance(RING)
+        assert self.asked_to_settle() == [ONE]
+        self.driver.tells(ONE, Gone(CallEvidence(lost=True)))
+        assert self.ended() is Outcome.UNKNOWN
+
+
+class TheEnd(DispatcherTest):
+    """However a call ends, it is stored, counted off once, and forgotten."""
+
+    def assert_ends(self, active: ActiveCall, outcome: Outcome) -> None:
+        """Exactly one end, whatever else comes late."""
+        request_id = active.call.request_id
+        assert self.ended(request_id) is outcome
+        saves = len(self.store.saves)
+        self.driver.tells(
+            request_id, FirstRinging(), OriginateRefused("late"), Found(), LinkLost("late"), Gone()
+        )
+        for late in (Cancel(), Place(PLAN), Reject((FAULT,)), Expire(), GuardExpired()):
+            self.apply(active, late)
+        self.desk.dispatcher.cancel(request_id)
+        assert self.ended(request_id) is outcome
+        assert len(self.store.saves) == saves
+
+    def test_refused_before_it_was_placed(self) -> None:
+        """Rejected: it is stored so that its status can be asked for."""
+        active = self.begin()
+        self.apply(active, Reject((FAULT,)))
+        self.assert_ends(active, Outcome.REJECTED)
+
+    def test_expired(self) -> None:
+        """Too old when its turn came."""
+        active = self.begin()
+        self.apply(active, Expire())
+        self.assert_ends(active, Outcome.EXPIRED)
+
+    def test_cancelled_before_it_was_placed(self) -> None:
+        """Nothing was sent, and nothing is hung up."""
+        active = self.begin()
+        self.desk.dispatcher.cancel(ONE)
+        self.assert_ends(active, Outcome.CANCELLED)
+        assert self.driver.hung_up == []
+
+    def test_refused_by_the_pbx(self) -> None:
+        """In the PBX's own words."""
+        active = self.place(ONE, OriginateRefused("Extension does not exist."))
+        self.assert_ends(active, Outcome.PBX_ERROR)
+
+    def test_not_sent(self) -> None:
+        """The link was down in that moment."""
+        self.assert_ends(self.place(ONE, OriginateUnsent("no link")), Outcome.REJECTED)
+
+    def test_gone_without_a_word(self) -> None:
+        """Nobody saw what happened."""
+        self.assert_ends(
+            self.place(ONE, OriginateUnanswered("lost"), Gone(CallEvidence(lost=True))),
+            Outcome.UNKNOWN,
+        )
+
+    def test_gone_in_every_state(self) -> None:
+        """Wherever it was, Gone ends it."""
+        for number, (state, events) in enumerate(WAY.items()):
+            active = self.place(uuid(number), *events)
+            assert active.call.state is state
+            self.driver.tells(uuid(number), Gone(TALKED))
+            self.assert_ends(active, Outcome.CONNECTED)
+
+    def test_cancelled_in_every_state(self) -> None:
+        """The PBX is asked to hang up, and the call ends when it says that it is gone."""
+        for number, (state, events) in enumerate(WAY.items()):
+            active = self.place(uuid(number), *events)
+            self.desk.dispatcher.cancel(uuid(number))
+            assert self.driver.hung_up[-1] == uuid(number)
+            assert active.call.state is state
+            self.driver.tells(uuid(number), Gone(CallEvidence(first=LegEvidence(status="CANCEL"))))
+            talked = state is CallState.CONNECTED
+            self.assert_ends(active, Outcome.CONNECTED if talked else Outcome.CANCELLED)
+            assert active.call.hung_up_by is HungUpBy.CANCEL
+
+    def test_told_while_it_is_being_asked_for(self) -> None:
+        """A PBX that knows the answer at once may give it within the question."""
+        self.driver.found_out = Gone(TALKED)
+        active = self.place()
+        self.clock.advance(RING)
+        self.assert_ends(active, Outcome.CONNECTED)
+
+    def test_one_of_several(self) -> None:
+        """Others go on, and go on being counted."""
+        self.place(ONE)
+        self.place(TWO)
+        self.driver.tells(ONE, Gone(TALKED))
+        assert self.desk.meter.running == 1
+        assert self.desk.dispatcher.in_progress == 1
+        assert self.in_seconds() == [RING]
+
+
+class NotStored(DispatcherTest):
+    """The end of a call, where the disk does not take it."""
+
+    def setUp(self) -> None:
+        """Make a call whose end the disk refuses."""
+        super().setUp()
+        self.active = self.place(ONE, OriginateAccepted())
+        self.store.hold_writes()
+        self.driver.tells(ONE, Gone(TALKED))
+
+    def test_kept_in_memory(self) -> None:
+        """It has ended for all who ask, and for the limits; only the disk does not know it yet."""
+        self.store.fail()
+        call = self.successResultOf(Deferred.fromCoroutine(self.desk.dispatcher.find(ONE)))
+        assert call is self.active.call
+        assert call.outcome is Outcome.CONNECTED
+        assert self.desk.dispatcher.in_progress == 0
+        assert self.desk.meter.running == 0
+        assert self.desk.dispatcher.changed(ONE) is None
+
+    def test_tried_again(self) -> None:
+        """Until the disk takes it; then it is forgotten here."""
+        for _ in range(3):
+            self.store.fail()
+            assert self.in_seconds() == [RETRY]
+            self.clock.advance(RETRY)
+        self.store.commit()
+        assert self.ended() is Outcome.CONNECTED
+
+    def test_logged(self) -> None:
+        """The admin reads which call, and what the disk says."""
+        with capturedLogs() as logs:
+            self.store.fail()
+        [line] = [formatEvent(event) for event in logs]
+        assert line == f"call {ONE} could not be stored: database or disk is full"
+
+    def test_at_the_stop(self) -> None:
+        """The last chance is taken at once: the store writes what waits before it closes."""
+        self.store.fail()
+        self.desk.dispatcher.stop()
+        assert self.clock.getDelayedCalls() == []
+        self.store.commit()
+        assert self.ended() is Outcome.CONNECTED
+
+    def test_failed_again_after_the_stop(self) -> None:
+        """Then nothing is left to try; the next start settles the call anew."""
+        self.desk.dispatcher.stop()
+        self.store.fail()
+        assert self.clock.getDelayedCalls() == []
+
+    def test_on_the_way(self) -> None:
+        """Before the end nothing is tried again: each change stores the whole call anew."""
+        self.store.commit()
+        self.place(TWO)
+        self.store.commit()
+        self.driver.tells(TWO, FirstRinging())
+        self.store.fail()
+        assert self.in_seconds() == [RING]
+        self.driver.tells(TWO, FirstAnswered())
+        self.store.commit()
+        kept = self.store.kept(TWO)
+        assert kept is not None
+        assert [entry.event for entry in kept.timeline][-2:] == ["first_ringing", "first_answered"]
+
+
+class Guards(DispatcherTest):
+    """One timer for each call: the time that the PBX has for what it does."""
+
+    def test_on_the_way(self) -> None:
+        """Each stage has its own time, and never two of them run."""
+        self.place()
+        assert self.in_seconds() == [RING]
+        self.driver.tells(ONE, FirstRinging())
+        assert self.in_seconds() == [RING]
+        self.driver.tells(ONE, FirstAnswered())
+        assert self.in_seconds() == [GRACE]
+        self.driver.tells(ONE, SecondDialed(20))
+        assert self.in_seconds() == [20 + GRACE]
+        self.driver.tells(ONE, SecondAnswered())
+        assert self.in_seconds() == [3600 + GRACE]
+        self.driver.tells(ONE, Gone(TALKED))
+        assert self.in_seconds() == []
+
+    def test_overdue(self) -> None:
+        """The PBX is asked what became of the call, and asked again while it says nothing."""
+        self.place()
+        self.clock.advance(RING - 0.1)
+        assert self.asked_to_settle() == []
+        self.clock.advance(0.1)
+        assert self.asked_to_settle() == [ONE]
+        self.clock.pump([GRACE, GRACE])
+        assert self.asked_to_settle() == [ONE, ONE]
+
+    def test_found_alive(self) -> None:
+        """A call that goes on is only asked about again."""
+        self.place()
+        self.clock.advance(RING)
+        self.driver.tells(ONE, Found())
+        assert self.in_seconds() == [GRACE]
+        assert self.driver.hung_up == []
+
+    def test_talking_for_too_long(self) -> None:
+        """The PBX should have ended it; so it is hung up from here."""
+        self.place(ONE, *WAY[CallState.CONNECTED])
+        self.clock.advance(3600 + GRACE)
+        assert self.driver.hung_up == [ONE]
+        assert self.asked_to_settle() == [ONE]
+
+
+class Waiting(DispatcherTest):
+    """Those who wait for an answer, or for something to happen."""
+
+    def answer(self, active: ActiveCall) -> Deferred[Answer]:
+        """Ask what the requester is told."""
+        return Deferred.fromCoroutine(self.desk.dispatcher.answer_of(active))
+
+    def change(self, request_id: str = ONE) -> Deferred[None]:
+        """Wait for the next change."""
+        changed = self.desk.dispatcher.changed(request_id)
+        assert changed is not None
+        return changed
+
+    def test_for_the_answer(self) -> None:
+        """All who wait are told when the PBX has answered; who asks later, at once."""
+        active = self.place()
+        early = [self.answer(active) for _ in range(3)]
+        self.driver.tells(ONE, FirstRinging())
+        for waiting in early:
+            self.assertNoResult(waiting)
+        self.driver.tells(ONE, OriginateAccepted())
+        for waiting in [*early, self.answer(active)]:
+            assert self.successResultOf(waiting) == Answer()
+
+    def test_for_an_answer_that_cannot_be_known(self) -> None:
+        """Forgotten without an answer: the store could not be read, and nothing was done."""
+        active = self.begin()
+        waiting = self.answer(active)
+        self.desk.dispatcher.forget(active)
+        self.failureResultOf(waiting, StoreUnreadableError)
+        active.counted = False
+        self.desk.meter.release("crm")
+
+    def test_cancelled_while_waiting_for_the_answer(self) -> None:
+        """Who does not wait any longer takes nobody else's answer away."""
+        active = self.place()
+        gone, stays = self.answer(active), self.answer(active)
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.driver.tells(ONE, OriginateAccepted())
+        assert self.successResultOf(stays) == Answer()
+
+    def test_for_a_change(self) -> None:
+        """Each change tells those who wait, once."""
+        self.place()
+        waiting = [self.change() for _ in range(3)]
+        self.driver.tells(ONE, FirstRinging())
+        for changed in waiting:
+            self.successResultOf(changed)
+        self.assertNoResult(self.change())
+
+    def test_no_change(self) -> None:
+        """What changes nothing wakes nobody, and stores nothing."""
+        self.place(ONE, FirstRinging())
+        saves = len(self.store.saves)
+        changed = self.change()
+        self.driver.tells(ONE, FirstRinging(), OriginateRefused("too late"))
+        self.assertNoResult(changed)
+        assert len(self.store.saves) == saves
+
+    def test_for_the_end(self) -> None:
+        """The end is a change, and the last: afterwards there is nothing to wait for."""
+        self.place()
+        self.store.hold_writes()
+        changed = self.change()
+        self.driver.tells(ONE, Gone(TALKED))
+        self.successResultOf(changed)
+        assert self.desk.dispatcher.changed(ONE) is None
+        self.store.commit()
+        assert self.desk.dispatcher.changed(ONE) is None
+        assert self.desk.dispatcher.changed(TWO) is None
+
+    def test_cancelled_while_waiting_for_a_change(self) -> None:
+        """Who gives up is not told, and the others are."""
+        self.place()
+        gone, stays = self.change(), self.change()
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.driver.tells(ONE, FirstRinging())
+        self.successResultOf(stays)
+
+    def test_cancelled_in_the_moment_of_the_change(self) -> None:
+        """One who is woken may make another give up; nobody is passed over for it."""
+        self.place()
+        first, second, third = self.change(), self.change(), self.change()
+        first.addCallback(lambda _: second.cancel())
+        second.addErrback(lambda failure: failure.trap(CancelledError))
+        self.driver.tells(ONE, FirstRinging())
+        self.successResultOf(first)
+        self.successResultOf(third)
+
+    def test_a_waiter_that_fails(self) -> None:
+        """Its mistake is its own: the call goes on, and the others are told."""
+        self.place()
+        bad, good = self.change(), self.change()
+        bad.addCallback(lambda _: 1 // 0)
+        self.driver.tells(ONE, FirstRinging())
+        self.failureResultOf(bad, ZeroDivisionError)
+        self.successResultOf(good)
+
+
+class Bridging(DispatcherTest):
+    """The plan for the second leg, for the channel that asks for it."""
+
+    def test_once(self) -> None:
+        """Given to the first that asks; a second channel gets nothing."""
+        self.place(ONE, OriginateAccepted(), FirstRinging())
+        assert self.desk.dispatcher.may_bridge(ONE) == PLAN
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+
+    def test_until_the_second_is_dialled(self) -> None:
+        """The first leg may be answered before anything was heard of it; later is too late."""
+        for number, (state, events) in enumerate(WAY.items()):
+            self.place(uuid(number), *events)
+            early = state in {
+                CallState.DIALING_FIRST,
+                CallState.FIRST_RINGING,
+                CallState.FIRST_ANSWERED,
+            }
+            assert (self.desk.dispatcher.may_bridge(uuid(number)) == PLAN) == early, state
+
+    def test_unknown(self) -> None:
+        """Whose channel that is, nobody knows."""
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+
+    def test_not_placed(self) -> None:
+        """A call that the PBX was not given has no channel."""
+        self.begin()
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+
+    def test_cancelled(self) -> None:
+        """Nobody else is rung for a call that somebody wants to end."""
+        self.place(ONE, FirstRinging())
+        self.desk.dispatcher.cancel(ONE)
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+
+    def test_ended(self) -> None:
+        """Nor for one that has ended, stored or not."""
+        self.place(ONE)
+        self.store.hold_writes()
+        self.driver.tells(ONE, Gone(TALKED))
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+        self.store.commit()
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+
+
+class TheLink(DispatcherTest):
+    """The PBX cannot be heard, and can be again."""
+
+    def setUp(self) -> None:
+        """Make a desk with two kinds of PBX."""
+        self.desk = Desk("asterisk", "other")
+        self.clock, self.store = self.desk.clock, self.desk.store
+
+    @property
+    def driver(self) -> FakeDriver:
+        return self.desk.drivers["asterisk"]
+
+    def test_up(self) -> None:
+        """Each driver is asked about its own calls, as far as it was given them."""
+        self.place(ONE)
+        self.place(TWO, FirstAnswered())
+        self.place(THREE, job=a_job(pbx="other"))
+        self.begin(uuid(4))
+        self.begin(uuid(5), job=None)
+        self.place(uuid(6), OriginateRefused("no"))
+        self.store.hold_writes()
+        self.driver.tells(TWO, Gone(TALKED))
+        self.desk.dispatcher.pbx_up()
+        assert self.driver.settled == [ONE]
+        assert self.desk.drivers["other"].settled == [THREE]
+
+    def test_up_with_nothing_to_ask(self) -> None:
+        """Then nothing is asked."""
+        self.begin(ONE)
+        self.desk.dispatcher.pbx_up()
+        assert self.driver.settled == []
+
+    def test_down(self) -> None:
+        """It stands in the story of each call that was placed, and of no other."""
+        self.place(ONE, FirstRinging())
+        waiting = self.begin(TWO)
+        self.place(THREE)
+        self.store.hold_writes()
+        self.driver.tells(THREE, Gone(TALKED))
+        self.desk.dispatcher.pbx_down("cut")
+        self.store.commit()
+        last = self.desk.call(ONE).timeline[-1]
+        assert (last.event, last.detail) == ("pbx_lost", "cut")
+        assert waiting.call.timeline == ()
+        assert self.desk.call(THREE).timeline[-1].event == "ended"
+
+    def test_down_and_up_again(self) -> None:
+        """What was found alive goes on, and is not dialled again."""
+        self.place(ONE, FirstRinging())
+        self.desk.dispatcher.pbx_down("cut")
+        self.desk.dispatcher.pbx_up()
+        self.driver.tells(ONE, Found(), FirstAnswered())
+        assert self.desk.call(ONE).state is CallState.FIRST_ANSWERED
+        assert self.driver.originated == [ONE]
+
+    def test_cancelled_meanwhile(self) -> None:
+        """The cancel could not be heard: it is said again when the call is found."""
+        self.place(ONE, FirstRinging())
+        self.desk.dispatcher.pbx_down("cut")
+        self.desk.dispatcher.cancel(ONE)
+        self.driver.hung_up.clear()
+        self.driver.tells(ONE, Found())
+        assert self.driver.hung_up == [ONE]
+
+
+class Restart(DispatcherTest):
+    """The agent is killed and started again: what was placed is followed on, never placed again."""
+
+    def test_in_every_state(self) -> None:
+        """Each call is handed to the driver with what was seen of it, counted, and not ordered."""
+        for number, (state, events) in enumerate(WAY.items()):
+            self.place(uuid(number), *events)
+            assert self.desk.call(uuid(number)).state is state
+        before = {number: self.desk.call(uuid(number)) for number in range(len(WAY))}
+        sent = list(self.driver.originated)
+        self.desk.restart()
+        for number, adopted in enumerate(self.driver.adopted):
+            call = before[number]
+            assert adopted.request_id == uuid(number)
+            assert (adopted.plan, adopted.first, adopted.second) == (PLAN, call.first, call.second)
+            assert self.desk.call(uuid(number)) == call
+        assert len(self.driver.adopted) == len(WAY)
+        assert self.driver.originated == sent
+        assert self.desk.meter.running == len(WAY)
+        self.desk.end_all()
+        assert self.driver.originated == sent
+        assert self.desk.meter.running == 0
+        assert self.clock.getDelayedCalls() == []
+
+    def test_settled(self) -> None:
+        """It is asked about when the PBX can be reached, and it ends by what the PBX says."""
+        self.place(ONE, FirstRinging())
+        self.desk.restart()
+        self.desk.dispatcher.pbx_up()
+        assert self.driver.settled == [ONE]
+        self.driver.tells(ONE, Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17))))
+        assert self.ended() is Outcome.FIRST_BUSY
+
+    def test_asked_about_by_itself(self) -> None:
+        """Also where nobody says that the PBX can be reached, it is asked, again and again."""
+        self.place(ONE, FirstRinging())
+        self.desk.restart()
+        self.clock.pump([GRACE, GRACE])
+        assert self.driver.settled == [ONE, ONE]
+
+    def test_a_talk_goes_on(self) -> None:
+        """A restart hangs up nobody: the talk has the rest of its time."""
+        self.place(ONE, *WAY[CallState.CONNECTED])
+        self.clock.advance(600)
+        self.desk.restart()
+        self.desk.dispatcher.pbx_up()
+        self.driver.tells(ONE, Found())
+        self.clock.pump([GRACE] * 20)
+        assert self.driver.hung_up == []
+        self.clock.advance(3600 - 600)
+        assert self.driver.hung_up == [ONE]
+
+    def test_a_talk_that_was_over_meanwhile(self) -> None:
+        """Its longest duration passed while the agent was away: it is hung up, if it is there."""
+        self.place(ONE, *WAY[CallState.CONNECTED])
+        self.clock.advance(3590)
+        self.desk.restart()
+        self.clock.advance(20)
+        assert self.driver.hung_up == [ONE]
+
+    def test_the_answer_that_was_not_heard(self) -> None:
+        """A call that is found was accepted: who asks again does not wait for its end."""
+        self.place(ONE)
+        self.desk.restart()
+        active = self.desk.dispatcher.active(ONE)
+        assert active is not None
+        waiting = Deferred.fromCoroutine(self.desk.dispatcher.answer_of(active))
+        self.driver.tells(ONE, Found())
+        assert self.successResultOf(waiting) == Answer()
+
+    def test_killed_before_the_order_left(self) -> None:
+        """Stored but not sent, which nobody can know: it is not sent later, and told as it is."""
+        self.store.hold_writes()
+        self.place(ONE)
+        self.desk.restart(committed=True)
+        self.store.release()
+        active = self.desk.dispatcher.active(ONE)
+        assert active is not None
+        self.driver.tells(ONE, Gone(CallEvidence(lost=True)))
+        assert self.ended() is Outcome.UNKNOWN
+        assert active.call.answer is not None
+        assert [fault.code for fault in active.call.answer.faults] == [ErrorCode.PBX_UNAVAILABLE]
+        assert self.driver.originated == []
+
+    def test_bridging(self) -> None:
+        """The second leg is given out in those states in which it may not have been dialled yet."""
+        for number, events in enumerate(WAY.values()):
+            self.place(uuid(number), *events)
+        self.desk.restart()
+        given = [self.desk.dispatcher.may_bridge(uuid(number)) for number in range(len(WAY))]
+        assert given == [PLAN, PLAN, PLAN, None, None, None]
+        given = [self.desk.dispatcher.may_bridge(uuid(number)) for number in range(len(WAY))]
+        assert given == [None] * len(WAY)
+
+    def test_cancelled_before(self) -> None:
+        """The cancel still holds: nothing more is dialled, and what is found is hung up."""
+        self.place(ONE, FirstRinging())
+        self.desk.dispatcher.cancel(ONE)
+        self.driver.hung_up.clear()
+        self.desk.restart()
+        assert self.desk.dispatcher.may_bridge(ONE) is None
+        self.driver.tells(ONE, Found())
+        assert self.driver.hung_up == [ONE]
+
+    def test_not_placed(self) -> None:
+        """It never reached the PBX: it is refused, and its status says why."""
+        self.desk.store.save(a_call(request_id=ONE))
+        self.desk.restart()
+        assert self.ended() is Outcome.REJECTED
+        assert self.driver.adopted == []
+        answer = self.desk.call(ONE).answer
+        assert answer == Answer(
+            (
+                Fault(
+                    ErrorCode.INTERNAL_ERROR, "The agent was restarted before the call was placed."
+                ),
+            )
+        )
+
+    def test_a_pbx_that_is_configured_no_more(self) -> None:
+        """Nobody can be asked: what was placed there ends as unknown, and counts no more."""
+        self.place(ONE, FirstRinging())
+        self.desk.drivers.clear()
+        self.desk.restart()
+        assert self.desk.meter.running == 0
+        kept = self.store.kept(ONE)
+        assert kept is not None
+        assert kept.outcome is Outcome.UNKNOWN
+
+    def test_the_commit_did_not_come(self) -> None:
+        """Killed while the disk wrote: nothing was sent, and nothing is known of it."""
+        self.store.hold_writes()
+        self.place(ONE)
+        self.desk.restart()
+        assert self.driver.originated == []
+        assert self.desk.dispatcher.active(ONE) is None
+
+
+class Questions(DispatcherTest):
+    """What the API asks."""
+
+    def recent(self, limit: int = 10, key_name: str | None = None) -> list[Call]:
+        """The latest calls."""
+        asked = Deferred.fromCoroutine(self.desk.dispatcher.recent(limit, key_name))
+        return self.successResultOf(asked)
+
+    def find(self, request_id: str) -> Deferred[Call | None]:
+        """A call."""
+        return Deferred.fromCoroutine(self.desk.dispatcher.find(request_id))
+
+    def test_find(self) -> None:
+        """As it is now while it goes on, from the store afterwards, None where there is none."""
+        active = self.place(ONE)
+        assert self.successResultOf(self.find(ONE)) is active.call
+        self.driver.tells(ONE, Gone(TALKED))
+        assert self.store.reads == []
+        assert self.successResultOf(self.find(ONE)) == active.call
+        assert self.store.reads == [ONE]
+        assert self.successResultOf(self.find(TWO)) is None
+
+    def test_recent(self) -> None:
+        """The newest first, as they are now and not as they were stored last."""
+        self.place(ONE)
+        self.clock.advance(1)
+        self.place(TWO, key="shop")
+        self.store.hold_writes()
+        self.driver.tells(TWO, FirstRinging())
+        assert [(call.request_id, call.state) for call in self.recent()] == [
+            (TWO, CallState.FIRST_RINGING),
+            (ONE, CallState.DIALING_FIRST),
+        ]
+        assert [call.request_id for call in self.recent(limit=1)] == [TWO]
+        assert [call.request_id for call in self.recent(key_name="crm")] == [ONE]
+
+    def test_in_progress(self) -> None:
+        """Those that have not ended, whether they are stored or not."""
+        self.begin(ONE)
+        self.place(TWO)
+        self.store.hold_writes()
+        assert self.desk.dispatcher.in_progress == 2
+        self.driver.tells(TWO, Gone(TALKED))
+        assert self.desk.dispatcher.in_progress == 1
+
+
+class Stopping(DispatcherTest):
+    """The agent stops; its calls go on at the PBX."""
+
+    def test_no_timers(self) -> None:
+        """Nothing is asked, hung up or ended any more."""
+        self.place(ONE)
+        self.place(TWO, FirstAnswered(), SecondAnswered())
+        self.desk.dispatcher.stop()
+        assert self.clock.getDelayedCalls() == []
+        assert self.driver.hung_up == self.driver.settled == []
+
+    def test_what_still_comes(self) -> None:
+        """Until the links are closed, what is heard is stored; but no time is kept for it."""
+        self.place(ONE)
+        self.desk.dispatcher.stop()
+        self.driver.tells(ONE, FirstRinging(), FirstAnswered(), SecondDialed(30))
+        assert self.clock.getDelayedCalls() == []
+        kept = self.store.kept(ONE)
+        assert kept is not None
+        assert kept.state is CallState.DIALING_SECOND
+
+    def test_an_order_that_waits_for_its_commit(self) -> None:
+        """It is not sent any more: the listener for its first leg is about to go."""
+        self.store.hold_writes()
+        active = self.place(ONE)
+        self.desk.dispatcher.stop()
+        self.store.commit()
+        assert self.driver.originated == []
+        assert active.call.outcome is Outcome.REJECTED
+        self.store.commit()
+        assert self.ended() is Outcome.REJECTED
+
+
+class TheLog(DispatcherTest):
+    """What an admin reads of a call."""
+
+    def lines(self, request_id: str, *events: LegEvent, **changes: Any) -> list[str]:
+        """The lines of a call, with numbers as their observer gets them."""
+        with capturedLogs() as logs:
+            self.place(request_id, *events, **changes)
+        return [formatEvent(event) for event in logs]
+
+    def test_a_call_that_connects(self) -> None:
+        """A line for each state, with the evidence at the end."""
+        told = (
+            "first ANSWER, second ANSWER; talked 20.0 s; "
+            "cause 16 (Normal Clearing); hung up by second"
+        )
+        assert self.lines(ONE, FirstRinging(), FirstAnswered(), SecondAnswered(), Gone(TALKED)) == [
+            f"call {ONE} dialing_first: 100, then 200, as 100, for key crm",
+            f"call {ONE} first_ringing",
+            f"call {ONE} first_answered",
+            f"call {ONE} connected",
+            f"call {ONE} ended: connected; {told}",
+        ]
+
+    def test_nobody_talked(self) -> None:
+        """What did not happen is None."""
+        [_, line] = self.lines(ONE, Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17))))
+        assert line == (
+            f"call {ONE} ended: first_busy; first BUSY, second None; talked None s; "
+            "cause 17 (None); hung up by None"
+        )
+
+    def test_refused(self) -> None:
+        """With every fault, and whose key it was."""
+        active = self.begin(ONE, job=None)
+        with capturedLogs() as logs:
+            self.apply(active, Reject((FAULT, FAULT)))
+        text = "not_allowed: This key may not dial this dial_first."
+        assert [formatEvent(event) for event in logs] == [
+            f"call {ONE} ended: rejected, for key crm: {text}; {text}"
+        ]
+
+    def test_numbers_under_their_names(self) -> None:
+        """They stand in fields of their own, where the log can mask them."""
+        with capturedLogs() as logs:
+            self.place(ONE)
+        assert [logs[0][name] for name in ("dial_first", "dial_second", "dial_as")] == [
+            "100",
+            "200",
+            "100",
+        ]
