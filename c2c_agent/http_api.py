@@ -69,8 +69,8 @@ class Ask:
     @property
     def secret(self) -> str | None:
         """The key that was presented."""
-        given = self.parameters.values.get("api_key") or self.bearer
-        return given if isinstance(given, str) else None
+        given = self.parameters.values.get("api_key")
+        return given if isinstance(given, str) and given else self.bearer
 
 
 class Api:
@@ -97,12 +97,13 @@ class Api:
         self._readiness = readiness
         self._clock = clock
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
+            # No HEAD here: who only asks for headers wants nobody rung.
             (re.compile(PREFIX), {"GET": self.call, "POST": self.call}),
-            (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), {"GET": self.status}),
+            (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), _shown(self.status)),
             (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": self.cancel}),
-            (re.compile(PREFIX + "/calls"), {"GET": self.calls}),
-            (re.compile("/healthz"), {"GET": self.healthz}),
-            (re.compile("/readyz"), {"GET": self.readyz}),
+            (re.compile(PREFIX + "/calls"), _shown(self.calls)),
+            (re.compile("/healthz"), _shown(self.healthz)),
+            (re.compile("/readyz"), _shown(self.readyz)),
         )
 
     def route(self, method: str, path: str) -> tuple[Handler, str]:
@@ -111,8 +112,7 @@ class Api:
         for pattern, handlers in self._routes:
             match = pattern.fullmatch(path)
             if match is not None:
-                handler = handlers.get("GET" if method == "HEAD" else method)
-                return handler or self.wrong_method, match.groupdict().get("item", "")
+                return handlers.get(method, self.wrong_method), match.groupdict().get("item", "")
         return self.nothing_here, ""
 
     # Handlers
@@ -122,7 +122,9 @@ class Api:
         key = self._key(ask)
         faults = ask.parameters.faults
         if key is None:
-            return self._fail(*(faults or (self._unauthorized(ask),)))
+            if faults and ask.secret is None:
+                return self._fail(*faults)  # the key may stand in what could not be read
+            return self._fail(*faults, self._unauthorized(ask))
         values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
         submission = await self._intake.submit(
             key, values, faults, url=ask.base_url + PREFIX, method=ask.method
@@ -144,11 +146,12 @@ class Api:
         if wrong:
             return Reply(result.no_status(wrong[0]))
         wait, seen = (number if isinstance(number, int) else None for number in numbers)
-        call = await self._find(ask)
-        if call is None:
-            return Reply(result.not_found(ask.item))
-        if self._config.status_requires_key and not self._may_see(ask, call):
+        key = self._key(ask)
+        if self._config.status_requires_key and key is None:
             return Reply(result.no_status(self._unauthorized(ask)))
+        call = await self._find(ask)
+        if call is None or not self._may_see(key, call):
+            return Reply(result.not_found(ask.item))
         if wait:
             call = await self._wait(call, wait, seen)
         return Reply(result.status(call))
@@ -159,7 +162,7 @@ class Api:
         if key is None:
             return self._fail(self._unauthorized(ask), method=_CANCEL)
         call = await self._find(ask)
-        if call is None or key.name not in {call.key, self._operator}:
+        if call is None or not self._is_of(key, call):
             message = f"This key placed no call with the id {ask.item}."
             return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
         self._dispatcher.cancel(call.request_id)
@@ -217,7 +220,9 @@ class Api:
         )
 
     def failed(self, ask_path: str) -> Reply:
-        """The answer where a handler failed by a mistake of ours."""
+        """The answer where a handler failed by a mistake of ours, or the store by its own."""
+        if ask_path.startswith(PREFIX + "/status/"):
+            return Reply(result.no_status(_INTERNAL))
         return Reply(self._fail(_INTERNAL).body, code=200 if ask_path.startswith(PREFIX) else 500)
 
     def _key(self, ask: Ask) -> Key | None:
@@ -229,9 +234,12 @@ class Api:
         _log.warn("unauthorized: a key that is not known, from {client}", client=ask.client)
         return Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")
 
-    def _may_see(self, ask: Ask, call: Call) -> bool:
-        key = self._key(ask)
-        return key is not None and key.name in {call.key, self._operator}
+    def _may_see(self, key: Key | None, call: Call) -> bool:
+        """Whether a call is shown: the id is enough, unless the configuration says otherwise."""
+        return not self._config.status_requires_key or (key is not None and self._is_of(key, call))
+
+    def _is_of(self, key: Key, call: Call) -> bool:
+        return key.name in {call.key, self._operator}
 
     async def _find(self, ask: Ask) -> Call | None:
         if not is_request_id(ask.item):
@@ -265,6 +273,11 @@ class Api:
                 break
             call = await self._dispatcher.find(call.request_id) or call
         return call
+
+
+def _shown(handler: Handler) -> Mapping[str, Handler]:
+    """The methods of a path that is only looked at."""
+    return {"GET": handler, "HEAD": handler}
 
 
 def _let_pass(failure: Any, _seconds: float) -> Any:

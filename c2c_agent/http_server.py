@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -21,6 +21,8 @@ _log = Logger()
 
 #: Seconds without a byte from a client after which its connection is closed.
 _IDLE: Final = 60
+
+Answer: TypeAlias = tuple[Reply, bytes]  # with its body as it is sent
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
 
@@ -39,22 +41,25 @@ class ApiResource(Resource):
         """Answer a request, now or later."""
         path = request.path.decode("ascii", "backslashreplace")
         method = request.method.decode("ascii", "backslashreplace")
-        handler, item = self._api.route(method, path)
-        answering = Deferred.fromCoroutine(handler(self._ask(request, method, path, item)))
+        answering = Deferred.fromCoroutine(self._answer(request, method, path))
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
 
-        def failed(failure: Failure) -> Reply:
+        def failed(failure: Failure) -> Answer:
             _log.failure("{method} {path} failed", failure, method=method, path=path)
-            return self._api.failed(path)
+            return _encode(self._api.failed(path))
 
-        def answer(reply: Reply) -> None:
+        def write(answer: Answer) -> None:
             if not gone:
-                _write(request, reply)
+                _write(request, *answer)
 
-        answering.addErrback(failed).addCallback(answer)
+        answering.addErrback(failed).addCallback(write)
         answering.addErrback(lambda failure: _log.failure("an answer was not sent", failure))
         return NOT_DONE_YET
+
+    async def _answer(self, request: BoundedRequest, method: str, path: str) -> Answer:
+        handler, item = self._api.route(method, path)
+        return _encode(await handler(self._ask(request, method, path, item)))
 
     def _ask(self, request: BoundedRequest, method: str, path: str, item: str) -> Ask:
         _, _, query = request.uri.partition(b"?")
@@ -65,28 +70,36 @@ class ApiResource(Resource):
             base_url=self._public_url or _base_url(request),
             item=item,
             parameters=read_parameters(
-                query, request.getHeader("content-type") or "", body, oversized=request.oversized
+                query, _header(request, b"content-type"), body, oversized=request.oversized
             ),
             bearer=_bearer(request),
             client=str(getattr(request.getClientAddress(), "host", "-")),
         )
 
 
+def _header(request: BoundedRequest, name: bytes) -> str:
+    """A header as text: any byte may stand in one (RFC 9110, section 5.5)."""
+    return (request.getHeader(name) or b"").decode("latin-1")
+
+
 def _bearer(request: BoundedRequest) -> str | None:
-    scheme, _, secret = (request.getHeader("authorization") or "").partition(" ")
+    scheme, _, secret = _header(request, b"authorization").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
 
 
 def _base_url(request: BoundedRequest) -> str:
     """How the client named this server; only what a URL can begin with."""
-    host = request.getHeader("host") or ""
+    host = _header(request, b"host")
     if _HOST.fullmatch(host) is None:
         host = "localhost"
     return f"{'https' if request.isSecure() else 'http'}://{host}"
 
 
-def _write(request: BoundedRequest, reply: Reply) -> None:
-    body = json.dumps(reply.body).encode() + b"\n"
+def _encode(reply: Reply) -> Answer:
+    return reply, json.dumps(reply.body).encode() + b"\n"
+
+
+def _write(request: BoundedRequest, reply: Reply, body: bytes) -> None:
     request.setResponseCode(reply.code)
     request.setHeader("content-type", "application/json")
     request.setHeader("content-length", str(len(body)))

@@ -32,7 +32,7 @@ from c2c_agent.ami.message import (
     RemoteAmiError,
     encode,
 )
-from c2c_agent.ami.pending import ActionTimedOut, LinkLost, Pending
+from c2c_agent.ami.pending import LinkLost, Pending
 
 T = TypeVar("T")
 
@@ -268,13 +268,10 @@ class AmiProtocol(Protocol):
 
     def _send_ping(self) -> None:
         self._timer = None
-        self.send(ping(), time_limit=self._limits.ping).addCallbacks(
-            self._listen, self._ping_failed
-        )
-
-    def _ping_failed(self, failure: Failure) -> None:
-        if isinstance(failure.value, ActionTimedOut):
-            self.abort(f"no answer to a Ping within {self._limits.ping:g} s")
+        # Where it fails because the connection has ended, there is nothing left to abort.
+        no_answer = f"no answer to a Ping within {self._limits.ping:g} s"
+        sent = self.send(ping(), time_limit=self._limits.ping)
+        sent.addCallbacks(self._listen, lambda _failure: self.abort(no_answer))
 
     def _end(self, reason: str) -> None:
         self._ended = reason

@@ -324,6 +324,15 @@ class LossTests(LinkTest):
             "AMI link up: Asterisk 22.10.2",
         ]
 
+    def test_lost_again_for_the_same_reason(self) -> None:
+        """It is another loss, so the log says it again."""
+        self.start().transport.loseConnection()
+        self.waits()
+        self.accept().comes_up()
+        self.connections[-1].transport.loseConnection()
+        lost = "No AMI link: Asterisk closed the connection. Next attempt in 1.5 s"
+        assert self.log(LogLevel.warn) == [lost, lost]
+
     def test_an_asterisk_that_does_not_listen(self) -> None:
         """It is tried less and less often, and the log says it once."""
         self.link.startService()

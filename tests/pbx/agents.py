@@ -50,12 +50,14 @@ class AgentProcess:
         *,
         asterisk_changes: Mapping[str, Any] | None = None,
         ami_port: int | None = None,
+        ports: tuple[int, int] | None = None,
+        key: str = KEY,
     ) -> None:
         self.host = host
         self.directory = directory
         self.ami_port = ami_port or host.ami_port
-        self.agi_port = next(_PORTS)
-        self.http_port = next(_PORTS)
+        self.http_port, self.agi_port = ports or (next(_PORTS), next(_PORTS))
+        self.key = key
         self.config = directory / "c2c-agent.yml"
         self.url = f"http://{host.address}:{self.http_port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -171,9 +173,9 @@ class AgentProcess:
             body: dict[str, Any] = json.load(answer)
         return body
 
-    def place(self, first: str, second: str, key: str = KEY, **more: str) -> dict[str, Any]:
+    def place(self, first: str, second: str, key: str | None = None, **more: str) -> dict[str, Any]:
         """Ask for a call; the `response` of the answer."""
-        query = {"dial_first": first, "dial_second": second, "api_key": key, **more}
+        query = {"dial_first": first, "dial_second": second, "api_key": key or self.key, **more}
         response: dict[str, Any] = self.ask(f"/c2c/v2?{urlencode(query)}")["response"]
         return response
 
@@ -217,8 +219,8 @@ class AgentProcess:
 
             wait_until(there, timeout, f"{state} of {request_id} is stored")
 
-    def cancel(self, request_id: str, key: str = KEY) -> dict[str, Any]:
+    def cancel(self, request_id: str, key: str | None = None) -> dict[str, Any]:
         """Ask for a call's end; the `response` of the answer."""
-        answer = self.ask(f"/c2c/v2/cancel/{request_id}", {"api_key": key})
+        answer = self.ask(f"/c2c/v2/cancel/{request_id}", {"api_key": key or self.key})
         response: dict[str, Any] = answer["response"]
         return response

@@ -1,7 +1,8 @@
 """An independent observer of a test PBX: a second, foreign AMI client that sees every call.
 
 It shares no code with the agent: the protocol is pyst2's, and what happened is put together here
-from Asterisk's events alone. Times are those of `time.monotonic()`.
+from Asterisk's events alone. Times are those at which Asterisk sent them, as `time.monotonic()`
+would have told them.
 """
 
 from __future__ import annotations
@@ -213,7 +214,8 @@ class Witness:
 
     def _take(self, event: Any, _manager: Any) -> None:
         """Keep an event; runs in pyst2's own thread."""
-        seen = SeenEvent(time.monotonic(), event.name, dict(event.headers))
+        late = time.time() - float(event.headers["Timestamp"])
+        seen = SeenEvent(time.monotonic() - late, event.name, dict(event.headers))
         uniqueid = seen.get("Uniqueid") or seen.get("DestUniqueid")
         linkedid = seen.get("Linkedid") or seen.get("DestLinkedid")
         if not linkedid:

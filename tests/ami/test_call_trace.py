@@ -1,0 +1,363 @@
+"""Whole calls as both Asterisks told them: legs, evidence, outcome, in whatever order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from c2c_agent.ami.call_trace import CallTrace, request_id_of
+from c2c_agent.ami.message import Message, Receiver
+from c2c_agent.dial import DialResult
+from c2c_agent.disposition import Outcome, outcome
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstAnswered,
+    FirstRinging,
+    Leg,
+    LegEvent,
+    LegEvidence,
+    SecondAnswered,
+    SecondDialed,
+    SecondRinging,
+)
+
+TRANSCRIPTS: Final = sorted((Path(__file__).parents[1] / "transcripts").glob("call-*.txt"))
+ROOT: Final = "c2c-REQUEST-ID"
+
+#: What a story's legs show: leg events in order, and who hung up.
+STORIES: Final = {
+    "connected-second-hangs-up": ("R1 A1 D R2 A2", Leg.SECOND),
+    "connected-first-hangs-up": ("R1 A1 D R2 A2", Leg.FIRST),
+    "connected-cancelled": ("R1 A1 D R2 A2", None),
+    "far-side-ends-by-itself": ("R1 A1 D A2", Leg.SECOND),
+    "first-busy": ("R1", None),
+    "first-declines": ("R1", None),
+    "first-unavailable": ("", None),
+    "first-not-found": ("", None),
+    "first-never-answers": ("R1", None),
+    "first-no-such-extension": ("", None),
+    "first-cancelled": ("R1", None),
+    "first-dialplan-says-busy": ("", None),
+    "second-busy": ("R1 A1 D R2", None),
+    "second-declines": ("R1 A1 D R2", None),
+    "second-unavailable": ("R1 A1 D", None),
+    "second-never-answers": ("R1 A1 D R2", None),
+    "second-no-such-extension": ("R1 A1", None),
+    "second-dialplan-says-busy": ("R1 A1 D", None),
+    "second-cancelled": ("R1 A1 D R2", None),
+    "abandoned": ("R1 A1 D R2", Leg.FIRST),
+    "device-as-first-leg": ("R1 A1 D R2 A2", Leg.SECOND),
+}
+
+#: What Dial itself tells of a second leg that no channel was ever made for.
+NO_CHANNEL: Final = DialResult(status="CHANUNAVAIL", cause=0)
+
+LETTERS: Final = {
+    FirstRinging: "R1",
+    FirstAnswered: "A1",
+    SecondDialed: "D",
+    SecondRinging: "R2",
+    SecondAnswered: "A2",
+}
+
+
+def name_of(path: Path) -> str:
+    """A story's name, without the version."""
+    return re.sub(r"call-asterisk-[\d.]+-", "", path.stem)
+
+
+@cache
+def content(path: Path) -> tuple[str, bytes]:
+    """The outcome that a transcript's head tells, and the bytes."""
+    first, second, data = path.read_bytes().split(b"\n", 2)
+    assert first.startswith(b"# Asterisk")
+    return second.decode().rpartition(": ")[2], data
+
+
+@cache
+def events(path: Path) -> tuple[Message, ...]:
+    """The events of a transcript."""
+    return tuple(message for message in Receiver().receive(content(path)[1]) if message.is_event)
+
+
+def follow(told: Iterable[Message], trace: CallTrace | None = None) -> tuple[CallTrace, str]:
+    """Follow events, one a second; the trace, and the leg events as letters."""
+    trace = trace or CallTrace(ROOT, 20)
+    happened: list[LegEvent] = []
+    for second, event in enumerate(told):
+        happened += trace.observe(event, float(second))
+    return trace, " ".join(LETTERS[type(event)] for event in happened)
+
+
+def outcome_of(trace: CallTrace, name: str) -> Outcome:
+    """The outcome that the evidence gives, with what FastAGI adds."""
+    if name == "second-no-such-extension":
+        trace.dial_ended(NO_CHANNEL, 99.0)
+    cancelled = name in {"first-cancelled", "second-cancelled"}
+    return outcome(trace.evidence(), cancelled=cancelled)
+
+
+def event(name: str, **headers: str) -> Message:
+    """An event with these headers."""
+    lines = [f"Event: {name}", *(f"{key}: {value}" for key, value in headers.items())]
+    return Message("\n".join(lines).encode())
+
+
+every_transcript = pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+
+
+@every_transcript
+def test_the_legs_and_the_outcome(path: Path) -> None:
+    """Each story shows its legs in order, who hung up, and the outcome that the agent gave."""
+    name = name_of(path)
+    trace, legs = follow(events(path))
+    expected, hung_up_by = STORIES[name]
+    assert legs == expected
+    assert trace.is_over
+    assert trace.is_explained
+    assert trace.evidence().hung_up_by is hung_up_by
+    assert outcome_of(trace, name) == content(path)[0]
+
+
+@every_transcript
+def test_it_is_over_when_the_last_channel_is_gone(path: Path) -> None:
+    """Not before, and never again otherwise."""
+    told = events(path)
+    last = max(index for index, event in enumerate(told) if event.event == "Hangup")
+    trace, _ = follow(told[:last])
+    assert not trace.is_over
+    trace, _ = follow(told[: last + 1])
+    assert trace.is_over
+
+
+@every_transcript
+def test_the_answer_to_the_order_may_come_at_any_time(path: Path) -> None:
+    """OriginateResponse travels a way of its own; wherever it comes, the outcome is the same."""
+    name = name_of(path)
+    told = list(events(path))
+    answer = next(event for event in told if event.event == "OriginateResponse")
+    told.remove(answer)
+    for position in range(len(told) + 1):
+        trace, _ = follow([*told[:position], answer, *told[position:]])
+        assert trace.is_explained
+        assert outcome_of(trace, name) == content(path)[0], position
+
+
+@every_transcript
+def test_each_byte_alone(path: Path) -> None:
+    """The stream gives the same events when every byte comes alone."""
+    receiver = Receiver()
+    messages = [message for byte in content(path)[1] for message in receiver.receive(bytes([byte]))]
+    assert tuple(message for message in messages if message.is_event) == events(path)
+
+
+@pytest.mark.parametrize("version", ["16", "22"])
+def test_every_split_point(version: str) -> None:
+    """The shortest story of each version, cut in two at every byte."""
+    ours = [path for path in TRANSCRIPTS if f"asterisk-{version}" in path.stem]
+    path = min(ours, key=lambda path: path.stat().st_size)
+    data = content(path)[1]
+    for cut in range(len(data) + 1):
+        receiver = Receiver()
+        messages = receiver.receive(data[:cut]) + receiver.receive(data[cut:])
+        assert tuple(message for message in messages if message.is_event) == events(path)
+
+
+@every_transcript
+def test_all_events_are_known_to_be_of_the_call(path: Path) -> None:
+    """Each event leads to the request, but for bridges, which no channel is named by."""
+    for event in events(path):
+        assert request_id_of(event) == "REQUEST-ID", event.event
+
+
+def test_foreign_events_are_of_no_call() -> None:
+    """Without our prefix, or with no id at all, an event is nobody's."""
+    assert request_id_of(event("Hangup", Linkedid="17.1")) is None
+    assert request_id_of(event("OriginateResponse", Uniqueid="<unknown>")) is None
+    assert request_id_of(event("FullyBooted")) is None
+
+
+class TestEvidence:
+    def test_the_device_that_answered_is_shown(self) -> None:
+        """Of several places where a phone is registered, the one that was taken."""
+        trace = CallTrace("c2c-1", 20)
+        told = [
+            event("Newchannel", Uniqueid="c2c-1", Channel="Local/1@x;1"),
+            event("Newchannel", Uniqueid="c2c-1;2", Channel="Local/1@x;2"),
+        ]
+        for number in "23":
+            dest = {"DestUniqueid": number, "DestChannel": f"PJSIP/100-{number}"}
+            told += [
+                event("Newchannel", Uniqueid=number, Channel=f"PJSIP/100-{number}"),
+                event("DialBegin", Uniqueid="c2c-1;2", **dest),
+            ]
+        told.append(
+            event(
+                "DialEnd",
+                Uniqueid="c2c-1;2",
+                DestUniqueid="2",
+                DestChannel="PJSIP/100-2",
+                DialStatus="ANSWER",
+            )
+        )
+        told.append(
+            event("DialEnd", DestUniqueid="c2c-1", DestChannel="Local/1@x;1", DialStatus="ANSWER")
+        )
+        follow(told, trace)
+        assert trace.evidence().first.channel == "PJSIP/100-2"
+
+    def test_without_devices_the_head_of_the_leg_is_shown(self) -> None:
+        """A leg that ends in the dialplan is shown by the channel that stands for it."""
+        trace, _ = follow(events(find("22", "far-side-ends-by-itself")))
+        channel = trace.evidence().second.channel
+        assert channel is not None
+        assert channel.startswith("Local/293@")
+
+    def test_what_dial_tells_fills_what_events_did_not(self) -> None:
+        """Cause and SIP response of Asterisk 16 come over FastAGI."""
+        trace, _ = follow(events(find("16", "second-busy")))
+        trace.dial_ended(DialResult(status="BUSY", cause=17, sip=486), 50.0)
+        assert trace.evidence().second.sip == 486
+        assert trace.evidence().second.cause == 17
+
+    def test_a_call_without_any_channel(self) -> None:
+        """Refused within milliseconds: unreachable, but more may still be told of it."""
+        trace = CallTrace("c2c-1", 20)
+        answer = event("OriginateResponse", Response="Failure", Reason="0", Uniqueid="c2c-1")
+        assert trace.observe(answer, 1.0) == []
+        assert trace.is_over
+        assert not trace.is_explained
+        assert outcome(trace.evidence(), cancelled=False) is Outcome.FIRST_UNREACHABLE
+
+    def test_congestion_that_a_dialplan_indicates(self) -> None:
+        """Reason 8 is what a Local channel's Congestion() gives."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("OriginateResponse", Response="Failure", Reason="8"), 1.0)
+        assert trace.evidence().first.status == "CONGESTION"
+
+    def test_an_attempt_that_was_forwarded(self) -> None:
+        """A dial that ended and one that was answered: the answered one counts."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="PJSIP/100-1"), 0.0)
+        for number, status in (("2", "NOANSWER"), ("3", "ANSWER")):
+            dest = {"DestUniqueid": number, "DestChannel": f"PJSIP/20{number}-1"}
+            trace.observe(event("DialBegin", Uniqueid="c2c-1", **dest), float(number))
+            trace.observe(
+                event("DialEnd", Uniqueid="c2c-1", DialStatus=status, **dest), float(number)
+            )
+        second = trace.evidence().second
+        assert (second.answered_at, second.ended_at) == (3.0, None)
+        assert second.channel == "PJSIP/203-1"
+
+    def test_a_hangup_request_of_an_unknown_channel(self) -> None:
+        """A channel that was never tied to a leg says nothing of who hung up."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("HangupRequest", Uniqueid="9", Channel="PJSIP/900-1"), 1.0)
+        assert trace.evidence().hung_up_by is None
+
+
+def find(version: str, name: str) -> Path:
+    """The transcript of a story on a version."""
+    return next(p for p in TRANSCRIPTS if f"asterisk-{version}" in p.stem and name_of(p) == name)
+
+
+def listed(**channels: tuple[str, str, str]) -> list[Message]:
+    """What CoreShowChannels lists: Uniqueid to name, state, bridge."""
+    return [
+        event(
+            "CoreShowChannel",
+            Uniqueid=uniqueid.replace("root", "c2c-1").replace("_", ";"),
+            Channel=name,
+            ChannelStateDesc=state,
+            BridgeId=bridge,
+        )
+        for uniqueid, (name, state, bridge) in channels.items()
+    ]
+
+
+TALKING = {
+    "root": ("Local/100@first-0;1", "Up", "b2"),
+    "root_2": ("Local/100@first-0;2", "Up", "b1"),
+    "p1": ("PJSIP/100-1", "Up", "b1"),
+    "l1": ("Local/200@phones-1;1", "Up", "b2"),
+    "l2": ("Local/200@phones-1;2", "Up", "b3"),
+    "p2": ("PJSIP/200-2", "Up", "b3"),
+}
+
+
+class TestFound:
+    @pytest.mark.parametrize("order", [sorted(TALKING), sorted(TALKING, reverse=True)])
+    def test_a_talk(self, order: list[str]) -> None:
+        """Both legs are known again, in whatever order the channels are listed."""
+        trace = CallTrace("c2c-1", 20)
+        missed = trace.found(listed(**{name: TALKING[name] for name in order}), 5.0)
+        assert missed == [FirstAnswered("PJSIP/100-1"), SecondAnswered("PJSIP/200-2")]
+        trace.observe(event("HangupRequest", Uniqueid="p2", Channel="PJSIP/200-2"), 7.0)
+        assert trace.evidence().hung_up_by is Leg.SECOND
+        assert trace.evidence().lost
+
+    def test_what_was_known_is_not_told_again(self) -> None:
+        """A restart of the agent in the middle of a talk."""
+        trace = CallTrace("c2c-1", 20)
+        first = LegEvidence(ringing_at=1.0, answered_at=2.0)
+        trace.seen_before(first, LegEvidence(ringing_at=2.5, answered_at=3.0))
+        assert trace.found(listed(**TALKING), 5.0) == []
+        assert trace.evidence().second.answered_at == 3.0
+
+    def test_the_first_rings(self) -> None:
+        """Its phone is of the first leg, though its dialling was not seen."""
+        trace = CallTrace("c2c-1", 20)
+        channels = {
+            "root": ("Local/100@first-0;1", "Ringing", ""),
+            "root_2": ("Local/100@first-0;2", "Ring", ""),
+            "p1": ("PJSIP/100-1", "Ringing", ""),
+        }
+        assert trace.found(listed(**channels), 5.0) == [FirstRinging("PJSIP/100-1")]
+        assert trace.found(listed(**channels), 6.0) == []
+
+    def test_the_second_rings(self) -> None:
+        """What is in no bridge was dialled by the root, once that was answered."""
+        trace = CallTrace("c2c-1", 20)
+        channels = {
+            "root": ("PJSIP/100-1", "Up", ""),
+            "p2": ("PJSIP/200-2", "Ringing", ""),
+        }
+        assert trace.found(listed(**channels), 5.0) == [FirstAnswered("PJSIP/100-1")]
+        assert trace.evidence().second.channel == "PJSIP/200-2"
+
+    def test_only_the_second_is_left(self) -> None:
+        """The root has gone unseen."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="PJSIP/100-1"), 0.0)
+        assert trace.found(listed(p2=("PJSIP/200-2", "Up", "")), 5.0) == []
+        assert not trace.is_over
+        assert trace.found([], 6.0) == []
+        assert trace.is_over
+
+    def test_the_first_is_being_made(self) -> None:
+        """Neither ringing nor up: nothing is known yet."""
+        trace = CallTrace("c2c-1", 20)
+        assert trace.found(listed(root=("PJSIP/100-1", "Down", "")), 5.0) == []
+
+    @pytest.mark.parametrize(
+        ("first_left", "by"), [(True, Leg.FIRST), (False, Leg.SECOND)], ids=["first", "second"]
+    )
+    def test_dial_tells_what_was_missed(self, first_left: bool, by: Leg) -> None:
+        """Where the link was down, FastAGI says who left, and since when they had talked."""
+        trace = CallTrace("c2c-1", 20, lost=True)
+        result = DialResult("ANSWER", 16, None, first_left, answered_at=3.5)
+        trace.dial_ended(result, 9.0)
+        evidence = trace.evidence()
+        assert evidence == CallEvidence(
+            second=LegEvidence(status="ANSWER", cause=16, answered_at=3.5, ended_at=9.0),
+            hung_up_by=by,
+            hung_up_at=9.0,
+            lost=True,
+        )
+        trace.dial_ended(DialResult("ANSWER", 16, None, not first_left), 10.0)
+        assert trace.evidence().hung_up_by is by

@@ -1,0 +1,731 @@
+"""The HTTP API's answers: every path and method of the outside contract, and who may ask what."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from c2c_agent.config import HttpConfig
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.http_api import PREFIX, Api, Ask, Reply
+from c2c_agent.http_request import read_parameters
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstRinging,
+    Gone,
+    LegEvidence,
+    OriginateAccepted,
+    OriginateRefused,
+)
+from c2c_agent.policy import OPERATOR, KeyRing, key_digest, operator_key
+from tests.fakes import (
+    CALL_PARAMETERS,
+    CRM,
+    CRM_SECRET,
+    EPOCH,
+    OPERATOR_SECRET,
+    SHOP,
+    SHOP_SECRET,
+    DeskTest,
+    uuid,
+)
+
+ONE, TWO = uuid(1), uuid(2)
+BASE = "http://pbx1.example.com:8470"
+
+BUSY = Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17)))
+
+UNKNOWN_KEY = "c2c_nobody-has-this"
+
+
+class ApiTest(DeskTest):
+    """An API in front of a desk. None of its answers or log lines may have a key in it."""
+
+    config = HttpConfig()
+
+    def setUp(self) -> None:
+        """Put the API there, and listen to the log."""
+        super().setUp()
+        self.parts: dict[str, str | None] = {"store": None, "ami": None}
+        self.answers: list[Reply] = []
+        operator = operator_key(key_digest(OPERATOR_SECRET), [CRM, SHOP])
+        self.api = Api(
+            config=self.config,
+            server_id="pbx1.example.com",
+            keys=KeyRing([CRM, SHOP, operator]),
+            operator=OPERATOR,
+            intake=self.desk.intake,
+            dispatcher=self.desk.dispatcher,
+            readiness=lambda: self.parts,
+            clock=self.clock,
+        )
+        logs = capturedLogs()
+        self.logged = logs.__enter__()
+        self.addCleanup(logs.__exit__, None, None, None)
+
+    def tearDown(self) -> None:
+        """No key was told to anybody, or written anywhere."""
+        told = json.dumps([answer.body for answer in self.answers])
+        written = "".join(formatEvent(event) or "" for event in self.logged)
+        stored = repr(self.store.all_kept())
+        for secret in (CRM_SECRET, SHOP_SECRET, OPERATOR_SECRET, UNKNOWN_KEY):
+            assert secret not in told + written + stored
+        super().tearDown()
+
+    # Asking
+
+    def asks(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | str = "",
+        *,
+        key: str | None = CRM_SECRET,
+        json_body: object = None,
+        **form: Any,
+    ) -> Deferred[Reply]:
+        """Ask with a key as bearer; parameters in the query, the form, or as JSON."""
+        text = query if isinstance(query, str) else urlencode(query)
+        kind, body = "", urlencode(form).encode()
+        if json_body is not None:
+            kind, body = "application/json; charset=utf-8", json.dumps(json_body).encode()
+        handler, item = self.api.route(method, path)
+        ask = Ask(
+            method=method,
+            path=path,
+            base_url=BASE,
+            item=item,
+            parameters=read_parameters(text.encode(), kind, body),
+            bearer=key,
+            client="192.0.2.7",
+        )
+        asked = Deferred.fromCoroutine(handler(ask))
+        asked.addCallback(self.note)
+        return asked
+
+    def note(self, reply: Reply) -> Reply:
+        """Remember an answer, for the end."""
+        self.answers.append(reply)
+        return reply
+
+    def told(self, asked: Deferred[Reply]) -> dict[str, Any]:
+        """What an answer says, which comes as 200 and as JSON."""
+        reply = self.successResultOf(asked)
+        assert reply.code == 200
+        body: dict[str, Any] = json.loads(json.dumps(reply.body))
+        return body
+
+    def get(self, path: str, query: dict[str, Any] | str = "", **how: Any) -> dict[str, Any]:
+        """What is told at once."""
+        return self.told(self.asks("GET", path, query, **how))
+
+    def post(self, path: str, **how: Any) -> dict[str, Any]:
+        """What is told at once."""
+        return self.told(self.asks("POST", path, **how))
+
+    def placed(self, request_id: str = ONE, key: str = CRM_SECRET) -> str:
+        """A call that the PBX has accepted: its id."""
+        asked = self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": request_id}, key=key)
+        self.driver.tells(request_id, OriginateAccepted({"Response": "Success"}))
+        assert self.told(asked)["response"]["status"] == "success"
+        return request_id
+
+    def ended(self, request_id: str = ONE, key: str = CRM_SECRET) -> str:
+        """A call that has ended: its id."""
+        self.placed(request_id, key)
+        self.driver.tells(request_id, BUSY)
+        return request_id
+
+    def faults(self, body: dict[str, Any]) -> list[tuple[str, str]]:
+        """The errors of an answer: code and words."""
+        errors = body["errors"] if "errors" in body else body["response"]["errors"]
+        return [(entry["error"]["code"], entry["error"]["message"]) for entry in errors]
+
+    def assert_unauthorized(self, body: dict[str, Any], message: str) -> None:
+        """Refused without a trace: nothing dialled, nothing stored, nothing told."""
+        assert self.faults(body) == [("unauthorized", message)]
+        assert "url" not in json.dumps(body)
+        assert self.driver.prepared == []
+        assert self.store.saves == []
+
+
+class Placing(ApiTest):
+    """`GET` and `POST /c2c/v2`."""
+
+    def test_success(self) -> None:
+        """As the specification prints it."""
+        asked = self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+        self.assertNoResult(asked)
+        self.driver.tells(ONE, OriginateAccepted())
+        assert self.told(asked) == {
+            "response": {"request_id": ONE, "status": "success", "errors": []},
+            "method": "asterisk.call",
+            "server_id": "pbx1.example.com",
+        }
+
+    def test_refused_by_the_pbx(self) -> None:
+        """Its own words, and where the whole story is."""
+        asked = self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+        self.driver.tells(ONE, OriginateRefused("Extension does not exist."))
+        assert self.told(asked)["response"] == {
+            "request_id": ONE,
+            "status": "fail",
+            "errors": [
+                {
+                    "error": {
+                        "message": "Extension does not exist.",
+                        "code": "pbx_error",
+                        "url": f"{BASE}/c2c/v2/status/{ONE}",
+                    }
+                }
+            ],
+        }
+
+    def test_ways_to_send_parameters(self) -> None:
+        """In the query, as a form, as JSON (on GET, too), or some here and some there."""
+        ways: list[Deferred[Reply]] = [
+            self.asks("GET", PREFIX, CALL_PARAMETERS),
+            self.asks("POST", PREFIX, CALL_PARAMETERS),
+            self.asks("POST", PREFIX, **CALL_PARAMETERS),
+            self.asks("POST", PREFIX, json_body=CALL_PARAMETERS),
+            self.asks("GET", PREFIX, json_body=CALL_PARAMETERS),
+            self.asks("POST", PREFIX, {"dial_first": "100"}, dial_second="200"),
+            self.asks("POST", PREFIX, {"dial_first": "100"}, json_body={"dial_second": 200}),
+        ]
+        for number, asked in enumerate(ways):
+            [request_id] = self.driver.originated[number : number + 1]
+            self.driver.tells(request_id, OriginateAccepted())
+            assert self.told(asked)["response"]["request_id"] == request_id
+            job = self.desk.call(request_id).job
+            assert job is not None
+            assert (job.dial_first, job.dial_second) == ("100", "200")
+
+    def test_ways_to_send_the_key(self) -> None:
+        """In the query, as a form, as JSON, as bearer; the same in two places is fine."""
+        asked = {"api_key": CRM_SECRET, **CALL_PARAMETERS}
+        self.asks("GET", PREFIX, asked, key=None)
+        self.asks("POST", PREFIX, key=None, **asked)
+        self.asks("POST", PREFIX, key=None, json_body=asked)
+        self.asks("GET", PREFIX, CALL_PARAMETERS)
+        self.asks("GET", PREFIX, asked)
+        assert len(self.driver.originated) == 5
+
+    def test_two_keys(self) -> None:
+        """The parameter comes before the bearer; two parameters that differ are an error."""
+        self.asks("GET", PREFIX, {"api_key": SHOP_SECRET, **CALL_PARAMETERS}, key=CRM_SECRET)
+        assert self.desk.call(self.driver.originated[0]).key == "shop"
+        twice = self.asks(
+            "POST", PREFIX, {"api_key": CRM_SECRET}, api_key=SHOP_SECRET, **CALL_PARAMETERS
+        )
+        assert self.faults(self.told(twice)) == [("invalid_parameter", "'api_key' is given twice.")]
+        assert len(self.driver.originated) == 1
+
+    def test_a_key_that_is_no_text(self) -> None:
+        """It is none, and the one in the header counts."""
+        asked = {"api_key": 17, **CALL_PARAMETERS}
+        self.asks("POST", PREFIX, json_body=asked)
+        assert len(self.driver.originated) == 1
+        body = self.post(PREFIX, key=None, json_body=asked)
+        assert self.faults(body) == [("unauthorized", "api_key is missing.")]
+
+    def test_both_spellings_of_dial_as(self) -> None:
+        """The specification's misspelling is taken, too; both at once only if they agree."""
+        for parameters in (
+            {"dial_as": "101"},
+            {"dail_as": "101"},
+            {"dial_as": "101", "dail_as": "101"},
+        ):
+            self.asks("GET", PREFIX, {**CALL_PARAMETERS, **parameters})
+            job = self.desk.call(self.driver.originated[-1]).job
+            assert job is not None
+            assert job.dial_as == "101"
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "dial_as": "101", "dail_as": "102"})
+        assert self.faults(body) == [
+            ("invalid_parameter", "dial_as and dail_as are both given and differ.")
+        ]
+
+    def test_several_faults(self) -> None:
+        """One entry each, all with the URL of the story: a refused request is stored, too."""
+        body = self.get(PREFIX, "dial_first=300&dial_second=299&timeout=5&timeout=6")
+        request_id = body["response"]["request_id"]
+        assert self.faults(body) == [
+            ("invalid_parameter", "'timeout' is given twice."),
+            ("not_allowed", "This key may not dial this dial_first."),
+            ("not_allowed", "This key may not dial this dial_second."),
+            ("not_allowed", "This key may not place calls as this dial_as."),
+        ]
+        for entry in body["response"]["errors"]:
+            assert entry["error"]["url"] == f"{BASE}/c2c/v2/status/{request_id}"
+        story = self.get(f"{PREFIX}/status/{request_id}")["c2c_status"]
+        assert story["call"]["outcome"] == "rejected"
+        assert self.driver.prepared == []
+
+    def test_a_replay(self) -> None:
+        """The stored answer, marked as such."""
+        self.placed(ONE)
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+        assert body["response"] == {
+            "request_id": ONE,
+            "status": "success",
+            "errors": [],
+            "replayed": True,
+        }
+        assert self.driver.originated == [ONE]
+
+    def test_a_conflict(self) -> None:
+        """The id was another call's."""
+        self.placed(ONE)
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "request_id": ONE, "dial_second": "201"})
+        assert self.faults(body) == [
+            ("request_id_conflict", "This request_id was used before for another call.")
+        ]
+        assert "replayed" not in body["response"]
+        assert self.driver.originated == [ONE]
+
+    def test_when_to_come_again(self) -> None:
+        """Over the rate of the key, the answer says when the next call has a chance."""
+        limited = evolve(CRM, per_minute=1)
+        self.api._keys = KeyRing([limited])
+        self.placed(ONE)
+        self.clock.advance(10)
+        reply = self.successResultOf(self.asks("GET", PREFIX, CALL_PARAMETERS))
+        assert reply.retry_after == 50
+        assert self.faults(reply.body)[0][0] == "rate_limited"
+
+    def test_every_code_comes_from_somewhere(self) -> None:
+        """What else can go wrong, in the words of the contract's codes."""
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "pbx": "switchvox"})
+        assert self.faults(body) == [("unsupported_pbx", "No switchvox PBX is configured here.")]
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "expires": EPOCH - 1})
+        assert self.faults(body)[0][0] == "expired"
+        self.driver.reason = "The PBX cannot be reached at present."
+        body = self.get(PREFIX, CALL_PARAMETERS)
+        assert self.faults(body) == [("pbx_unavailable", "The PBX cannot be reached at present.")]
+        self.driver.reason = None
+        self.driver.refusal = ApiError(Fault(ErrorCode.UNKNOWN_DIAL_AS, "No such extension."))
+        body = self.get(PREFIX, CALL_PARAMETERS)
+        assert self.faults(body) == [("unknown_dial_as", "No such extension.")]
+
+
+class Unauthorized(ApiTest):
+    """Requests of nobody we know."""
+
+    def test_no_key(self) -> None:
+        """It is said that it is missing; also an empty one is none."""
+        self.assert_unauthorized(self.get(PREFIX, CALL_PARAMETERS, key=None), "api_key is missing.")
+        self.assert_unauthorized(
+            self.get(PREFIX, {**CALL_PARAMETERS, "api_key": ""}, key=None), "api_key is missing."
+        )
+
+    def test_an_unknown_key(self) -> None:
+        """The admin reads from where it came, and not what it was."""
+        body = self.get(PREFIX, CALL_PARAMETERS, key=UNKNOWN_KEY)
+        self.assert_unauthorized(body, "This api_key is not known.")
+        assert [formatEvent(event) for event in self.logged] == [
+            "unauthorized: a key that is not known, from 192.0.2.7"
+        ]
+
+    def test_nothing_else_is_told(self) -> None:
+        """Not whether the rest was right, nor whether an id was seen before."""
+        self.assert_unauthorized(
+            self.get(PREFIX, {"dial_first": "&", "request_id": ONE}, key=UNKNOWN_KEY),
+            "This api_key is not known.",
+        )
+        assert self.store.reads == []
+
+    def test_a_request_that_cannot_be_read(self) -> None:
+        """Where the key may stand in what cannot be read, that is what is said."""
+        handler, _ = self.api.route("POST", PREFIX)
+        broken = read_parameters(b"", "application/json", b'{"api_key": "x')
+        ask = Ask("POST", PREFIX, BASE, "", broken, None, "192.0.2.7")
+        body = self.told(Deferred.fromCoroutine(handler(ask)))
+        assert self.faults(body) == [
+            ("invalid_parameter", "The body is no valid JSON, or too deeply nested.")
+        ]
+        assert body["response"]["request_id"] is None
+        assert self.store.saves == []
+
+    def test_an_unknown_key_and_a_request_that_cannot_be_read(self) -> None:
+        """An unknown key is told so, and logged, whatever else is wrong."""
+        handler, _ = self.api.route("POST", PREFIX)
+        broken = read_parameters(b"", "application/json", b"{")
+        ask = Ask("POST", PREFIX, BASE, "", broken, UNKNOWN_KEY, "192.0.2.7")
+        body = self.told(Deferred.fromCoroutine(handler(ask)))
+        assert [code for code, _ in self.faults(body)] == ["invalid_parameter", "unauthorized"]
+        assert "from 192.0.2.7" in (formatEvent(self.logged[0]) or "")
+        assert self.store.saves == []
+
+    def test_everywhere(self) -> None:
+        """Cancelling and listing ask for a key, too."""
+        for method, path in (("POST", f"{PREFIX}/cancel/{ONE}"), ("GET", f"{PREFIX}/calls")):
+            for key, message in (
+                (None, "api_key is missing."),
+                (UNKNOWN_KEY, "This api_key is not known."),
+            ):
+                self.assert_unauthorized(self.told(self.asks(method, path, key=key)), message)
+
+
+class Status(ApiTest):
+    """`GET /c2c/v2/status/<request_id>`."""
+
+    def status(self, request_id: str, query: dict[str, Any] | str = "", **how: Any) -> Any:
+        """What is told at once."""
+        how.setdefault("key", None)
+        return self.get(f"{PREFIX}/status/{request_id}", query, **how)
+
+    def waits(self, request_id: str, query: dict[str, Any] | str) -> Deferred[Reply]:
+        """Ask for a status that is held back."""
+        return self.asks("GET", f"{PREFIX}/status/{request_id}", query, key=None)
+
+    def test_the_whole_story(self) -> None:
+        """Who has the id sees it all, without a key; the key's name stands where the key stood."""
+        self.asks(
+            "GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE, "api_key": CRM_SECRET}, key=None
+        )
+        self.driver.tells(ONE, OriginateAccepted({"Response": "Success"}), BUSY)
+        story = self.status(ONE)["c2c_status"]
+        assert story["request"] == {
+            "utc.time": "1435628937",
+            "request_url": f"{BASE}/c2c/v2",
+            "http_method": "GET",
+            "request_data": {
+                "dial_first": "100",
+                "dial_second": "200",
+                "request_id": ONE,
+                "api_key": "crm",
+            },
+        }
+        assert story["pbx_request"]["pbx_data"]["Action"] == "Originate"
+        assert story["response"]["response_data"] == {"Response": "Success"}
+        assert story["call"]["outcome"] == "first_busy"
+
+    def test_on_the_way(self) -> None:
+        """A part that has not happened yet is null."""
+        self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+        story = self.status(ONE)["c2c_status"]
+        assert story["response"] is None
+        assert (story["call"]["state"], story["call"]["outcome"]) == ("dialing_first", None)
+
+    def test_unknown(self) -> None:
+        """Nobody made such a request; also what is no UUID is nobody's."""
+        for request_id in (TWO, "17", "%2e%2e", ONE + "0"):
+            assert self.status(request_id) == {
+                "c2c_status": None,
+                "errors": [
+                    {
+                        "error": {
+                            "message": f"No request has the id {request_id}.",
+                            "code": "not_found",
+                        }
+                    }
+                ],
+            }
+        assert self.store.reads == [TWO]
+
+    def test_in_capitals(self) -> None:
+        """A UUID is the same in either case."""
+        request_id = "2c4f781a-4825-4d09-a573-2d8689e5682b"
+        self.ended(request_id)
+        assert self.status(request_id.upper()) == self.status(request_id)
+
+    def test_a_slash_at_the_end(self) -> None:
+        """It does not matter."""
+        self.ended(ONE)
+        assert self.status(ONE + "/") == self.status(ONE)
+
+    def test_held_until_the_end(self) -> None:
+        """`wait` holds the answer back until the call has ended."""
+        self.placed(ONE)
+        waiting = self.waits(ONE, "wait=60")
+        self.driver.tells(ONE, FirstRinging())
+        self.assertNoResult(waiting)
+        self.driver.tells(ONE, BUSY)
+        assert self.told(waiting)["c2c_status"]["call"]["outcome"] == "first_busy"
+
+    def test_held_for_so_long(self) -> None:
+        """Or until the seconds have passed; then it is told as it is."""
+        self.placed(ONE)
+        waiting = self.waits(ONE, "wait=7")
+        self.clock.advance(3)
+        self.driver.tells(ONE, FirstRinging())
+        self.clock.advance(3.9)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.1)
+        assert self.told(waiting)["c2c_status"]["call"]["state"] == "first_ringing"
+
+    def test_several_wait(self) -> None:
+        """Each for its own time."""
+        self.placed(ONE)
+        short, long = self.waits(ONE, "wait=1"), self.waits(ONE, "wait=60")
+        self.clock.advance(1)
+        assert self.told(short)["c2c_status"]["call"]["state"] == "dialing_first"
+        self.assertNoResult(long)
+        self.driver.tells(ONE, BUSY)
+        assert self.told(long)["c2c_status"]["call"]["outcome"] == "first_busy"
+
+    def test_nothing_to_wait_for(self) -> None:
+        """A call that has ended, stored or not, is told at once; and wait=0 waits for nothing."""
+        self.ended(ONE)
+        assert self.status(ONE, "wait=60")["c2c_status"]["call"]["outcome"] == "first_busy"
+        self.placed(TWO)
+        assert self.status(TWO, "wait=0")["c2c_status"]["call"]["state"] == "dialing_first"
+        self.store.hold_writes()
+        self.driver.tells(TWO, BUSY)
+        assert self.status(TWO, "wait=60")["c2c_status"]["call"]["outcome"] == "first_busy"
+
+    def test_the_next_event(self) -> None:
+        """`seen=N` is for who knows N entries of the timeline: told as soon as there are more."""
+        self.placed(ONE)
+        seen = len(self.status(ONE)["c2c_status"]["call"]["timeline"])
+        waiting = self.waits(ONE, f"wait=30&seen={seen}")
+        self.assertNoResult(waiting)
+        self.driver.tells(ONE, FirstRinging())
+        timeline = self.told(waiting)["c2c_status"]["call"]["timeline"]
+        assert [entry["event"] for entry in timeline[seen:]] == ["first_ringing"]
+        assert self.status(ONE, f"wait=30&seen={seen}")["c2c_status"] is not None
+        assert self.status(ONE, "wait=30&seen=0")["c2c_status"] is not None
+
+    def test_out_of_range(self) -> None:
+        """The fault is named, whether there is such a call or not."""
+        for query, message in (
+            ("wait=61", "wait must be a whole number from 0 to 60."),
+            ("wait=-1", "wait must be a whole number from 0 to 60."),
+            ("wait=", "wait must be a whole number from 0 to 60."),
+            ("wait=1.5", "wait must be a whole number from 0 to 60."),
+            ("wait=60&seen=x", "seen must be a whole number from 0 to 1000000."),
+            ("wait=99999999999", "wait must be a whole number from 0 to 60."),
+            ("wait=%D9%A1", "wait must be a whole number from 0 to 60."),  # a digit elsewhere
+        ):
+            body = self.status(ONE, query)
+            assert body["c2c_status"] is None
+            assert self.faults(body) == [("invalid_parameter", message)]
+
+    def test_without_a_key(self) -> None:
+        """The id is the capability: any key, or none, shows the same."""
+        self.ended(ONE)
+        shown = [self.status(ONE, key=key) for key in (None, CRM_SECRET, SHOP_SECRET, UNKNOWN_KEY)]
+        assert all(story == shown[0] for story in shown)
+
+
+class StatusWithKey(ApiTest):
+    """`http.status_requires_key`: the key is asked for as well."""
+
+    config = HttpConfig(status_requires_key=True)
+
+    def status(self, request_id: str, key: str | None) -> dict[str, Any]:
+        """What is told at once."""
+        return self.get(f"{PREFIX}/status/{request_id}", key=key)
+
+    def test_own(self) -> None:
+        """The key that placed the call sees it, and so does the operator."""
+        self.ended(ONE)
+        assert self.status(ONE, CRM_SECRET)["c2c_status"] is not None
+        assert self.status(ONE, OPERATOR_SECRET)["c2c_status"] is not None
+
+    def test_another_key(self) -> None:
+        """For it, there is no such call: it looks the same as one that nobody made."""
+        self.ended(ONE)
+        unknown = self.status(TWO, SHOP_SECRET)
+        assert self.faults(unknown) == [("not_found", f"No request has the id {TWO}.")]
+        other = self.status(ONE, SHOP_SECRET)
+        assert self.faults(other) == [("not_found", f"No request has the id {ONE}.")]
+
+    def test_no_key(self) -> None:
+        """Without one, nothing is told, not even whether there is such a call."""
+        self.ended(ONE)
+        for request_id in (ONE, TWO):
+            missing = self.status(request_id, None)
+            assert self.faults(missing) == [("unauthorized", "api_key is missing.")]
+            unknown = self.status(request_id, UNKNOWN_KEY)
+            assert self.faults(unknown) == [("unauthorized", "This api_key is not known.")]
+            assert missing["c2c_status"] is unknown["c2c_status"] is None
+
+
+class Cancelling(ApiTest):
+    """`POST /c2c/v2/cancel/<request_id>`."""
+
+    def cancel(self, request_id: str, key: str = CRM_SECRET) -> dict[str, Any]:
+        """What is told at once."""
+        return self.post(f"{PREFIX}/cancel/{request_id}", key=key)
+
+    def test_own(self) -> None:
+        """The PBX is asked to hang up; the answer is like that to a call."""
+        self.placed(ONE)
+        assert self.cancel(ONE) == {
+            "response": {"request_id": ONE, "status": "success", "errors": []},
+            "method": "asterisk.cancel",
+            "server_id": "pbx1.example.com",
+        }
+        assert self.driver.hung_up == [ONE]
+
+    def test_the_operator(self) -> None:
+        """The agent's own host may cancel every call."""
+        self.placed(ONE)
+        assert self.cancel(ONE, OPERATOR_SECRET)["response"]["status"] == "success"
+        assert self.driver.hung_up == [ONE]
+
+    def test_anothers_and_nobodys(self) -> None:
+        """They look the same, and nothing is hung up."""
+        self.placed(ONE)
+        for request_id, key in ((ONE, SHOP_SECRET), (TWO, SHOP_SECRET), ("17", CRM_SECRET)):
+            body = self.cancel(request_id, key)
+            assert self.faults(body) == [
+                ("not_found", f"This key placed no call with the id {request_id}.")
+            ]
+            assert body["response"]["request_id"] is None
+        assert self.driver.hung_up == []
+
+    def test_one_that_has_ended(self) -> None:
+        """There is nothing to hang up; it stays as it ended."""
+        self.ended(ONE)
+        assert self.cancel(ONE)["response"]["status"] == "success"
+        assert self.driver.hung_up == []
+        assert self.desk.call(ONE).outcome == "first_busy"
+
+    def test_with_the_key_as_a_parameter(self) -> None:
+        """As with a call, the key may stand in the form."""
+        self.placed(ONE)
+        body = self.post(f"{PREFIX}/cancel/{ONE}", key=None, api_key=CRM_SECRET)
+        assert body["response"]["status"] == "success"
+
+
+class Listing(ApiTest):
+    """`GET /c2c/v2/calls`."""
+
+    def setUp(self) -> None:
+        """Place some calls of two keys."""
+        super().setUp()
+        for number, key in enumerate([CRM_SECRET, SHOP_SECRET, CRM_SECRET]):
+            self.placed(uuid(number), key)
+            self.clock.advance(1)
+
+    def listed(self, key: str, query: str = "") -> list[str]:
+        """The ids of the calls that are shown."""
+        return [call["request_id"] for call in self.get(f"{PREFIX}/calls", query, key=key)["calls"]]
+
+    def test_of_a_key(self) -> None:
+        """Its own calls, the newest first."""
+        assert self.listed(CRM_SECRET) == [uuid(2), uuid(0)]
+        assert self.listed(SHOP_SECRET) == [uuid(1)]
+
+    def test_of_all(self) -> None:
+        """The operator sees all."""
+        assert self.listed(OPERATOR_SECRET) == [uuid(2), uuid(1), uuid(0)]
+
+    def test_limit(self) -> None:
+        """So many of the latest; 20 where nothing is said."""
+        assert self.listed(OPERATOR_SECRET, "limit=2") == [uuid(2), uuid(1)]
+        assert self.listed(OPERATOR_SECRET, "limit=0") == []
+        for number in range(3, 30):
+            self.placed(uuid(number))
+        assert len(self.listed(OPERATOR_SECRET)) == 20
+        assert len(self.listed(OPERATOR_SECRET, "limit=1000")) == 30
+
+    def test_limit_out_of_range(self) -> None:
+        """The fault is named."""
+        for limit in ("1001", "-1", "x"):
+            body = self.get(f"{PREFIX}/calls", f"limit={limit}")
+            assert self.faults(body) == [
+                ("invalid_parameter", "limit must be a whole number from 0 to 1000.")
+            ]
+
+    def test_what_is_shown(self) -> None:
+        """Each call as in its status."""
+        [call] = self.get(f"{PREFIX}/calls", "limit=1")["calls"]
+        assert call["key"] == "crm"
+        assert call["utc.time"] == f"{EPOCH + 2:.3f}"
+        story = self.get(f"{PREFIX}/status/{uuid(2)}")["c2c_status"]
+        assert call["call"] == story["call"]
+
+
+class Health(ApiTest):
+    """`GET /healthz` and `/readyz`, for what watches the agent: ordinary codes, and no key."""
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        """What readyz says."""
+        reply = self.successResultOf(self.asks("GET", "/readyz", key=None))
+        return reply.code, reply.body
+
+    def test_alive(self) -> None:
+        """The agent answers."""
+        assert self.get("/healthz", key=None) == {"status": "ok"}
+
+    def test_ready(self) -> None:
+        """Every part is well."""
+        assert self.ready() == (200, {"ready": True, "parts": {"store": "ok", "ami": "ok"}})
+
+    def test_not_ready(self) -> None:
+        """Which part is not, and why."""
+        self.parts["ami"] = "Connection was refused"
+        assert self.ready() == (
+            503,
+            {"ready": False, "parts": {"store": "ok", "ami": "Connection was refused"}},
+        )
+
+
+class Elsewhere(ApiTest):
+    """Paths and methods that do not exist."""
+
+    def test_below_the_api(self) -> None:
+        """200 and JSON, as the public API promises for whatever goes wrong."""
+        for path in ("/c2c/v2/x", "/c2c/v2/status", "/c2c/v2/status/a/b", "/c2c/v2x", "/c2c/v2/.."):
+            body = self.get(path)
+            assert self.faults(body) == [("not_found", f"There is nothing at {path}.")]
+            assert body["response"]["status"] == "fail"
+
+    def test_outside(self) -> None:
+        """404 there, and still JSON."""
+        for path in ("/", "/favicon.ico", "/c2c", "/c2c/v1", "*", "/metrics/x"):
+            reply = self.successResultOf(self.asks("GET", path))
+            assert reply.code == 404
+            assert self.faults(reply.body) == [("not_found", f"There is nothing at {path}.")]
+
+    def test_wrong_methods(self) -> None:
+        """Named, with 200 below the API and 405 outside; nothing is done."""
+        self.placed(ONE)
+        for method, path in (
+            ("PUT", "/c2c/v2"),
+            ("HEAD", "/c2c/v2"),
+            ("POST", f"/c2c/v2/status/{ONE}"),
+            ("GET", f"/c2c/v2/cancel/{ONE}"),
+            ("HEAD", f"/c2c/v2/cancel/{ONE}"),
+            ("DELETE", "/c2c/v2/calls"),
+        ):
+            body = self.told(self.asks(method, path, CALL_PARAMETERS))
+            assert self.faults(body) == [("not_found", f"{method} cannot be used at {path}.")]
+        reply = self.successResultOf(self.asks("POST", "/healthz"))
+        assert reply.code == 405
+        assert self.driver.originated == [ONE]
+        assert self.driver.hung_up == []
+
+    def test_head(self) -> None:
+        """Where GET only looks, HEAD may look, too."""
+        self.ended(ONE)
+        for path in (f"/c2c/v2/status/{ONE}", "/c2c/v2/calls", "/healthz", "/readyz"):
+            shown = self.successResultOf(self.asks("HEAD", path))
+            assert shown == self.successResultOf(self.asks("GET", path))
+
+    def test_long_ones(self) -> None:
+        """Nobody's megabyte of path comes back."""
+        path = "/c2c/v2/" + "x" * 10_000
+        assert len(json.dumps(self.get(path))) < 1000
+        assert len(json.dumps(self.told(self.asks("X" * 10_000, "/c2c/v2")))) < 1000
+
+    def test_a_mistake_of_ours(self) -> None:
+        """A handler that fails is answered for: in the API's shape below it, with 500 outside."""
+        call = self.api.failed("/c2c/v2")
+        assert call.code == 200
+        assert self.faults(call.body)[0][0] == "internal_error"
+        status = self.api.failed(f"/c2c/v2/status/{ONE}")
+        assert status.code == 200
+        assert status.body["c2c_status"] is None
+        assert self.faults(status.body)[0][0] == "internal_error"
+        assert self.api.failed("/readyz").code == 500

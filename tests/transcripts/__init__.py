@@ -1,0 +1,1 @@
+"""What real Asterisks said, byte for byte, and the script that recorded it."""
