@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import Any, Final, cast
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from c2c_agent.config import Config, tcp_address
 from c2c_agent.errors import C2CError
@@ -38,19 +38,30 @@ def operator_secret(config: Config) -> str:
     """The key of this host's command line, which the running agent has made beside its store."""
     file = Path(config.store.path).parent / "operator.key"
     try:
-        return file.read_text(encoding="ascii").strip()
+        secret = file.read_bytes().decode("ascii", "replace").strip()
     except OSError as error:
         raise ClientError(
             f"{file} cannot be read ({error.strerror}): run this as root or as the agent's user, "
             "on the agent's host, after its first start; or give a key in $C2C_API_KEY."
         ) from error
+    if not _is_key(secret):
+        raise ClientError(f"{file} holds no key: remove it, and restart the agent.")
+    return secret
+
+
+def _is_key(secret: str) -> bool:
+    """Whether this can stand in a header; http.client would show it where it cannot."""
+    return bool(secret) and secret.isascii() and secret.isprintable()
 
 
 class Client:
-    """The HTTP API of one agent, as one key."""
+    """The HTTP API of one agent, as one key. Raises ClientError for what is no URL or no key."""
 
     def __init__(self, url: str, secret: str) -> None:
-        parts = urlsplit(url)
+        parts = _parse(url)
+        secret = secret.strip()
+        if not _is_key(secret):
+            raise ClientError("The key that was given is no key.")
         self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._address = parts.netloc
         self._path = parts.path.rstrip("/") + _PREFIX
@@ -58,28 +69,28 @@ class Client:
 
     def call(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """Place a call; the answer's JSON."""
-        return self._ask("POST", "", parameters)
+        return self._response(self._ask("POST", "", parameters))
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a call; the answer's JSON."""
-        return self._ask("POST", f"/cancel/{request_id}", {})
+        return self._response(self._ask("POST", f"/cancel/{quote(request_id, safe='')}", {}))
 
     def calls(self, limit: int) -> list[dict[str, Any]]:
         """The latest calls, newest first."""
         answer = self._ask("GET", f"/calls?{urlencode({'limit': limit})}")
-        if "calls" not in answer:
-            raise ClientError(_first_error(answer["response"]["errors"]))
-        calls: list[dict[str, Any]] = answer["calls"]
-        return calls
+        match answer:
+            case {"calls": list(calls)}:
+                return calls
+        raise self._error(answer)
 
     def status(self, request_id: str, **waiting: int) -> dict[str, Any]:
         """The status of a request: the part within `c2c_status`."""
         query = f"?{urlencode(waiting)}" if waiting else ""
-        answer = self._ask("GET", f"/status/{request_id}{query}")
-        status: dict[str, Any] | None = answer["c2c_status"]
-        if status is None:
-            raise ClientError(_first_error(answer["errors"]))
-        return status
+        answer = self._ask("GET", f"/status/{quote(request_id, safe='')}{query}")
+        match answer:
+            case {"c2c_status": {"call": dict()} as status}:
+                return cast("dict[str, Any]", status)
+        raise self._error(answer)
 
     def follow(self, request_id: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Each entry of a call's timeline as it comes, with the call as it then is; to the end."""
@@ -92,7 +103,7 @@ class Client:
             if call["state"] == "ended":
                 return
 
-    def _ask(self, method: str, path: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, form: Mapping[str, str] | None = None) -> object:
         connection = self._connection_type(self._address, timeout=_PATIENCE)
         headers = dict(self._headers)
         body = None
@@ -101,7 +112,7 @@ class Client:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             connection.request(method, self._path + path, body, headers)
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            answer: object = json.loads(connection.getresponse().read())
         except (OSError, HTTPException, ValueError) as error:
             message = f"The agent at {self._address} does not answer ({error}). Is it running?"
             raise ClientError(message) from error
@@ -109,6 +120,27 @@ class Client:
             connection.close()
         return answer
 
+    def _response(self, answer: object) -> dict[str, Any]:
+        match answer:
+            case {"response": {"request_id": _, "status": str(), "errors": list()}}:
+                return cast("dict[str, Any]", answer)
+        raise self._error(answer)
 
-def _first_error(errors: list[dict[str, Any]]) -> str:
-    return str(errors[0]["error"]["message"])
+    def _error(self, answer: object) -> ClientError:
+        """Why an answer is not what was asked for."""
+        match answer:
+            case {"errors": [{"error": {"message": str(message)}}, *_]} | {
+                "response": {"errors": [{"error": {"message": str(message)}}, *_]}
+            }:
+                return ClientError(message)
+        return ClientError(f"What answers at {self._address} is no c2c-agent.")
+
+
+def _parse(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise ClientError(f"{url!r} is no URL of an agent, such as http://127.0.0.1:8470.")

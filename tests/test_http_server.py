@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve, frozen
@@ -35,6 +36,8 @@ from tests.fakes import CRM, CRM_SECRET, Desk, DeskTest, uuid
 
 # Its type is that of a module.
 reactor: Any = global_reactor
+# This has no type of its own.
+transport_for_tests: Callable[..., Any] = StringTransport
 
 ONE = uuid(1)
 PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}&api_key={CRM_SECRET}"
@@ -110,7 +113,7 @@ class Connection:
         self, site: ApiSite, peer: IAddress | None = None, *, secure: bool = False
     ) -> None:
         address = peer or IPv4Address("TCP", "192.0.2.7", 40000)
-        self.transport: Any = StringTransport(peerAddress=address)
+        self.transport = transport_for_tests(peerAddress=address)
         if secure:
             self.transport.setTcpNoDelay = lambda _enabled: None
             directlyProvides(self.transport, ISSLTransport)

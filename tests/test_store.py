@@ -170,6 +170,14 @@ class Keeping(StoreTests):
             assert other.execute("SELECT count(*) FROM calls").fetchone() == (len(calls),)
         await saved
 
+    async def test_close_leaves_one_file(self) -> None:
+        """All of it is in the database itself then: that file may be copied."""
+        self.store.open()
+        await self.store.save(call(1))
+        assert len(list(self.path.parent.iterdir())) == 3
+        self.store.close()
+        assert list(self.path.parent.iterdir()) == [self.path]
+
 
 class GroupCommit(StoreTests):
     """Many saves share a transaction."""

@@ -1,0 +1,186 @@
+"""One call that Asterisk was given, followed until nothing of it is left there.
+
+`asterisk` has one FollowedCall for each call and passes on what it hears of it. When all channels
+are gone, no FastAGI session holds one, and all that will be told has been told, the evidence is
+summed up and Gone goes out, once. Where the end was not watched, the dialplan's own record of it in
+AstDB (asterisk-conf/c2c-bridge.conf, context c2c-result) is collected first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from c2c_agent.ami import actions
+from c2c_agent.ami.call_trace import PREFIX, CallTrace
+from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.ami.service import AmiLink
+from c2c_agent.asterisk_plan import merge_left
+from c2c_agent.dial import DialResult
+from c2c_agent.pbx import CallEvidence, Found, Gone, LegEvent, LegEvidence
+
+_log = Logger()
+
+#: Seconds that events are given to arrive which explain an end that was told already. An
+#: OriginateResponse may come before, or after, everything else (reference, section 2.3).
+_EXPLAIN: Final = 1.5
+
+#: Seconds between attempts to hang up a channel that is only just being made.
+_HANG_UP_AGAIN: Final = 0.25
+
+#: The cause that a cancelled call is hung up with: normal clearing.
+_CANCEL_CAUSE: Final = 16
+
+_FAMILY: Final = "c2c"
+
+
+class FollowedCall:
+    """A call at Asterisk. `tell` takes its leg events; the last one is Gone."""
+
+    def __init__(
+        self,
+        request_id: str,
+        ring_seconds: float,
+        *,
+        link: AmiLink,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        tell: Callable[[LegEvent], None],
+    ) -> None:
+        self._request_id = request_id
+        self._link = link
+        self._clock = clock
+        self._now = now
+        self._tell = tell
+        self._trace = CallTrace(PREFIX + request_id, ring_seconds)
+        self._in_session = False  # FastAGI holds the first leg's channel
+        self._told_all = False  # a session ended in order, and told how the second leg ended
+        self._hanging_up = False
+        self._concluding = False
+        self._explaining: IDelayedCall | None = None
+        self._over = False
+
+    # What is heard of it
+
+    def seen_before(self, first: LegEvidence, second: LegEvidence) -> None:
+        """Take over what was known of it before a restart of the agent."""
+        self._trace.seen_before(first, second)
+
+    def take(self, event: Message) -> None:
+        """An AMI event of the call."""
+        for leg_event in self._trace.observe(event, self._now()):
+            self._tell(leg_event)
+        self._conclude_if_over()
+
+    def session_began(self) -> None:
+        """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
+        self._in_session = True
+
+    def session_ended(self, result: DialResult | None) -> None:
+        """The session is over; `result` is None where it was lost."""
+        self._in_session = False
+        if result is not None:
+            self._told_all = True
+            self._trace.dial_ended(result, self._now())
+        self._conclude_if_over()
+
+    def link_lost(self) -> None:
+        """From here on something may be missed."""
+        self._trace.lost = True
+        self._hanging_up = False
+
+    def found(self, channels: Iterable[Message]) -> None:
+        """Asterisk still has these channels of it."""
+        missed = self._trace.found(channels, self._now())
+        self._tell(Found())
+        for leg_event in missed:
+            self._tell(leg_event)
+
+    def not_found(self) -> None:
+        """Asterisk has nothing of it any more."""
+        self._trace.found([], self._now())
+        self._conclude()
+
+    def drop(self) -> None:
+        """Nothing more is to be done for it."""
+        self._over = True
+        if self._explaining is not None and self._explaining.active():
+            self._explaining.cancel()
+
+    # Hanging up
+
+    def hang_up(self) -> None:
+        """Hang the first leg's channel up, and with it all the rest; until it is gone."""
+        if not self._hanging_up:
+            self._hanging_up = True
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._over or not self._hanging_up:
+            return
+
+        def answered(response: Message) -> None:
+            if response.response != "Success":
+                # Only just being made, or just gone; in the one case it has to be said again.
+                self._clock.callLater(_HANG_UP_AGAIN, self._hang_up)
+
+        def failed(failure: Failure) -> None:
+            # Asked again when the call is found on a new link.
+            self._hanging_up = False
+            reason = failure.getErrorMessage()
+            _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
+
+        order = actions.hangup(PREFIX + self._request_id, _CANCEL_CAUSE)
+        self._link.send(order).addCallbacks(answered, failed)
+
+    # Its end
+
+    def _conclude_if_over(self) -> None:
+        """Where nothing is left of it: conclude, at once or when it may have been explained."""
+        if not self._trace.is_over or self._in_session:
+            return
+        if self._trace.is_explained:
+            self._conclude()
+        elif self._explaining is None:
+            self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
+
+    def _conclude(self) -> None:
+        if not (self._concluding or self._over):
+            self._concluding = True
+            in_background(self._tell_the_end())
+
+    async def _tell_the_end(self) -> None:
+        evidence = self._trace.evidence()
+        answered = evidence.first.answered_at is not None
+        if not self._told_all and (answered or evidence.lost):
+            try:
+                evidence = await self._with_what_was_left(evidence)
+            except AmiError:
+                # Not now: it will be settled when the link is back, and concluded then.
+                self._concluding = False
+                return
+        self.drop()
+        self._tell(Gone(evidence))
+
+    async def _with_what_was_left(self, evidence: CallEvidence) -> CallEvidence:
+        """The evidence together with the dialplan's record in AstDB, which is deleted."""
+        try:
+            entries = await self._link.collect(actions.db_get(_FAMILY, self._request_id))
+        except actions.ActionRefused:
+            return evidence  # there is none
+        # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
+        await self._link.send(actions.setvar(f"DB_DELETE({_FAMILY}/{self._request_id})", ""))
+        left = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
+        return evidence if left is None else merge_left(evidence, left)
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Let a coroutine run that nobody waits for; a mistake in it is logged."""
+    Deferred.fromCoroutine(work).addErrback(
+        lambda failure: _log.failure("a mistake in the Asterisk driver", failure)
+    )

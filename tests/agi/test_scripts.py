@@ -1,0 +1,128 @@
+"""Tests of agi.scripts: what is said to a channel, and what is learned from it."""
+
+from __future__ import annotations
+
+from c2c_agent.agi.channel import AgiChannel
+from c2c_agent.agi.message import SessionLost
+from c2c_agent.agi.scripts import acknowledge, bridge, refuse
+from c2c_agent.dial import DialResult
+from tests.agi.playbook import BEGIN, ProtocolTest
+
+DIAL = '> EXEC "Dial" "PJSIP/200,20,gS(3600)U(c2c-answered)"\n'
+READ = '> GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}"\n'
+DONE = '> SET VARIABLE "C2C_DONE" "1"\n200 result=1\n= closed'
+KEYS = '> GET FULL VARIABLE "${HANGUPCAUSE_KEYS()}"\n'
+
+
+class BridgeTests(ProtocolTest):
+    """One Dial, its result, and C2C_DONE as the last word."""
+
+    def bridge(self, dialogue: str) -> DialResult:
+        """Play a dialogue; what the conversation learned."""
+
+        async def conversation(channel: AgiChannel) -> None:
+            self.heard.append(
+                await bridge(channel, "PJSIP/200", ring_seconds=20, max_duration=3600)
+            )
+
+        self.connect(self.factory(conversation), BEGIN + dialogue)
+        (result,) = self.heard
+        assert isinstance(result, DialResult)
+        return result
+
+    def test_answered(self) -> None:
+        """The second leg ended the talk; the first was still there."""
+        result = self.bridge(
+            DIAL + "200 result=0\n" + READ + "200 result=1 (ANSWER,16,1795411045.435)\n" + DONE
+        )
+        assert result == DialResult("ANSWER", 16, None, False, 1795411045.435)
+
+    def test_dial_lasts_as_long_as_the_call(self) -> None:
+        """However long: no time limit of ours ends it."""
+        result = self.bridge(
+            DIAL + "= 14400 s\n= open\n200 result=0\n" + READ + "200 result=1 (ANSWER,16,)\n" + DONE
+        )
+        assert result == DialResult("ANSWER", 16)
+
+    def test_the_first_left(self) -> None:
+        """Its hangup comes with Dial's result, and the variables can still be read."""
+        result = self.bridge(
+            DIAL + "200 result=-1\n" + READ + "HANGUP\n200 result=1 (CANCEL,0,)\n" + DONE
+        )
+        assert result == DialResult("CANCEL", 0, None, first_left=True)
+
+    def test_the_sip_response_of_a_refusal(self) -> None:
+        """Of the second leg's SIP channels; ours is not asked, whatever the order."""
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (BUSY,17,)\n"
+            + KEYS
+            + "200 result=1 (Local/100@c2c-first-0;1,PJSIP/200-00000001)\n"
+            + '> GET FULL VARIABLE "${HANGUPCAUSE(PJSIP/200-00000001,tech)}"\n'
+            + "200 result=1 (SIP 486 Busy Here)\n"
+            + DONE
+        )
+        assert result == DialResult("BUSY", 17, 486)
+
+    def test_a_refusal_without_a_sip_response(self) -> None:
+        """No extension, no channel, nothing to ask."""
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (CHANUNAVAIL,0,)\n"
+            + KEYS
+            + "200 result=1 ()\n"
+            + DONE
+        )
+        assert result == DialResult("CHANUNAVAIL", 0)
+
+    def test_a_cause_that_is_no_sip_response(self) -> None:
+        """Another technology says something of its own."""
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (CONGESTION,34,)\n"
+            + KEYS
+            + "200 result=1 (PJSIP/trunk-1)\n"
+            + '> GET FULL VARIABLE "${HANGUPCAUSE(PJSIP/trunk-1,tech)}"\n'
+            + "200 result=0\n"
+            + DONE
+        )
+        assert result == DialResult("CONGESTION", 34)
+
+    def test_variables_that_are_not_there(self) -> None:
+        """A dialplan without c2c-answered, or an application Dial that never ran."""
+        result = self.bridge(
+            DIAL + "200 result=-2\n" + READ + "200 result=0\n" + KEYS + "200 result=0\n" + DONE
+        )
+        assert result == DialResult(status="")
+
+    def test_lost(self) -> None:
+        """A connection that ends before the result was read leaves no result."""
+
+        async def conversation(channel: AgiChannel) -> None:
+            try:
+                await bridge(channel, "PJSIP/200", ring_seconds=20, max_duration=3600)
+            except SessionLost:
+                self.heard.append("lost")
+
+        self.connect(self.factory(conversation), BEGIN + DIAL + "= lost")
+        assert self.heard == ["lost"]
+
+
+class OtherTests(ProtocolTest):
+    """Sessions in which nothing is dialled."""
+
+    def test_refuse(self) -> None:
+        """The dialplan hangs up, and dials nothing by itself."""
+        self.connect(self.factory(refuse), BEGIN + DONE)
+
+    def test_acknowledge(self) -> None:
+        """The test call ends with a cause that nothing else gives."""
+        done = '> SET VARIABLE "C2C_DONE" "1"\n200 result=1\n'
+        hangup = '> EXEC "Hangup" "27"\n200 result=-1\nHANGUP\n= closed'
+        self.connect(self.factory(acknowledge), BEGIN + done + hangup)

@@ -1,0 +1,615 @@
+"""The Asterisk driver: the originate contract kept over AMI and FastAGI, link or no link."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
+from c2c_agent.ami.pending import ActionTimedOut, LinkLost
+from c2c_agent.ami.service import AmiLink
+from c2c_agent.asterisk import AsteriskDriver
+from c2c_agent.asterisk_plan import merge_left
+from c2c_agent.config import AsteriskConfig, DialAsConfig
+from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.job import CallJob
+from c2c_agent.pbx import (
+    CallEvidence,
+    FirstAnswered,
+    FirstRinging,
+    Found,
+    Gone,
+    Leg,
+    LegEvent,
+    LegEvidence,
+    OriginateAccepted,
+    OriginatePlan,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    PlacedCall,
+    SecondDialed,
+)
+from tests.fake_link import FakeLink, message
+
+ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
+ROOT = f"c2c-{ID}"
+JOB = CallJob("100", "200", "100", 30)
+
+
+class Observer:
+    """Keeps what the driver tells."""
+
+    def __init__(self) -> None:
+        self.told: list[LegEvent] = []
+        self.plan: OriginatePlan | None = None
+        self.ups = 0
+        self.downs: list[str] = []
+
+    def leg_event(self, request_id: str, event: LegEvent) -> None:
+        """Keep an event."""
+        assert request_id == ID
+        self.told.append(event)
+
+    def may_bridge(self, request_id: str) -> OriginatePlan | None:
+        """Give the plan out."""
+        return self.plan if request_id == ID else None
+
+    def pbx_up(self) -> None:
+        """Count."""
+        self.ups += 1
+
+    def pbx_down(self, reason: str) -> None:
+        """Keep the reason."""
+        self.downs.append(reason)
+
+
+class DriverTestCase(SynchronousTestCase):
+    """A driver between a fake link and a keeping observer."""
+
+    config = AsteriskConfig()
+
+    def setUp(self) -> None:
+        self.link = FakeLink()
+        self.clock = Clock()
+        self.observer = Observer()
+        self.driver = AsteriskDriver(
+            self.config,
+            link=cast("AmiLink", self.link),
+            agi_url="agi://127.0.0.1:4573/c2c",
+            max_duration=3600,
+            clock=self.clock,
+            now=self.clock.seconds,
+        )
+        self.driver.observer = self.observer
+
+    def tearDown(self) -> None:
+        assert self.clock.getDelayedCalls() == []
+
+    def prepare(self, job: CallJob = JOB) -> Deferred[OriginatePlan]:
+        """Ask for a plan."""
+        return Deferred.fromCoroutine(self.driver.prepare(ID, job))
+
+    def plan(self) -> OriginatePlan:
+        """A plan, with Asterisk's help."""
+        preparing = self.prepare()
+        self.link.last("Getvar").succeed(Value="from-phones")
+        return self.successResultOf(preparing)
+
+    def originate(self) -> None:
+        """Place a call that Asterisk accepts."""
+        self.observer.plan = self.plan()
+        self.driver.originate(ID, self.observer.plan)
+        self.link.last("Originate").succeed()
+        self.observer.told.clear()
+
+    def event(self, name: str, **headers: str) -> None:
+        """Asterisk tells something of the call."""
+        self.driver.ami_event(message(Event=name, Linkedid=ROOT, **headers))
+
+    def first_leg(self) -> None:
+        """Its channel comes to be."""
+        self.event("Newchannel", Uniqueid=ROOT, Channel="PJSIP/100-1")
+
+    def hang_up_first(self, cause: str = "16") -> None:
+        """Its channel ends."""
+        self.event("Hangup", Uniqueid=ROOT, Channel="PJSIP/100-1", Cause=cause)
+
+    def originate_response(self, response: str, reason: str) -> None:
+        """The originate's own end."""
+        self.driver.ami_event(
+            message(Event="OriginateResponse", Uniqueid=ROOT, Response=response, Reason=reason)
+        )
+
+
+class PlanTests(DriverTestCase):
+    def test_the_context_is_that_of_the_endpoint(self) -> None:
+        """Asterisk is asked for it, and the second leg is dialled through it."""
+        plan = self.plan()
+        assert self.link.sent[0].headers == {"Variable": "PJSIP_ENDPOINT(100,context)"}
+        assert plan.target == "Local/200@from-phones/n"
+        assert plan.timeout == 30
+        assert plan.data["ActionID"] == plan.data["ChannelId"] == ROOT
+
+    def test_unknown_dial_as(self) -> None:
+        """No endpoint, no configured context, no default: refused."""
+        preparing = self.prepare()
+        self.link.last("Getvar").succeed(Value="")
+        error = self.failureResultOf(preparing, ApiError).value
+        assert [fault.code for fault in error.faults] == [ErrorCode.UNKNOWN_DIAL_AS]
+
+    def test_a_context_that_is_none(self) -> None:
+        """What Asterisk answers is not put into a dial string unseen."""
+        preparing = self.prepare()
+        self.link.last("Getvar").succeed(Value="a,b")
+        self.failureResultOf(preparing, ApiError)
+
+    def test_without_a_link(self) -> None:
+        """It cannot be found out, and the caller is told so."""
+        self.link.is_up = False
+        assert self.driver.unready() is not None
+        error = self.failureResultOf(self.prepare(), ApiError).value
+        assert [fault.code for fault in error.faults] == [ErrorCode.PBX_UNAVAILABLE]
+
+    def test_with_a_link(self) -> None:
+        """Calls can be placed."""
+        assert self.driver.unready() is None
+
+
+class ConfiguredContextTests(DriverTestCase):
+    config = AsteriskConfig(
+        dial_as=DialAsConfig(contexts={"100": "sales"}, default_context="guests")
+    )
+
+    def test_a_configured_context_wins(self) -> None:
+        """Asterisk is not even asked."""
+        plan = self.successResultOf(self.prepare())
+        assert plan.target == "Local/200@sales/n"
+        assert self.link.sent == []
+
+    def test_the_default_serves_the_others(self) -> None:
+        """For a dial_as that is no endpoint."""
+        preparing = self.prepare(CallJob("300", "200", "300", 30))
+        self.link.last("Getvar").succeed(Value="")
+        assert self.successResultOf(preparing).target == "Local/200@guests/n"
+
+
+class OrderTests(DriverTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver.originate(ID, self.plan())
+        self.order = self.link.last("Originate")
+
+    def tearDown(self) -> None:
+        self.driver.ami_event(message(Event="Newchannel", Linkedid=ROOT, Uniqueid="9"))
+        super().tearDown()
+
+    def test_is_sent_under_the_calls_own_id(self) -> None:
+        """So that everything that follows can be told apart."""
+        assert self.order.action_id == ROOT
+
+    def test_accepted(self) -> None:
+        """Asterisk's words are kept."""
+        self.order.succeed(Message="Originate successfully queued")
+        expected = {"Response": "Success", "Message": "Originate successfully queued"}
+        assert self.observer.told == [OriginateAccepted(expected)]
+
+    def test_refused(self) -> None:
+        """With Asterisk's own words; nothing follows."""
+        self.order.refuse("Extension does not exist.")
+        assert self.observer.told == [
+            OriginateRefused(
+                "Extension does not exist.",
+                {"Response": "Error", "Message": "Extension does not exist."},
+            )
+        ]
+        self.driver.link_down("cut")
+        assert len(self.observer.told) == 1
+
+    def test_refused_without_a_word(self) -> None:
+        """The caller is told something all the same."""
+        self.order.refuse("")
+        assert isinstance(self.observer.told[0], OriginateRefused)
+        assert self.observer.told[0].message
+
+    def test_unanswered(self) -> None:
+        """Whether it arrived is not known, so it is still followed."""
+        for error in (ActionTimedOut("late"), LinkLost("cut")):
+            with self.subTest(error=error):
+                self.setUp()
+                self.order.fail(error)
+                assert self.observer.told == [OriginateUnanswered(str(error))]
+                self.first_leg()
+                self.event("DialState", DestUniqueid=ROOT, DialStatus="RINGING")
+                assert self.observer.told[1:] == [FirstRinging("PJSIP/100-1")]
+
+
+class UnsentTests(DriverTestCase):
+    def test_the_link_is_down(self) -> None:
+        """It never left, and that is told as such."""
+        plan = self.plan()
+        self.link.is_up = False
+        self.driver.originate(ID, plan)
+        assert isinstance(self.observer.told[0], OriginateUnsent)
+
+
+class EndTests(DriverTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.originate()
+
+    def told(self) -> CallEvidence:
+        """The evidence of the end, which was told once."""
+        (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
+        assert self.observer.told[-1] is gone
+        return gone.evidence
+
+    def test_explained_at_once(self) -> None:
+        """All has been told: the end goes out without waiting."""
+        self.first_leg()
+        self.originate_response("Failure", "0")
+        self.hang_up_first("17")
+        assert self.told().first.cause == 17
+
+    def test_explained_a_moment_later(self) -> None:
+        """The channel is gone before the originate says that it timed out."""
+        self.first_leg()
+        self.hang_up_first("0")
+        assert self.observer.told == []
+        self.clock.advance(0.5)
+        self.originate_response("Failure", "3")
+        assert self.told().timed_out
+
+    def test_never_explained(self) -> None:
+        """After a while the end goes out with what is known."""
+        self.first_leg()
+        self.hang_up_first("19")
+        self.clock.advance(2)
+        assert self.told().first.cause == 19
+
+    def test_no_channel_at_all(self) -> None:
+        """A refusal within Asterisk: no channel, and after a moment the end."""
+        self.originate_response("Failure", "0")
+        assert self.observer.told == []
+        self.clock.advance(2)
+        assert self.told() == CallEvidence(first=LegEvidence(ended_at=0.0))
+
+    def test_the_channels_come_after_the_answer(self) -> None:
+        """OriginateResponse overtook everything; the cause is still learned."""
+        self.originate_response("Failure", "0")
+        self.first_leg()
+        self.hang_up_first("21")
+        assert self.told().first.cause == 21
+        self.clock.advance(2)
+        self.told()
+
+    def test_answered_without_the_agent(self) -> None:
+        """What the dialplan left in AstDB is taken, and deleted there."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").list(
+            message(Event="DBGetResponse", Val="ANSWER,16,10.000,12.500,20.000")
+        )
+        deletion = self.link.last("Setvar")
+        assert deletion.headers == {"Variable": f"DB_DELETE(c2c/{ID})", "Value": ""}
+        deletion.succeed()
+        evidence = self.told()
+        assert evidence.second == LegEvidence(
+            status="ANSWER", cause=16, answered_at=12.5, ended_at=20.0
+        )
+
+    def test_answered_and_nothing_was_left(self) -> None:
+        """Hung up before the dialplan could say anything."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.told().second == LegEvidence()
+
+    def test_an_entry_without_a_value(self) -> None:
+        """It is deleted, and tells nothing."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").list()
+        self.link.last("Setvar").succeed()
+        assert self.told().second == LegEvidence()
+
+    def test_the_link_is_cut_while_it_is_collected(self) -> None:
+        """The end is told after the next look, when the link is back."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").fail(LinkLost("cut"))
+        assert Gone not in map(type, self.observer.told)
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.told().lost
+
+    def test_events_after_the_end_and_of_others(self) -> None:
+        """Nobody hears of them."""
+        self.first_leg()
+        self.originate_response("Failure", "3")
+        self.hang_up_first()
+        self.told()
+        self.hang_up_first()
+        self.driver.ami_event(message(Event="Hangup", Linkedid="c2c-other", Uniqueid="1"))
+        self.driver.ami_event(message(Event="Hangup", Linkedid="17.1", Uniqueid="17.1"))
+        self.told()
+
+
+class HangUpTests(DriverTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.originate()
+
+    def hangups(self) -> int:
+        """How often Hangup was sent."""
+        return self.link.names().count("Hangup")
+
+    def end(self) -> None:
+        """The call ends."""
+        self.first_leg()
+        self.originate_response("Failure", "3")
+        self.hang_up_first()
+
+    def test_until_the_channel_is_there(self) -> None:
+        """A channel that is only just being made is hung up as soon as it is there."""
+        self.driver.hang_up(ID)
+        sent = self.link.last("Hangup")
+        assert sent.headers == {"Channel": ROOT, "Cause": "16"}
+        sent.refuse("No such channel")
+        self.clock.advance(1)
+        assert self.hangups() == 2
+        self.link.last("Hangup").succeed()
+        self.clock.advance(10)
+        assert self.hangups() == 2
+        self.end()
+
+    def test_not_any_more_when_it_is_gone(self) -> None:
+        """The repetition ends with the call."""
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").refuse("No such channel")
+        self.end()
+        self.clock.advance(10)
+        assert self.hangups() == 1
+
+    def test_asked_twice(self) -> None:
+        """One attempt at a time."""
+        self.driver.hang_up(ID)
+        self.driver.hang_up(ID)
+        assert self.hangups() == 1
+        self.link.last("Hangup").succeed()
+        self.end()
+
+    def test_a_link_that_is_lost_meanwhile(self) -> None:
+        """It can be asked for again when the link is back."""
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").fail(LinkLost("cut"))
+        self.driver.link_down("cut")
+        self.driver.hang_up(ID)
+        assert self.hangups() == 2
+        self.link.last("Hangup").succeed()
+        self.end()
+
+    def test_a_link_that_is_lost_before_the_repetition(self) -> None:
+        """The repetition is not sent on a new link by itself."""
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").refuse("No such channel")
+        self.driver.link_down("cut")
+        self.clock.advance(1)
+        assert self.hangups() == 1
+        self.end()
+        self.clock.advance(3)
+        self.link.last("DBGet").refuse("Database entry not found")
+
+    def test_a_call_that_is_not_known(self) -> None:
+        """There is nothing to hang up."""
+        self.driver.hang_up("other")
+        assert self.hangups() == 0
+        self.end()
+
+
+class SettleTests(DriverTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        plan = self.plan()
+        seen = LegEvidence(ringing_at=-5.0, answered_at=-3.0)
+        self.driver.adopt([PlacedCall(ID, plan, seen, LegEvidence())])
+
+    def test_found(self) -> None:
+        """It is alive, and what was missed is told."""
+        self.driver.settle([ID, "another"])
+        root = {"Uniqueid": ROOT, "Linkedid": ROOT, "Channel": "PJSIP/100-1"}
+        self.link.last("CoreShowChannels").list(
+            message(Event="CoreShowChannel", ChannelStateDesc="Up", BridgeId="b", **root),
+            message(Event="CoreShowChannel", Uniqueid="7.1", Linkedid="7.1", Channel="SIP/x"),
+        )
+        assert self.observer.told[0] == Found()
+        assert len(self.observer.told) == 2
+
+    def test_gone_only_after_a_second_look(self) -> None:
+        """An order on its way when the link broke may only just be carried out."""
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        assert self.observer.told == []
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
+        self.link.last("Setvar").succeed()
+        (gone,) = self.observer.told
+        assert isinstance(gone, Gone)
+        assert gone.evidence.second.status == "BUSY"
+        assert not gone.evidence.lost
+
+    def test_asterisk_cannot_be_asked(self) -> None:
+        """Nothing is concluded from that."""
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").fail(LinkLost("cut"))
+        assert self.observer.told == []
+
+    def test_the_link_tells_when_to_settle(self) -> None:
+        """Up: settle. Down: noted."""
+        self.driver.link_up("22.10.1")
+        self.driver.link_down("cut")
+        assert (self.observer.ups, self.observer.downs) == (1, ["cut"])
+
+
+ENVIRONMENT = "agi_network: yes\nagi_network_script: {script}\nagi_uniqueid: {uniqueid}\n\n"
+
+
+class BridgeTests(DriverTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.factory = AgiFactory(self.driver.accept, self.clock)
+        protocol = self.factory.buildProtocol(None)
+        assert isinstance(protocol, AgiProtocol)
+        self.agi = protocol
+        self.transport = StringTransport()
+        self.agi.makeConnection(cast("Any", self.transport))
+
+    def connect(self, uniqueid: str = ROOT, script: str = "c2c") -> None:
+        """Asterisk connects with a channel."""
+        self.say(ENVIRONMENT.format(uniqueid=uniqueid, script=script))
+
+    def say(self, text: str) -> None:
+        """Asterisk says something."""
+        self.agi.dataReceived(text.encode())
+
+    def heard(self) -> str:
+        """What the agent has said since the last look."""
+        text = self.transport.value()
+        self.transport.clear()
+        return str(text, "ascii")
+
+    def hang_up(self) -> None:
+        """The connection ends."""
+        self.agi.connectionLost()
+
+    def test_dials_and_reads_the_result(self) -> None:
+        """One Dial, with the plan's target, timeout and the longest duration."""
+        self.originate()
+        self.first_leg()
+        self.connect()
+        assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
+        assert self.heard() == (
+            'EXEC "Dial" "Local/200@from-phones/n,30,gS(3600)U(c2c-answered)"\n'
+        )
+        self.say("200 result=0\n")
+        assert self.heard().startswith("GET FULL VARIABLE")
+        self.say("200 result=1 (ANSWER,16,12.500)\n")
+        assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
+        self.say("200 result=1\n")
+        assert self.transport.disconnecting
+        self.hang_up()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
+        assert gone.evidence.second.status == "ANSWER"
+        assert "DBGet" not in self.link.names()
+
+    def test_the_end_waits_for_the_session(self) -> None:
+        """The first leg is gone, but the session still has to tell how the second ended."""
+        self.originate()
+        self.first_leg()
+        self.connect()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.say("200 result=-1\nHANGUP\n")
+        self.heard()
+        assert Gone not in map(type, self.observer.told)
+        self.say("200 result=1 (CANCEL,0,)\n")
+        self.say("200 result=1\n")
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert gone.evidence.second.status == "CANCEL"
+        self.hang_up()
+
+    def test_a_session_that_is_lost(self) -> None:
+        """The call goes on; how it ended is taken from AstDB."""
+        self.originate()
+        self.first_leg()
+        self.connect()
+        self.hang_up()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").refuse("Database entry not found")
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert gone.evidence.dialed is False
+
+    def test_a_call_that_may_not_be_bridged(self) -> None:
+        """Told to end: the dialplan hangs up and dials nothing by itself."""
+        self.connect("c2c-00000000-0000-4000-8000-000000000000")
+        assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
+        self.say("200 result=1\n")
+        assert self.transport.disconnecting
+        self.hang_up()
+
+    def test_a_test_call(self) -> None:
+        """Acknowledged by a cause that nothing else gives."""
+        self.connect("c2c-check-1")
+        self.heard()
+        self.say("200 result=1\n")
+        assert self.heard() == 'EXEC "Hangup" "27"\n'
+        self.say("200 result=-1\n")
+        assert self.transport.disconnecting
+        self.hang_up()
+
+    def test_a_channel_that_is_not_ours(self) -> None:
+        """Given back without a word."""
+        for uniqueid, script in (("17.1", "c2c"), (ROOT, "other")):
+            with self.subTest(uniqueid=uniqueid, script=script):
+                self.setUp()
+                self.connect(uniqueid, script)
+                assert self.heard() == ""
+                assert self.transport.disconnecting
+                self.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (
+            "ANSWER,16,10.0,12.0,20.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="ANSWER", cause=16, answered_at=12.0, ended_at=20.0),
+                dialed=True,
+            ),
+        ),
+        (
+            "BUSY,17,10.0,,11.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="BUSY", cause=17, ended_at=11.0),
+                dialed=True,
+            ),
+        ),
+        (
+            ",0,10.0,,11.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(cause=0, ended_at=11.0),
+                hung_up_by=Leg.FIRST,
+            ),
+        ),
+        (
+            "nonsense",
+            CallEvidence(LegEvidence(status="ANSWER"), LegEvidence(status="nonsense"), dialed=True),
+        ),
+    ],
+    ids=["answered", "busy", "gone-before", "nonsense"],
+)
+def test_what_the_dialplan_left(left: str, expected: CallEvidence) -> None:
+    """Status, cause and times become evidence; nothing is lost any more."""
+    assert merge_left(CallEvidence(lost=True), left) == expected
