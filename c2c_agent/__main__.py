@@ -21,7 +21,7 @@ from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
-from c2c_agent.policy import key_digest, new_secret
+from c2c_agent.policy import Key, key_digest, new_secret
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,10 +113,10 @@ def run(config_path: str | None) -> None:
 
     log.start(config.log.level, full_numbers=config.log.numbers == "full")
     process: Any = reactor
-    service = AgentService(config, process)
     try:
+        service = AgentService(config, process)
         service.startService()
-    except CannotListenError as error:
+    except (CannotListenError, OSError, OverflowError) as error:  # all that a bind can raise
         _give_up(str(error))
     process.addSystemEventTrigger("before", "shutdown", service.stopService)
     process.run()
@@ -280,12 +280,18 @@ def key() -> None:
 
 @key.command("new")
 @click.argument("name")
+@_plain_errors
 def key_new(name: str) -> None:
     """Make a key, print it once, and the lines for the configuration."""
     secret = new_secret()
+    try:
+        Config(server_id="any", keys=[Key(name, key_digest(secret))])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     click.echo(f"The key, for the caller (it is shown this once):\n\n    {secret}\n")
     click.echo("For the list `keys` of c2c-agent.yml; without `allow` it can dial nothing:\n")
-    click.echo(f'    - name: {name}\n      sha256: "{key_digest(secret)}"\n      allow: []')
+    # In quotes: YAML would read some names as numbers, dates or truths.
+    click.echo(f'    - name: "{name}"\n      sha256: "{key_digest(secret)}"\n      allow: []')
 
 
 def _clock(epoch: str) -> str:

@@ -27,7 +27,7 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import CHECK_PREFIX
-from c2c_agent.config import AsteriskConfig, Config
+from c2c_agent.config import AmiConfig, AsteriskConfig, Config
 from c2c_agent.configfile import read_secret
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
@@ -190,10 +190,7 @@ class _WayRound:
         ]
         if lacking:
             message = f"the AMI user lacks write = {', '.join(lacking)}"
-            advice = (
-                f"In manager.conf [{self._config.ami.username}]: write = originate,call,reporting"
-            )
-            raise CheckFailed("AMI rights", message, f"{advice}; then `manager reload`.")
+            raise CheckFailed("AMI rights", message, _rights_advice(self._config.ami))
         return Finding("AMI rights", "originate, call, reporting")
 
     def contexts(self) -> list[str]:
@@ -220,6 +217,10 @@ class _WayRound:
 
     async def come_round(self) -> Finding:
         """Originate the test call and see it come back over FastAGI."""
+        try:
+            url = agi_url(self._config.agi)
+        except ConfigError as error:
+            raise CheckFailed("FastAGI", str(error), "Correct asterisk.agi.") from error
         running = not await self._listen()
         call = actions.originate(
             channel=f"{_LOCAL}s@c2c-check/n",
@@ -228,7 +229,7 @@ class _WayRound:
             priority="1",
             timeout=_PATIENCE,
             channel_id=self._channel_id,
-            variables={"C2C_AGI": agi_url(self._config.agi)},
+            variables={"C2C_AGI": url},
         )
         response = await self._the_link().send(call)
         if response.response != "Success":
@@ -245,7 +246,7 @@ class _WayRound:
         if cause != str(scripts.CHECK_CAUSE):
             raise CheckFailed(
                 "test call",
-                f"it did not come back over FastAGI ({agi_url(self._config.agi)}, cause {cause})",
+                f"it did not come back over FastAGI ({url}, cause {cause})",
                 "Look for 'AGI' in the log of Asterisk: can it reach that address? Is "
                 "res_agi.so loaded?",
             )
@@ -255,11 +256,14 @@ class _WayRound:
     async def _listen(self) -> bool:
         """Take FastAGI sessions, unless the running agent does."""
         factory = AgiFactory(self._acknowledge, self._reactor)
-        endpoint = serverFromString(self._reactor, self._config.agi.listen)
+        listen = self._config.agi.listen
         try:
-            self._port = await endpoint.listen(factory)
+            self._port = await serverFromString(self._reactor, listen).listen(factory)
         except CannotListenError:
             return False
+        except Exception as error:  # Twisted's parsers of endpoints have no root of their own
+            message = f"{listen!r} is no endpoint to listen on: {error}"
+            raise CheckFailed("FastAGI", message, "Correct asterisk.agi.listen.") from error
         return True
 
     async def _acknowledge(self, channel: AgiChannel) -> None:
@@ -282,7 +286,16 @@ class _WayRound:
         return waiting.addTimeout(_PATIENCE, self._reactor)
 
 
-def _login_advice(link: AmiLink, ami: Any) -> str:
+def _rights_advice(ami: AmiConfig) -> str:
+    return (
+        f"In manager.conf [{ami.username}]: write = originate,call,reporting; "
+        "then `manager reload`."
+    )
+
+
+def _login_advice(link: AmiLink, ami: AmiConfig) -> str:
+    if "CoreSettings refused" in link.last_error:
+        return _rights_advice(ami)
     if "refused" in link.last_error and "login" in link.last_error:
         return (
             f"Compare the secret in {ami.secret_file} with [{ami.username}] in manager.conf, and "

@@ -40,9 +40,25 @@ def read_secret(path: str) -> str:
     return secret
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a name that stands twice in a mapping is an error, not the last one's win."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, object]:
+    names = [loader.construct_object(name, deep=True) for name, _ in node.value]
+    for name, (place, _) in zip(names, node.value, strict=True):
+        if names.count(name) > 1:
+            line = place.start_mark.line + 1
+            raise yaml.YAMLError(f"{name!r} stands there twice, in line {line} for one")
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
 def _document(file: Path) -> object:
     try:
-        return yaml.safe_load(file.read_bytes())
+        return yaml.load(file.read_bytes(), _StrictLoader)  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         raise ConfigError(f"{file}: {_reason(error)}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: such as a date with a month 13

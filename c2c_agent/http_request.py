@@ -84,14 +84,16 @@ def _collect(
     values: dict[str, object], faults: list[str], fields: Iterable[tuple[str, object]]
 ) -> None:
     for name, value in fields:
-        if name in values and values[name] != value:
+        if name in values and str(values[name]) != str(value):
             faults.append(f"{name[:40]!r} is given twice.")
         values[name] = value
 
 
 def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
     try:
-        text = data.decode("ascii")
+        # A plus that a number begins with is meant as one, though forms write blanks that way; read
+        # as a blank it would be dropped, and another number be dialled.
+        text = data.decode("ascii").replace("=+", "=%2B")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many fields
         faults.append(

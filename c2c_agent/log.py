@@ -7,10 +7,10 @@ unless the configuration says otherwise. Under systemd each line begins with its
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from os import environ
 from typing import Any, Final, TextIO
 
 from twisted.logger import (
@@ -74,6 +74,15 @@ def _traceback(event: LogEvent) -> list[str]:
     return [] if failure is None else [failure.getTraceback()]
 
 
+def _is_journal(stream: TextIO) -> bool:
+    """Whether what is written there goes to the journal, as systemd says (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def start(
     level: str,
     *,
@@ -82,9 +91,8 @@ def start(
     begin: Callable[..., Any] = globalLogBeginner.beginLoggingTo,
 ) -> None:
     """Begin to log to `stream` (standard error) what is of `level` or above."""
-    observer = LineObserver(
-        stream or sys.stderr, full_numbers=full_numbers, journal="JOURNAL_STREAM" in environ
-    )
+    stream = stream or sys.stderr
+    observer = LineObserver(stream, full_numbers=full_numbers, journal=_is_journal(stream))
     lowest = LogLevel.levelWithName(level)
     predicate = LogLevelFilterPredicate(lowest)
     # Twisted's own chatter about factories and ports tells an admin nothing.

@@ -83,6 +83,7 @@ class AgentService(Service):
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start all parts, in order. Raises StoreError, ConfigError, or what a listener raises."""
         self._store.open()
+        started: list[Service] = []
         try:
             unfinished = self._store.unfinished()
             since = self._clock.now() - _RATE_WINDOW
@@ -91,7 +92,11 @@ class AgentService(Service):
             self._dispatcher.resume(unfinished)
             for part in [*self._parts, self._http]:
                 part.startService()
+                started.append(part)
         except BaseException:
+            self._dispatcher.stop()
+            for part in reversed(started):
+                part.stopService()
             self._store.close()
             raise
         super().startService()
@@ -160,7 +165,7 @@ class AgentService(Service):
     def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
         try:
             return listen_service(description, factory, reactor=self._reactor)
-        except (ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # Twisted's parsers and OpenSSL have no root of their own
             message = f"configuration: {description!r} is no endpoint to listen on: {error}"
             raise ConfigError(message) from error
 

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -58,6 +58,7 @@ class Store:
         self._reactor = reactor
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._closed = False
         self._readers = ThreadPool(minthreads=0, maxthreads=1, name="store-reader")
 
     def open(self) -> None:
@@ -76,6 +77,7 @@ class Store:
 
     def close(self) -> None:
         """Write what is waiting, and close the file."""
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._readers.stop()
@@ -83,7 +85,9 @@ class Store:
         self._writer.close()
 
     def save(self, call: Call) -> Deferred[None]:
-        """Keep the call as it is now; fires when that is durable, fails with sqlite3.Error."""
+        """Keep the call as it is now; fires when that is durable, fails with StoreError."""
+        if self._closed:
+            return fail(StoreError("the store is closed"))
         saved = Deferred[None]()
         self._queue.put((_row(call), saved))
         return saved
@@ -105,7 +109,8 @@ class Store:
         """Key and time of the requests since `moment` that were not refused. For the start."""
         query = """
             SELECT key_name, received_at FROM calls
-            WHERE received_at > ? AND outcome IS NOT 'rejected' ORDER BY received_at
+            WHERE received_at > ? AND (outcome IS NULL OR outcome NOT IN ('rejected', 'expired'))
+            ORDER BY received_at
         """
         return [(str(key), float(at)) for key, at in self._reader.execute(query, (moment,))]
 
@@ -150,7 +155,7 @@ class Store:
             batch.append(job)
         return batch, False
 
-    def _commit(self, rows: Iterable[_Row]) -> sqlite3.Error | None:
+    def _commit(self, rows: Iterable[_Row]) -> StoreError | None:
         """Write rows in one transaction; of several for the same call the last is enough.
 
         But an end is final here, too.
@@ -164,8 +169,8 @@ class Store:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")
                 self._writer.executemany(_SAVE, latest.values())
-        except sqlite3.Error as error:
-            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, this thread has to go on
+            return StoreError(str(error))
         return None
 
     # Opening
@@ -214,7 +219,7 @@ def _row(call: Call) -> _Row:
     )
 
 
-def _tell(batch: list[_Job], error: sqlite3.Error | None) -> None:
+def _tell(batch: list[_Job], error: StoreError | None) -> None:
     """In the reactor's thread: the fate of a transaction."""
     for _, saved in batch:
         if error is None:

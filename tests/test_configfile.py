@@ -98,6 +98,12 @@ keys:
             load(main)
         assert str(caught.value) == f"{other}: calls.timeot: is unknown; did you mean 'timeout'?"
 
+    def test_a_name_that_stands_twice(self, tmp_path: Path) -> None:
+        """YAML alone would let the last one win, and `deny` would lose its first list unseen."""
+        path = written(tmp_path / "c.yml", "keys:\n- name: crm\n  deny: [_1X.]\n  deny: [_2X.]\n")
+        with pytest.raises(ConfigError, match=r"c\.yml: no valid YAML: 'deny' stands there twice"):
+            load(path)
+
     def test_no_such_file(self, tmp_path: Path) -> None:
         """The path is told, and what the system says."""
         file = tmp_path / "missing.yml"

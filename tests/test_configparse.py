@@ -48,7 +48,7 @@ class TestWell:
         config = parsed(
             {
                 "server_id": "pbx2",
-                "store": {"path": "/tmp/x.sqlite3", "keep_days": 30},  # noqa: S108 - a text
+                "store": {"path": "/srv/x.sqlite3", "keep_days": 30},
                 "http": {
                     "listen": "unix:/run/c2c.sock",
                     "public_url": "https://pbx.example.com",
@@ -90,7 +90,7 @@ class TestWell:
             }
         )
         assert config.server_id == "pbx2"
-        assert (config.store.path, config.store.keep_days) == ("/tmp/x.sqlite3", 30)  # noqa: S108
+        assert (config.store.path, config.store.keep_days) == ("/srv/x.sqlite3", 30)
         assert config.http == HttpConfig("unix:/run/c2c.sock", "https://pbx.example.com", True)
         assert config.calls == CallsConfig(20, 60, 5, 600)
         assert (config.log.level, config.log.numbers) == ("debug", "full")

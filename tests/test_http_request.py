@@ -389,3 +389,16 @@ class TestBoundedRequest:
         assert client.transport.disconnected
         assert client.transport.value() == b""
         assert client.requests == []
+
+
+def test_a_leading_plus_is_a_plus() -> None:
+    """Unescaped in a query or a form it would be a blank, and another number would be dialled."""
+    assert read(b"dial_first=+49+30&dial_second=1+2") == {
+        "dial_first": "+49 30",
+        "dial_second": "1 2",
+    }
+
+
+def test_the_same_in_query_and_json() -> None:
+    """A number is the same in a query string and as a JSON number."""
+    assert read(b"timeout=30", kind="application/json", body=b'{"timeout": 30}') == {"timeout": 30}

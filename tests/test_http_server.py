@@ -6,23 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet import reactor as global_reactor
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
-from zope.interface import directlyProvides
 
 from c2c_agent import http_server
 from c2c_agent.call import CallState
@@ -33,11 +28,10 @@ from c2c_agent.http_server import ApiSite
 from c2c_agent.pbx import FirstRinging, OriginateAccepted
 from c2c_agent.policy import OPERATOR, KeyRing
 from tests.fakes import CRM, CRM_SECRET, Desk, DeskTest, uuid
+from tests.memory_host import Answer, Connection, answers, request
 
 # Its type is that of a module.
 reactor: Any = global_reactor
-# This has no type of its own.
-transport_for_tests: Callable[..., Any] = StringTransport
 
 ONE = uuid(1)
 PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}&api_key={CRM_SECRET}"
@@ -58,87 +52,6 @@ def api_of(desk: Desk) -> Api:
         readiness=dict,
         clock=desk.clock,
     )
-
-
-@frozen
-class Answer:
-    """One answer, as it came over the wire."""
-
-    code: int
-    headers: dict[str, str]
-    content: bytes
-
-    @property
-    def json(self) -> Any:
-        """What it says; the length was right, and it is JSON and says so."""
-        assert self.headers["content-type"] == "application/json"
-        assert int(self.headers["content-length"]) == len(self.content)
-        return json.loads(self.content)
-
-    @property
-    def faults(self) -> list[str]:
-        """The codes of its errors."""
-        body = self.json
-        errors = body["errors"] if "errors" in body else body["response"]["errors"]
-        return [entry["error"]["code"] for entry in errors]
-
-
-def answers(data: bytes, *, head: bool = False) -> list[Answer]:
-    """Cut what came over a connection into answers."""
-    found = []
-    while data:
-        top, _, data = data.partition(b"\r\n\r\n")
-        status, *lines = top.decode().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        length = 0 if head else int(headers["content-length"])
-        found.append(Answer(int(status.split()[1]), headers, data[:length]))
-        data = data[length:]
-    return found
-
-
-def request(
-    target: str, *headers: str, method: str = "GET", body: bytes = b"", version: str = "1.1"
-) -> bytes:
-    """The bytes of a request, with the length of its body."""
-    lines = [f"{method} {target} HTTP/{version}", *headers]
-    if body:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-class Connection:
-    """A connection to the listener, in memory."""
-
-    def __init__(
-        self, site: ApiSite, peer: IAddress | None = None, *, secure: bool = False
-    ) -> None:
-        address = peer or IPv4Address("TCP", "192.0.2.7", 40000)
-        self.transport = transport_for_tests(peerAddress=address)
-        if secure:
-            self.transport.setTcpNoDelay = lambda _enabled: None
-            directlyProvides(self.transport, ISSLTransport)
-        self.protocol: Any = site.buildProtocol(address)
-        self.protocol.makeConnection(self.transport)
-
-    def sends(self, data: bytes) -> None:
-        """Send bytes."""
-        self.protocol.dataReceived(data)
-
-    def answers(self) -> list[Answer]:
-        """What came since this was asked last."""
-        data = self.transport.value()
-        self.transport.clear()
-        return answers(data)
-
-    def asks(self, *parts: Any, **how: Any) -> Answer:
-        """Send a request, and take the one answer to it."""
-        self.sends(request(*parts, **how))
-        [answer] = self.answers()
-        return answer
-
-    def leaves(self) -> None:
-        """The client is gone."""
-        self.protocol.connectionLost(Failure(ConnectionLost()))
 
 
 class SiteTest(DeskTest):

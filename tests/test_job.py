@@ -317,6 +317,16 @@ class TestExpires:
         """Nothing but digits and a point."""
         assert fault(expires=given) == "expires is not a time in epoch seconds."
 
+    def test_too_late(self) -> None:
+        """Later than it says, not at that very moment; never where it says nothing."""
+        job = parsed(expires=1435628937)
+        assert [job.has_expired(at) for at in (0.0, 1435628937.0, 1435628937.1)] == [
+            False,
+            False,
+            True,
+        ]
+        assert not parsed().has_expired(1e12)
+
 
 # Whatever is sent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -177,18 +178,25 @@ class TestLines:
         )
 
 
+class FileLike(StringIO):
+    """A stream in memory that has a file's number, as a terminal or the journal's socket has."""
+
+    def fileno(self) -> int:
+        """A file that is always there."""
+        return 0
+
+
 class TestStart:
     """What is logged, and in which form."""
 
     def begun(
         self, level: str, monkeypatch: pytest.MonkeyPatch, *, journal: bool = True
-    ) -> tuple[Callable[..., Logger], StringIO]:
+    ) -> tuple[Callable[..., Logger], FileLike]:
         """Loggers by namespace, and the stream, after the log was started at a level."""
-        if journal:
-            monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-        else:
-            monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-        stream = StringIO()
+        stream = FileLike()
+        status = os.fstat(stream.fileno())
+        where = status.st_ino if journal else status.st_ino + 1
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{where}")
         publisher = LogPublisher()
 
         def begin(observers: list[ILogObserver], *, redirectStandardIO: bool) -> None:  # noqa: N803

@@ -98,11 +98,15 @@ class Keeping(StoreTests):
 
     async def test_durable(self) -> None:
         """When the Deferred has fired, the call is in the file, whatever becomes of the process."""
-        store = self.opened()
-        await store.save(call(1))
+        self.opened()
+        one, two = call(1), ended(call(2))
+        await self.all_saved(one, two)
+        columns = "request_id, key_name, received_at, state, outcome, ended_at"
         with closing(self.sqlite()) as other:
-            rows = other.execute("SELECT request_id, key_name, state, outcome FROM calls")
-            assert rows.fetchall() == [(call(1).request_id, "crm", "accepted", None)]
+            assert other.execute(f"SELECT {columns} FROM calls").fetchall() == [  # noqa: S608
+                (one.request_id, "crm", 1.0, "accepted", None, None),
+                (two.request_id, "crm", 2.0, "ended", "connected", 62.0),
+            ]
 
     async def test_written_through(self) -> None:
         """Each commit goes to the disk itself: WAL, synchronous=FULL."""
@@ -170,6 +174,13 @@ class Keeping(StoreTests):
             assert other.execute("SELECT count(*) FROM calls").fetchone() == (len(calls),)
         await saved
 
+    async def test_nothing_is_saved_after_the_close(self) -> None:
+        """Who saves too late is told so, and does not wait for ever."""
+        self.store.open()
+        self.store.close()
+        with pytest.raises(StoreError, match="closed"):
+            await self.store.save(a_call())
+
     async def test_close_leaves_one_file(self) -> None:
         """All of it is in the database itself then: that file may be copied."""
         self.store.open()
@@ -213,7 +224,7 @@ class Failing(StoreTests):
                 "CREATE TRIGGER full BEFORE INSERT ON calls "
                 "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
             )
-            with pytest.raises(sqlite3.Error, match="database or disk is full"):
+            with pytest.raises(StoreError, match="database or disk is full"):
                 await store.save(call(2))
             assert await store.find(call(2).request_id) is None
             assert await store.find(call(1).request_id) == call(1)
@@ -235,7 +246,7 @@ class Failing(StoreTests):
         saved = [self.store.save(call(number)) for number in (1, 2, 3)]
         store = self.opened()
         for one in saved:
-            with pytest.raises(sqlite3.Error, match="no"):
+            with pytest.raises(StoreError, match="no"):
                 await one
         assert await store.recent(10) == []
 

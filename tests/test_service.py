@@ -1,0 +1,500 @@
+"""The whole agent in one process: what starts and stops when, and that nothing is left behind."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import pytest
+from attrs import evolve
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from c2c_agent.client import Client, operator_secret
+from c2c_agent.config import (
+    AgiConfig,
+    AmiConfig,
+    AsteriskConfig,
+    CallsConfig,
+    Config,
+    HttpConfig,
+    StoreConfig,
+)
+from c2c_agent.configparse import ConfigError
+from c2c_agent.pbx import CallEvidence, Gone
+from c2c_agent.service import AgentService, agi_url, ami_endpoint
+from c2c_agent.store import StoreError
+from tests.agi.playbook import Playbook
+from tests.ami.fake_asterisk import FakeAsterisk, FakeSession, refuse_login
+from tests.fakes import CRM, CRM_SECRET, uuid
+from tests.memory_host import Answer, Connection, MemoryHost, request
+
+# Its type is that of a module.
+reactor: Any = global_reactor
+
+HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 4573, 5038
+ONE = uuid(1)
+PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}"
+AUTHORIZED = f"Authorization: Bearer {CRM_SECRET}"
+
+
+def give_context(session: FakeSession, action: Any) -> None:
+    """Answer Getvar: which context an endpoint has."""
+    session.answers(action, Value="from-phones")
+
+
+def writers() -> int:
+    """How many stores are open."""
+    return sum(thread.name == "store-writer" for thread in threading.enumerate())
+
+
+class AgentTest(SynchronousTestCase):
+    """An agent on a host of memory, whose store and secrets are in a directory."""
+
+    def setUp(self) -> None:
+        """Make the host and a configuration."""
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name) / "state"
+        secret = Path(directory.name) / "ami.secret"
+        secret.write_text("hush\n")
+        asterisk = FakeAsterisk(None)
+        asterisk.on_action["Getvar"] = give_context
+        self.asterisk = asterisk
+        self.host = MemoryHost(asterisk)
+        self.config = Config(
+            server_id="pbx1.example.com",
+            store=StoreConfig(path=str(self.directory / "c2c.sqlite3")),
+            asterisk=AsteriskConfig(ami=AmiConfig(secret_file=str(secret))),
+            keys=[CRM],
+        )
+        logs = capturedLogs()
+        self.logged = logs.__enter__()
+        self.addCleanup(logs.__exit__, None, None, None)
+
+    def tearDown(self) -> None:
+        """No agent is left, no timer, and no secret in the log."""
+        assert writers() == 0
+        assert self.host.getDelayedCalls() == []
+        assert "hush" not in repr(self.logged)
+
+    def agent(self) -> AgentService:
+        """An agent that is not started yet."""
+        return AgentService(self.config, self.host)
+
+    def started(self) -> AgentService:
+        """An agent that is started, and its link up if there is an Asterisk."""
+        agent = self.agent()
+        agent.startService()
+        self.host.turn()
+        return agent
+
+    def stop(self, agent: AgentService) -> None:
+        """Stop it, however many turns that takes."""
+        stopped = agent.stopService()
+        for _ in range(100):
+            if stopped.called:
+                break
+            self.host.turn(0.1)
+        self.successResultOf(stopped)
+
+    def asks(self, target: str, *headers: str) -> Answer:
+        """Ask over HTTP; the answer may take some turns."""
+        client = Connection(self.host.factory(HTTP_PORT))
+        client.sends(request(target, *headers, "Connection: close"))
+        for _ in range(1000):
+            self.host.turn()
+            answers = client.answers()
+            if answers:
+                client.leaves()
+                return answers[0]
+            # The store's threads are real, and take their time.
+            threading.Event().wait(0.005)
+        raise AssertionError("no answer")
+
+    def lines(self) -> list[str]:
+        """What is in the log, but for what Twisted says of its own."""
+        return [
+            formatEvent(event) or ""
+            for event in self.logged
+            if event["log_namespace"].startswith("c2c_agent")
+        ]
+
+    def heard(self) -> list[str]:
+        """The actions that came to Asterisk."""
+        return [action for session in self.asterisk.sessions for action in session.heard]
+
+
+class Starting(AgentTest):
+    """Everything is there before the first request can come."""
+
+    def test_order(self) -> None:
+        """FastAGI before AMI, both before HTTP; the store before all of them."""
+        agent = self.agent()
+        assert self.host.journal == []
+        assert writers() == 0
+        with mock.patch.object(self.host, "listenTCP", side_effect=self.host.listenTCP) as listen:
+            listen.side_effect = self.listening
+            agent.startService()
+        assert self.host.journal == ["listen 4573", "connect 5038", "listen 8470"]
+        assert "started; 0 calls were in progress before" in self.lines()
+        self.stop(agent)
+
+    def listening(self, *arguments: Any, **more: Any) -> Any:
+        """Whenever something listens, the store is open."""
+        assert writers() == 1
+        return MemoryHost.listenTCP(self.host, *arguments, **more)
+
+    def test_ready(self) -> None:
+        """When the link is up, the agent is ready; before, it says why it is not."""
+        agent = self.agent()
+        agent.startService()
+        answer = self.asks_at_once("/readyz")
+        assert (answer.code, answer.json["parts"]) == (
+            503,
+            {"store": "ok", "ami": "not connected yet"},
+        )
+        self.host.turn()
+        answer = self.asks("/readyz")
+        assert (answer.code, answer.json["parts"]) == (200, {"store": "ok", "ami": "ok"})
+        self.stop(agent)
+
+    def asks_at_once(self, target: str) -> Answer:
+        """Ask without a turn."""
+        return Connection(self.host.factory(HTTP_PORT)).asks(target, "Connection: close")
+
+    def test_not_ready(self) -> None:
+        """A refused login is what readyz says, and a call hears that the PBX is away."""
+        self.asterisk.on_action["Login"] = refuse_login
+        agent = self.started()
+        answer = self.asks("/readyz")
+        assert (answer.code, answer.json["parts"]["ami"]) == (
+            503,
+            "login refused: Authentication failed",
+        )
+        assert self.asks(PLACE, AUTHORIZED).json["response"]["errors"][0]["error"]["code"] == (
+            "pbx_unavailable"
+        )
+        self.stop(agent)
+
+    def test_without_an_asterisk(self) -> None:
+        """Then it is ready at once, and says what it cannot do."""
+        self.config = evolve(self.config, asterisk=None)
+        agent = self.started()
+        assert self.host.journal == ["listen 8470"]
+        assert self.asks("/readyz").json == {"ready": True, "parts": {"store": "ok"}}
+        answer = self.asks(PLACE, AUTHORIZED)
+        assert answer.json["response"]["errors"][0]["error"]["code"] == "unsupported_pbx"
+        self.stop(agent)
+
+    def test_public_url(self) -> None:
+        """The configuration reaches the answers."""
+        self.config = evolve(self.config, http=HttpConfig(public_url="https://calls.example.com"))
+        agent = self.started()
+        answer = self.asks("/c2c/v2?dial_first=300&dial_second=200", AUTHORIZED)
+        url = answer.json["response"]["errors"][0]["error"]["url"]
+        assert url.startswith("https://calls.example.com/c2c/v2/status/")
+        assert answer.json["server_id"] == "pbx1.example.com"
+        self.stop(agent)
+
+
+class NotStarting(AgentTest):
+    """A part that cannot start: the reason is raised, and nothing is left running."""
+
+    def assert_refuses(self, error: type[Exception], match: str) -> None:
+        """The agent does not start, now or later."""
+        agent = self.agent()
+        with pytest.raises(error, match=match):
+            agent.startService()
+        assert not agent.running
+        assert writers() == 0
+        self.host.turn()
+        assert self.host.getDelayedCalls() == []
+        assert not self.asterisk.open
+        begun = [entry for entry in self.host.journal if entry.startswith("listen")]
+        ended = [entry for entry in self.host.journal if entry.startswith("close")]
+        assert [entry.split()[1] for entry in begun] == [entry.split()[1] for entry in ended]
+
+    def test_the_store(self) -> None:
+        """Nothing else was begun."""
+        self.directory.mkdir()
+        (self.directory / "c2c.sqlite3").write_text("something else" * 1000)
+        self.assert_refuses(StoreError, r"c2c\.sqlite3 cannot be used")
+        assert self.host.journal == []
+
+    def test_the_fastagi_listener(self) -> None:
+        """Its port is taken: no link is made."""
+        self.host.taken.add(AGI_PORT)
+        self.assert_refuses(CannotListenError, "4573")
+        assert self.host.journal == []
+
+    def test_the_http_listener(self) -> None:
+        """Its port is taken: what was begun before is ended again."""
+        self.host.taken.add(HTTP_PORT)
+        self.assert_refuses(CannotListenError, "8470")
+        assert self.host.journal == ["listen 4573", "connect 5038", "close 4573"]
+
+    def test_with_calls_in_progress(self) -> None:
+        """Their timers end, too; and the next start finds them again."""
+        agent = self.started()
+        self.asks_nothing(agent)
+        self.host.taken.add(HTTP_PORT)
+        self.host.journal.clear()
+        self.assert_refuses(CannotListenError, "8470")
+        self.host.taken.clear()
+        agent = self.started()
+        assert self.lines().count("started; 1 calls were in progress before") == 1
+        self.stop(agent)
+
+    def asks_nothing(self, agent: AgentService) -> None:
+        """Place a call, and stop at once."""
+        assert self.asks(PLACE, AUTHORIZED).json["response"]["status"] == "success"
+        self.stop(agent)
+
+    def test_a_configuration_that_cannot_be(self) -> None:
+        """An endpoint that is none, wherever it stands, and whatever is wrong with it."""
+        for listen in ("nonsense", "tcp:http", "tcp", "ssl:8470:privateKey=/nonexistent.pem"):
+            self.config = evolve(self.config, http=HttpConfig(listen=listen))
+            with pytest.raises(ConfigError, match=f"'{listen}' is no endpoint"):
+                self.agent()
+        bad = self.directory / "bad.pem"
+        bad.write_text("no certificate")
+        self.config = evolve(self.config, http=HttpConfig(listen=f"ssl:8470:privateKey={bad}"))
+        with pytest.raises(ConfigError, match=r"bad\.pem' is no endpoint"):
+            self.agent()
+
+    def test_no_ami_secret(self) -> None:
+        """Which file should be there."""
+        assert self.config.asterisk is not None
+        ami = AmiConfig(secret_file="/nonexistent/ami.secret")
+        self.config = evolve(self.config, asterisk=evolve(self.config.asterisk, ami=ami))
+        with pytest.raises(ConfigError, match=r"/nonexistent/ami\.secret"):
+            self.agent()
+
+
+class Stopping(AgentTest):
+    """In stages: no new calls, then the links, then the store; calls go on in Asterisk."""
+
+    def test_order(self) -> None:
+        """HTTP first; then FastAGI sessions, AMI, and the FastAGI listener; at last the store."""
+        agent = self.started()
+        assert self.asks(PLACE, AUTHORIZED).json["response"]["status"] == "success"
+        session = Playbook(self.host.factory(AGI_PORT), self.host)
+        session.play(
+            f"""
+            agi_network: yes
+            agi_network_script: c2c
+            agi_channel: PJSIP/100-00000001
+            agi_uniqueid: c2c-{ONE}
+
+            > EXEC "Dial" "Local/200@from-phones/n,30,gS(14400)U(c2c-answered)"
+            """
+        )
+        stopped = agent.stopService()
+        assert self.host.journal[-1] == "close 8470"
+        assert session.transport.disconnected
+        assert "Logoff" not in self.heard()
+        session.play("= aborted")
+        self.host.turn()
+        assert self.heard()[-1] == "Logoff"
+        self.successResultOf(stopped)
+        assert self.host.journal[-2:] == ["close 8470", "close 4573"]
+        assert "stopping; 1 calls go on" in self.lines()
+        assert "Hangup" not in self.heard()
+
+    def test_no_new_calls(self) -> None:
+        """A client that is still connected hears so; one that was there before gets its answer."""
+        agent = self.started()
+        client = Connection(self.host.factory(HTTP_PORT))
+        stopped = agent.stopService()
+        client.sends(request(PLACE, AUTHORIZED, "Connection: close"))
+        [answer] = client.answers()
+        assert answer.json["response"]["errors"][0]["error"]["message"] == (
+            "The agent is shutting down."
+        )
+        client.leaves()
+        self.host.turn()
+        self.successResultOf(stopped)
+
+    def test_the_store_is_closed_whatever_happens(self) -> None:
+        """A stage that fails does not keep the store from writing what waits."""
+        agent = self.started()
+        stop_link = agent._link.stopService  # type: ignore[union-attr]
+        with mock.patch.object(agent._link, "stopService", side_effect=ZeroDivisionError):
+            stopped = agent.stopService()
+        self.failureResultOf(stopped, ZeroDivisionError)
+        assert writers() == 0
+        stop_link()
+        self.host.turn()
+
+    def test_again_and_again(self) -> None:
+        """Started and stopped, nothing piles up."""
+        for _ in range(3):
+            self.stop(self.started())
+            assert not self.asterisk.open
+        assert self.asterisk.most_open == 1
+
+
+class OverARestart(AgentTest):
+    """What the next agent knows of the one before."""
+
+    def test_calls_in_progress(self) -> None:
+        """They are counted, settled with Asterisk, and never placed again."""
+        self.config = evolve(self.config, calls=CallsConfig(max_concurrent=1))
+        first = self.started()
+        self.asks(PLACE, AUTHORIZED)
+        self.stop(first)
+        second = self.started()
+        assert "started; 1 calls were in progress before" in self.lines()
+        assert self.heard().count("Originate") == 1
+        assert "CoreShowChannels" in self.heard()
+        refused = self.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
+        assert refused.json["response"]["errors"][0]["error"]["code"] == "too_many_calls"
+        replayed = self.asks(PLACE, AUTHORIZED)
+        assert replayed.json["response"]["replayed"] is True
+        second._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        self.stop(second)
+        assert self.heard().count("Originate") == 1
+
+    def test_calls_of_the_last_minute(self) -> None:
+        """A key's rate goes on over a restart."""
+        self.config = evolve(self.config, keys=[evolve(CRM, per_minute=1)])
+        first = self.started()
+        self.asks(PLACE, AUTHORIZED)
+        first._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        self.stop(first)
+        second = self.started()
+        refused = self.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
+        assert refused.json["response"]["errors"][0]["error"]["code"] == "rate_limited"
+        self.stop(second)
+
+
+class OperatorKey(AgentTest):
+    """The key of the agent's own host, beside the store."""
+
+    def file(self) -> Path:
+        """Where it is."""
+        return self.directory / "operator.key"
+
+    def test_made_once(self) -> None:
+        """At the first start, for its user and root alone, whatever the umask; then it stays."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        self.agent()
+        assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
+        secret = self.file().read_text()
+        assert secret.startswith("c2c_")
+        assert os.listdir(self.directory) == ["operator.key"]
+        self.agent()
+        assert self.file().read_text() == secret
+
+    def test_opens_the_api(self) -> None:
+        """Who can read it sees the calls of all, as the command line does."""
+        agent = self.started()
+        secret = operator_secret(self.config)
+        assert self.asks("/c2c/v2/calls", f"Authorization: Bearer {secret}").json == {"calls": []}
+        self.stop(agent)
+
+    def test_damaged(self) -> None:
+        """One that was left empty by a full disk is made anew."""
+        self.directory.mkdir()
+        for content in (b"", b"\n", b"\xff"):
+            self.file().write_bytes(content)
+            self.file().chmod(0o644)
+            self.agent()
+            assert operator_secret(self.config).startswith("c2c_")
+            assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
+
+    def test_cannot_be_made(self) -> None:
+        """Said in a line that names it."""
+        self.directory.write_text("a file")
+        with pytest.raises(ConfigError, match=r"operator\.key: .*Not a directory"):
+            self.agent()
+
+
+class Addresses(AgentTest):
+    """Where things are, from the configuration."""
+
+    def test_agi_url(self) -> None:
+        """As configured, or as the listener is reached from the same host."""
+        for config, url in (
+            (AgiConfig(), "agi://127.0.0.1:4573/c2c"),
+            (AgiConfig(listen="tcp:4574"), "agi://127.0.0.1:4574/c2c"),
+            (AgiConfig(listen="tcp:4573:interface=192.0.2.1"), "agi://192.0.2.1:4573/c2c"),
+            (AgiConfig(url="agi://agent:4573/c2c"), "agi://agent:4573/c2c"),
+            (AgiConfig(listen="unix:/run/agi", url="agi://agent/c2c"), "agi://agent/c2c"),
+        ):
+            assert agi_url(config) == url
+
+    def test_no_agi_url(self) -> None:
+        """What does not say it has to be told."""
+        with pytest.raises(ConfigError, match=r"asterisk\.agi\.url must be given"):
+            agi_url(AgiConfig(listen="unix:/run/agi"))
+
+    def test_ami(self) -> None:
+        """In the clear, or over TLS with the host's name to be checked."""
+        ami_endpoint(AmiConfig(host="192.0.2.1", port=5039), self.host).connect(mock.Mock())
+        [(host, port, *_)] = self.host.tcpClients
+        assert (host, port) == ("127.0.0.1", 5039)  # the memory's resolver knows no other address
+        secure = ami_endpoint(AmiConfig(host="pbx1.example.com", tls=True), self.host)
+        assert "TLS" in type(secure).__name__ or "tls" in repr(secure).lower()
+        self.host.callLater(0, lambda: None).cancel()
+
+
+class OnTheLoopback(TestCase):
+    """The same with real sockets: an agent between an Asterisk that is faked and a real client."""
+
+    timeout = 60
+
+    async def test_from_start_to_stop(self) -> None:
+        """It comes up, answers the command line's client, and goes without a trace."""
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        secret = Path(directory.name) / "ami.secret"
+        secret.write_text("hush\n")
+        asterisk = FakeAsterisk(reactor)
+        asterisk.start()
+        config = Config(
+            server_id="pbx1.example.com",
+            store=StoreConfig(path=str(Path(directory.name) / "c2c.sqlite3")),
+            http=HttpConfig(listen="tcp:0:interface=127.0.0.1"),
+            asterisk=AsteriskConfig(
+                ami=AmiConfig(port=asterisk.port, secret_file=str(secret)),
+                agi=AgiConfig(listen="tcp:0:interface=127.0.0.1"),
+            ),
+        )
+        agent = AgentService(config, reactor)
+        agent.startService()
+        port = (await self.port_of(agent)).getHost().port
+        client = Client(f"http://127.0.0.1:{port}", operator_secret(config))
+        assert await deferToThread(client.calls, 5) == []
+        while "CoreSettings" not in [name for one in asterisk.sessions for name in one.heard]:
+            await deferLater(reactor, 0.01)
+        await agent.stopService()
+        assert asterisk.sessions[0].heard[-1] == "Logoff"
+        assert writers() == 0
+        await asterisk.stop()
+
+    def port_of(self, agent: AgentService) -> Deferred[Any]:
+        """Where its HTTP listener is."""
+        told: Deferred[Any] = Deferred()
+
+        def tell(port: Any) -> Any:
+            told.callback(port)
+            return port
+
+        agent._http._waitingForPort.addCallback(tell)
+        return told
