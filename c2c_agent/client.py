@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from c2c_agent.config import Config, tcp_address
 from c2c_agent.errors import C2CError
+from c2c_agent.policy import is_secret
 
 #: Seconds for an answer; the agent's own limit for the PBX is shorter.
 _PATIENCE: Final = 90.0
@@ -44,14 +45,9 @@ def operator_secret(config: Config) -> str:
             f"{file} cannot be read ({error.strerror}): run this as root or as the agent's user, "
             "on the agent's host, after its first start; or give a key in $C2C_API_KEY."
         ) from error
-    if not _is_key(secret):
+    if not is_secret(secret):
         raise ClientError(f"{file} holds no key: remove it, and restart the agent.")
     return secret
-
-
-def _is_key(secret: str) -> bool:
-    """Whether this can stand in a header; http.client would show it where it cannot."""
-    return bool(secret) and secret.isascii() and secret.isprintable()
 
 
 class Client:
@@ -60,7 +56,7 @@ class Client:
     def __init__(self, url: str, secret: str) -> None:
         parts = _parse(url)
         secret = secret.strip()
-        if not _is_key(secret):
+        if not is_secret(secret):
             raise ClientError("The key that was given is no key.")
         self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._address = parts.netloc

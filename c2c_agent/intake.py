@@ -9,6 +9,7 @@ a call, too: one that ended as `rejected`, so that its status can be asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -22,6 +23,8 @@ from c2c_agent.pbx import PbxDriver
 from c2c_agent.policy import Key, Meter
 
 _log = Logger()
+
+_SHUTTING_DOWN: Final = "The agent is shutting down."
 
 
 @frozen
@@ -95,6 +98,9 @@ class Intake:
         earlier = self._dispatcher.active(call.request_id)
         if earlier is not None:
             return await self._replay(earlier, call)
+        if self._closed:
+            # Nothing of it is stored, for the store may be closed by the time that it would be.
+            return Submission(call, Answer((Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN),)))
         active = self._dispatcher.begin(call)
         if request_id is not None:
             try:
@@ -139,7 +145,7 @@ class Intake:
             self._dispatcher.apply(active, Expire())
             return None
         driver = self._drivers[job.pbx]
-        unready = "The agent is shutting down." if self._closed else driver.unready()
+        unready = _SHUTTING_DOWN if self._closed else driver.unready()
         if unready is not None:
             self._dispatcher.apply(active, Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),)))
             return None

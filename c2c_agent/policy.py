@@ -136,6 +136,11 @@ def new_secret() -> str:
     return "c2c_" + secrets.token_urlsafe(32)
 
 
+def is_secret(text: str) -> bool:
+    """Whether this could be a key's secret: it has to stand in an HTTP header."""
+    return bool(text) and text.isascii() and text.isprintable()
+
+
 @frozen
 class Refusal:
     """Why a call may not be placed now, and after how many seconds it is worth another try."""

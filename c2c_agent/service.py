@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,15 @@ from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
 from c2c_agent.pbx import PbxDriver
-from c2c_agent.policy import OPERATOR, KeyRing, Meter, key_digest, new_secret, operator_key
+from c2c_agent.policy import (
+    OPERATOR,
+    KeyRing,
+    Meter,
+    is_secret,
+    key_digest,
+    new_secret,
+    operator_key,
+)
 from c2c_agent.store import Store
 
 _log = Logger()
@@ -103,18 +112,17 @@ class AgentService(Service):
         _log.info("started; {count} calls were in progress before", count=len(unfinished))
 
     async def _stop(self) -> None:
-        """Stop in stages. Calls that are in progress go on in Asterisk."""
+        """Stop in stages, each whatever became of the others. Calls go on in Asterisk."""
         self._intake.close()
-        await _stopped(self._http)
-        _log.info("stopping; {count} calls go on", count=self._dispatcher.in_progress)
-        self._dispatcher.stop()
-        if self._agi is not None:
-            drained = self._agi.stop()
-            self._agi.abort()
-            await drained
-        for part in reversed(self._parts):
-            await _stopped(part)
-        self._store.close()
+        async with AsyncExitStack() as last_first:
+            last_first.callback(self._store.close)
+            for part in self._parts:
+                last_first.push_async_callback(_stopped, part)
+            if self._agi is not None:
+                last_first.push_async_callback(_drained, self._agi)
+            last_first.callback(self._dispatcher.stop)
+            await _stopped(self._http)
+            _log.info("stopping; {count} calls go on", count=self._dispatcher.in_progress)
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Stop all parts, in order; fires when everything is stored and closed."""
@@ -185,6 +193,12 @@ async def _stopped(part: Service) -> None:
         await stopping
 
 
+async def _drained(agi: AgiFactory) -> None:
+    drained = agi.stop()
+    agi.abort()
+    await drained
+
+
 def agi_url(config: AgiConfig) -> str:
     """Under which URL Asterisk, on the same host, reaches the FastAGI listener."""
     if config.url is not None:
@@ -207,14 +221,26 @@ def ami_endpoint(config: AmiConfig, reactor: Any) -> IStreamClientEndpoint:
 def _operator_secret(file: Path) -> str:
     """The secret by which the command line on this host knows itself to the agent.
 
-    Made at the first start, readable for the agent's user and root alone.
+    Made at the first start, readable for the agent's user and root alone; made anew where a full
+    disk has left less than a key. Raises ConfigError.
     """
     try:
-        return file.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        pass
+        if file.exists():
+            secret = file.read_bytes().decode("ascii", "replace").strip()
+            if is_secret(secret):
+                return secret
+        return _make_operator_secret(file)
+    except OSError as error:
+        message = f"the key of this host's command line, {file}: {error.strerror}"
+        raise ConfigError(message) from error
+
+
+def _make_operator_secret(file: Path) -> str:
     file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     secret = new_secret()
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(secret + "\n")
+    fresh.replace(file)
     return secret

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -60,6 +61,8 @@ class Store:
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closed = False
         self._readers = ThreadPool(minthreads=0, maxthreads=1, name="store-reader")
+        # A process that has failed to close the store must still be able to end.
+        self._readers.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
 
     def open(self) -> None:
         """Open or make the file, and start the threads. Raises StoreError."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -681,33 +681,44 @@ class TestRun:
 class TestProcess:
     """`c2c-agent run` as a process of its own."""
 
-    def start(self, file: Path) -> subprocess.Popen[str]:
-        """Start it."""
+    @contextmanager
+    def started(self, file: Path) -> Iterator[subprocess.Popen[str]]:
+        """Start it as systemd does; it does not outlive the test."""
+        reader, writer = os.pipe()
+        journal = os.fstat(writer)
         command = [sys.executable, "-m", "c2c_agent", "run", "--config", str(file)]
-        environment = {**os.environ, "JOURNAL_STREAM": "8:1"}
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        environment = {**os.environ, "JOURNAL_STREAM": f"{journal.st_dev}:{journal.st_ino}"}
+        with os.fdopen(reader) as log:
+            process = subprocess.Popen(command, stderr=writer, text=True, env=environment)
+            os.close(writer)
+            process.stderr = log
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
 
     def test_from_start_to_stop(self, tmp_path: Path) -> None:
         """It answers, and ends in peace when systemd asks it to."""
         port = free_port()
-        process = self.start(configure(tmp_path, http={"listen": f"tcp:{port}"}))
-        assert process.stderr is not None
-        with process, process.stderr:
+        with self.started(configure(tmp_path, http={"listen": f"tcp:{port}"})) as process:
+            assert process.stderr is not None
             assert process.stderr.readline() == "<6>started; 0 calls were in progress before\n"
             with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as healthz:
                 assert json.load(healthz) == {"status": "ok"}
             process.send_signal(signal.SIGTERM)
             assert process.stderr.read() == "<6>stopping; 0 calls go on\n"
-        assert process.returncode == 0
+            assert process.wait() == 0
 
     def test_a_taken_port(self, tmp_path: Path) -> None:
         """One line says which; the process is gone."""
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
             port = taken.getsockname()[1]
             file = configure(tmp_path, http={"listen": f"tcp:{port}:interface=127.0.0.1"})
-            process = self.start(file)
-            _, told = process.communicate(timeout=60)
-        assert process.returncode == 1
+            with self.started(file) as process:
+                assert process.stderr is not None
+                told = process.stderr.read()
+                assert process.wait() == 1
         assert told.count("\n") == 1
         assert f"127.0.0.1:{port}" in told
         assert "Address already in use" in told

@@ -16,9 +16,12 @@ from unittest import mock
 import pytest
 from attrs import evolve
 from twisted.internet import reactor as global_reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -92,8 +95,10 @@ class AgentTest(SynchronousTestCase):
         assert "hush" not in repr(self.logged)
 
     def agent(self) -> AgentService:
-        """An agent that is not started yet."""
-        return AgentService(self.config, self.host)
+        """An agent that is not started yet; a test that fails leaves it to be stopped here."""
+        agent = AgentService(self.config, self.host)
+        self.addCleanup(lambda: self.stop(agent) if agent.running else None)
+        return agent
 
     def started(self) -> AgentService:
         """An agent that is started, and its link up if there is an Asterisk."""
@@ -106,9 +111,9 @@ class AgentTest(SynchronousTestCase):
         """Stop it, however many turns that takes."""
         stopped = agent.stopService()
         for _ in range(100):
+            self.host.turn(0.1)
             if stopped.called:
                 break
-            self.host.turn(0.1)
         self.successResultOf(stopped)
 
     def asks(self, target: str, *headers: str) -> Answer:
@@ -335,6 +340,7 @@ class Stopping(AgentTest):
         stop_link = agent._link.stopService  # type: ignore[union-attr]
         with mock.patch.object(agent._link, "stopService", side_effect=ZeroDivisionError):
             stopped = agent.stopService()
+            self.host.turn(0.1)
         self.failureResultOf(stopped, ZeroDivisionError)
         assert writers() == 0
         stop_link()
@@ -397,7 +403,7 @@ class OperatorKey(AgentTest):
         assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
         secret = self.file().read_text()
         assert secret.startswith("c2c_")
-        assert os.listdir(self.directory) == ["operator.key"]
+        assert [file.name for file in self.directory.iterdir()] == ["operator.key"]
         self.agent()
         assert self.file().read_text() == secret
 
@@ -421,7 +427,7 @@ class OperatorKey(AgentTest):
     def test_cannot_be_made(self) -> None:
         """Said in a line that names it."""
         self.directory.write_text("a file")
-        with pytest.raises(ConfigError, match=r"operator\.key: .*Not a directory"):
+        with pytest.raises(ConfigError, match=r"operator\.key: (Not a directory|File exists)"):
             self.agent()
 
 
@@ -446,12 +452,24 @@ class Addresses(AgentTest):
 
     def test_ami(self) -> None:
         """In the clear, or over TLS with the host's name to be checked."""
-        ami_endpoint(AmiConfig(host="192.0.2.1", port=5039), self.host).connect(mock.Mock())
-        [(host, port, *_)] = self.host.tcpClients
-        assert (host, port) == ("127.0.0.1", 5039)  # the memory's resolver knows no other address
-        secure = ami_endpoint(AmiConfig(host="pbx1.example.com", tls=True), self.host)
-        assert "TLS" in type(secure).__name__ or "tls" in repr(secure).lower()
-        self.host.callLater(0, lambda: None).cancel()
+        port, hello = self.opening(AmiConfig(host="192.0.2.1", port=5039))
+        assert (port, hello) == (5039, b"")
+        port, hello = self.opening(AmiConfig(host="pbx1.example.com", port=5040, tls=True))
+        assert port == 5040
+        assert hello.startswith(b"\x16\x03\x01")  # a ClientHello (RFC 8446, section 5.1)
+        assert b"pbx1.example.com" in hello
+
+    def opening(self, config: AmiConfig) -> tuple[int, bytes]:
+        """To which port the agent connects, and what it says at once there."""
+        self.host.asterisk = None
+        failed = ami_endpoint(config, self.host).connect(Factory.forProtocol(Protocol))
+        _, port, factory, *_ = self.host.tcpClients[-1]
+        transport: Any = StringTransport()
+        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", port))
+        protocol.makeConnection(transport)
+        self.host.turn()
+        failed.addErrback(lambda _: None)
+        return port, transport.value()
 
 
 class OnTheLoopback(TestCase):
@@ -477,6 +495,7 @@ class OnTheLoopback(TestCase):
             ),
         )
         agent = AgentService(config, reactor)
+        self.addCleanup(lambda: agent.stopService() if agent.running else None)
         agent.startService()
         port = (await self.port_of(agent)).getHost().port
         client = Client(f"http://127.0.0.1:{port}", operator_secret(config))
@@ -496,5 +515,6 @@ class OnTheLoopback(TestCase):
             told.callback(port)
             return port
 
-        agent._http._waitingForPort.addCallback(tell)
+        waiting: Any = agent._http._waitingForPort
+        waiting.addCallback(tell)
         return told

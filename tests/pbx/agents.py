@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import URLError
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 import yaml
@@ -176,7 +176,9 @@ class AgentProcess:
     def place(self, first: str, second: str, key: str | None = None, **more: str) -> dict[str, Any]:
         """Ask for a call; the `response` of the answer."""
         query = {"dial_first": first, "dial_second": second, "api_key": key or self.key, **more}
-        response: dict[str, Any] = self.ask(f"/c2c/v2?{urlencode(query)}")["response"]
+        response: dict[str, Any] = self.ask(f"/c2c/v2?{urlencode(query, quote_via=quote)}")[
+            "response"
+        ]
         return response
 
     def call(self, first: str, second: str, **more: str) -> str:

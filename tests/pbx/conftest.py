@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Protocol
@@ -43,11 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Mark the tests that need a PBX, before any are deselected by their marks."""
     for item in items:
         if "asterisk" in getattr(item, "fixturenames", ()):
             item.add_marker("pbx")
+            # Where tests run side by side, those of one PBX still come one after the other.
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["asterisk"]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,43 +64,27 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session")
-def alone(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Wait until no other run on this machine has the same addresses and containers."""
-    path = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}.lock"
+@contextmanager
+def alone(host: AsteriskHost, config: pytest.Config) -> Iterator[None]:
+    """Wait until no other run on this machine has the same address and container."""
+    path = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}-{host.version}.lock"
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            capture = request.config.pluginmanager.getplugin("capturemanager")
+            capture = config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled():
                 sys.stderr.write(f"waiting for another run of these tests ({path})\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-@pytest.fixture(scope="session")
-def asterisks(
-    request: pytest.FixtureRequest,
-    alone: None,  # noqa: ARG001 - before any is started
-) -> Iterator[dict[str, AsteriskHost]]:
-    """Every Asterisk that the chosen tests ask for, started side by side."""
-    callspecs = (getattr(item, "callspec", None) for item in request.session.items)
-    wanted = {spec.params["asterisk"] for spec in callspecs if spec and "asterisk" in spec.params}
-    hosts = {version: AsteriskHost(version) for version in sorted(wanted)}
-    try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(AsteriskHost.start, hosts.values()))
-        yield hosts
-    finally:
-        for host in hosts.values():
-            host.remove()
-
-
 @pytest.fixture(scope="session", params=ADDRESSES, ids="asterisk-{}".format)
-def asterisk(request: pytest.FixtureRequest, asterisks: dict[str, AsteriskHost]) -> AsteriskHost:
-    """A real Asterisk; each version in turn."""
-    return asterisks[request.param]
+def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
+    """A real Asterisk; each version in turn, or each by a worker of its own."""
+    host = AsteriskHost(request.param)
+    with alone(host, request.config), host:
+        yield host
 
 
 @pytest.fixture
@@ -128,12 +114,19 @@ def phone(asterisk: AsteriskHost, tmp_path: Path) -> Iterator[StartPhone]:
 
 
 @pytest.fixture(scope="session")
-def agent(
+def shared_agent(
     asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AgentProcess]:
     """An agent beside this PBX, that all tests share which do not end it."""
     with AgentProcess(asterisk, tmp_path_factory.mktemp("agent")) as running:
         yield running
+
+
+@pytest.fixture
+def agent(shared_agent: AgentProcess) -> AgentProcess:
+    """The shared agent; back at Asterisk, should the last test have restarted that."""
+    wait_until(shared_agent.is_ready, 30, "the agent is ready")
+    return shared_agent
 
 
 @pytest.fixture
