@@ -42,14 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", rf"ignore:{old}\(\) is deprecated")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark the tests that need a PBX, before any are deselected by their marks."""
-    for item in items:
-        if "asterisk" in getattr(item, "fixturenames", ()):
-            item.add_marker("pbx")
-            # Where tests run side by side, those of one PBX still come one after the other.
-            item.add_marker(pytest.mark.xdist_group(item.callspec.params["asterisk"]))
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Mark a test that needs a PBX, before any are deselected or dealt out by their marks."""
+    if "asterisk" in item.fixturenames:
+        item.add_marker("pbx")
+        # Where tests run side by side, those of one PBX still come one after the other.
+        item.add_marker(pytest.mark.xdist_group(item.callspec.params["asterisk"]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,9 +63,9 @@ def pytest_runtest_makereport(
 
 
 @contextmanager
-def alone(host: AsteriskHost, config: pytest.Config) -> Iterator[None]:
-    """Wait until no other run on this machine has the same address and container."""
-    path = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}-{host.version}.lock"
+def alone(address: str, config: pytest.Config) -> Iterator[None]:
+    """Wait until nobody else on this machine tests with the same address."""
+    path = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}-{address}.lock"
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +81,7 @@ def alone(host: AsteriskHost, config: pytest.Config) -> Iterator[None]:
 def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
     """A real Asterisk; each version in turn, or each by a worker of its own."""
     host = AsteriskHost(request.param)
-    with alone(host, request.config), host:
+    with alone(host.address, request.config), host:
         yield host
 
 

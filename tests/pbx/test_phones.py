@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.pbx.conftest import alone
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import BUSY, Behaviour
 
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.pbx,  # SIPp is needed, though no Asterisk
-    pytest.mark.usefixtures("alone"),
+    pytest.mark.usefixtures("phones_address"),
+    pytest.mark.xdist_group("phones"),
 ]
 
 ADDRESS = "127.0.1.9"
 PORT = 6100
+
+
+@pytest.fixture(scope="session")
+def phones_address(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep ADDRESS for ourselves."""
+    with alone(ADDRESS, request.config):
+        yield
 
 
 class Caller:
