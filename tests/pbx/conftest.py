@@ -43,11 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Function) -> None:
-    """Mark a test that needs a PBX, before any are deselected or dealt out by their marks."""
+    """Mark a test that needs a PBX, before any are deselected by their marks."""
     if "asterisk" in item.fixturenames:
         item.add_marker("pbx")
-        # Where tests run side by side, those of one PBX still come one after the other.
-        item.add_marker(pytest.mark.xdist_group(item.callspec.params["asterisk"]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.pbx,  # SIPp is needed, though no Asterisk
     pytest.mark.usefixtures("phones_address"),
-    pytest.mark.xdist_group("phones"),
 ]
 
 ADDRESS = "127.0.1.9"
