@@ -22,7 +22,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config import Config, ImpossibleValueError
+from c2c_agent.config import AsteriskConfig, Config, ImpossibleValueError
 from c2c_agent.errors import C2CError
 from c2c_agent.pattern import Pattern, parse_pattern
 
@@ -110,6 +110,10 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(
         attrs.has, lambda section: _section(converter, section)
     )
+    converter.register_structure_hook_func(
+        lambda kind: kind == AsteriskConfig | None,
+        lambda value, _kind: _asterisk(converter, value),
+    )
     converter.register_structure_hook(Pattern, _pattern)
     converter.register_structure_hook_func(_is(Literal), _choice)
     converter.register_structure_hook_func(
@@ -137,7 +141,8 @@ def _kind(value: object) -> str:
 def _strict(value: object, kind: type[Any]) -> Any:
     if type(value) is kind:
         return value
-    hint = f'; write it in quotes: "{value}"' if kind is str and type(value) in {int, float} else ""
+    # Which text was meant is not known: YAML reads 0100 as 64.
+    hint = "; write it in quotes" if kind is str and type(value) in {int, float} else ""
     raise TypeError(f"must be {_WORDS[kind]}, not {_kind(value)} ({value!r}){hint}")
 
 
@@ -151,6 +156,15 @@ def _section(converter: cattrs.Converter, section: type[Any]) -> Callable[[Any, 
         return structure(value, kind)
 
     return check
+
+
+def _asterisk(converter: cattrs.Converter, value: object) -> AsteriskConfig | None:
+    """The section of the PBX, or `false` for none; an empty one is rather a slip of the pen."""
+    if value is False:
+        return None
+    if value is None:
+        raise TypeError("is empty; leave it out for the defaults, or write false for no Asterisk")
+    return converter.structure(value, AsteriskConfig)
 
 
 def _is(origin: Any) -> Callable[[Any], bool]:

@@ -120,8 +120,8 @@ class TestWell:
         assert asterisk.freepbx is True
 
     def test_without_asterisk(self) -> None:
-        """`asterisk: null` is an agent without one; what is left out is the Asterisk beside it."""
-        assert parsed({"asterisk": None}).asterisk is None
+        """`asterisk: false` is an agent without one; what is left out is the Asterisk beside it."""
+        assert parsed({"asterisk": False}).asterisk is None
         assert parsed({"asterisk": {}}).asterisk == AsteriskConfig()
 
     def test_null_where_nothing_is_a_value(self) -> None:
@@ -175,8 +175,8 @@ class TestMerging:
 
     def test_null_switches_a_section_off_and_a_later_one_on_again(self) -> None:
         """As of any other value, the last word counts."""
-        assert parsed({"asterisk": {"freepbx": True}}, {"asterisk": None}).asterisk is None
-        assert parsed({"asterisk": None}, {"asterisk": {}}).asterisk == AsteriskConfig()
+        assert parsed({"asterisk": {"freepbx": True}}, {"asterisk": False}).asterisk is None
+        assert parsed({"asterisk": False}, {"asterisk": {}}).asterisk == AsteriskConfig()
         assert parsed({"keys": None}, {"keys": [a_key()]}).keys == (Key("crm", ZEROS),)
 
     def test_documents_stay_as_they_are(self) -> None:
@@ -190,10 +190,19 @@ class TestMerging:
         assert documents == before
 
 
-NUMBER_HINT = 'must be text, not a whole number (200); write it in quotes: "200"'
+NUMBER_HINT = "must be text, not a whole number (200); write it in quotes"
 
 #: Documents that cannot be used, and every line that is told of them.
 ERRORS: dict[str, tuple[list[object], list[str]]] = {
+    "an empty section": (
+        [{"asterisk": None}],
+        [
+            (
+                "main.yml: asterisk: is empty; leave it out for the defaults, or write false "
+                "for no Asterisk"
+            )
+        ],
+    ),
     "no mapping: list": (
         [["http"]],
         ["main.yml: a mapping such as 'http: …' is expected, not list"],
@@ -262,7 +271,7 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
         [
             (
                 "main.yml: server_id: must be text, not number with a fraction (1.5); "
-                'write it in quotes: "1.5"'
+                "write it in quotes"
             )
         ],
     ),
@@ -271,7 +280,7 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
         [
             (
                 "main.yml: asterisk.dial_as.contexts[100]: must be text, not a whole number (100); "
-                'write it in quotes: "100"'
+                "write it in quotes"
             ),
             "main.yml: asterisk.dial_as.contexts.200: must be text, not null (None)",
         ],
@@ -412,19 +421,19 @@ class TestOrigins:
             {"http": {"public_url": 2}, "keys": [a_key("b", allow=[3])]},
             {"calls": {"max_timeout": 100}, "log": {"levl": "info"}},
         ) == [
-            'main.yml: http.listen: must be text, not a whole number (1); write it in quotes: "1"',
+            "main.yml: http.listen: must be text, not a whole number (1); write it in quotes",
             (
                 "conf.d/1.yml: http.public_url: must be text, not a whole number (2); "
-                'write it in quotes: "2"'
+                "write it in quotes"
             ),
             "main.yml: calls.timeout: must be a whole number, not text ('1')",
             (
                 "main.yml: keys[0].allow[0]: must be text, not a whole number (1); "
-                'write it in quotes: "1"'
+                "write it in quotes"
             ),
             (
                 "conf.d/1.yml: keys[1].allow[0]: must be text, not a whole number (3); "
-                'write it in quotes: "3"'
+                "write it in quotes"
             ),
             "conf.d/2.yml: log.levl: is unknown; did you mean 'level'?",
         ]

@@ -104,7 +104,7 @@ def configure(directory: Path, **changes: Any) -> Path:
     configuration = {
         "server_id": "pbx1.example.com",
         "store": {"path": str(directory / "c2c.sqlite3")},
-        "asterisk": None,
+        "asterisk": False,
         **changes,
     }
     file = directory / "c2c-agent.yml"
