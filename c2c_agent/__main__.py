@@ -21,6 +21,7 @@ from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
+from c2c_agent.finding import Finding
 from c2c_agent.policy import Key, key_digest, new_secret
 
 P = ParamSpec("P")
@@ -135,10 +136,10 @@ def check(config_path: str | None, as_json: bool) -> None:
     try:
         config = _load(config_path)
     except ConfigError as error:
-        findings = [checks.Finding("configuration", str(error), "Correct this, and check again.")]
+        findings = [Finding("configuration", str(error), "Correct this, and check again.")]
         _report(findings, as_json=as_json)
         sys.exit(1)
-    found: list[checks.Finding] = []
+    found: list[Finding] = []
 
     async def all_checks(reactor: Any) -> None:
         async for finding in checks.run(config, reactor):
@@ -166,8 +167,10 @@ def _report(findings: list[Any], *, as_json: bool) -> None:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
         return
     for finding in findings:
-        mark = click.style("FAIL", fg="red") if finding.failed else click.style("ok  ", fg="green")
-        click.echo(f"{mark} {finding.name}: {finding.message}")
+        mark, colour = ("FAIL", "red") if finding.failed else ("ok  ", "green")
+        if finding.warning:
+            mark, colour = "WARN", "yellow"
+        click.echo(f"{click.style(mark, fg=colour)} {finding.name}: {finding.message}")
         if finding.advice:
             click.echo(f"     -> {finding.advice}")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict, frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -20,6 +20,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 
+from c2c_agent import exposure
 from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
@@ -31,6 +32,7 @@ from c2c_agent.config import AmiConfig, AsteriskConfig, Config
 from c2c_agent.configfile import read_secret
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
+from c2c_agent.finding import Finding
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.store import Store, StoreError
 
@@ -44,24 +46,6 @@ _LOOK: Final = 0.05
 _HELPERS: Final = ("c2c-answered", "c2c-result", "c2c-check")
 
 _LOCAL: Final = "Local/"
-
-
-@frozen
-class Finding:
-    """The result of one check; `advice` is what to do, and stands where it failed."""
-
-    name: str
-    message: str
-    advice: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether something has to be done."""
-        return bool(self.advice)
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return {"ok": not self.failed, **asdict(self)}
 
 
 class CheckFailed(C2CError):  # noqa: N818 - it says what happened
@@ -78,12 +62,16 @@ async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
     for finding in _keys(config):
         yield finding
     yield _store(config, reactor)
+    for finding in _files(config):
+        yield finding
     if config.asterisk is None:
         return
     way = _WayRound(config.asterisk, reactor)
     try:
         yield await way.log_in()
         yield await way.rights()
+        for finding in await way.exposures():
+            yield finding
         for context in way.contexts():
             yield await way.context(context)
         yield await way.come_round()
@@ -100,7 +88,9 @@ def _keys(config: Config) -> Iterator[Finding]:
         advice = "Make one with `c2c-agent key new NAME`, and put it into the list `keys`."
         yield Finding("keys", "No key is configured, so nobody can place calls.", advice)
     for key in config.keys:
-        if key.allow:
+        if (wide := exposure.of_key(key)) is not None:
+            yield wide
+        elif key.allow:
             yield Finding(f"key {key.name}", f"may dial {', '.join(p.text for p in key.allow)}")
         else:
             advice = "Give it a list `allow` of the numbers or patterns that it may dial."
@@ -117,6 +107,19 @@ def _store(config: Config, reactor: Any) -> Finding:
         return Finding("store", str(error), advice)
     store.close()
     return Finding("store", f"{path} can be written")
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    """Files with secrets or telephone numbers in them that are open to others."""
+    store = Path(config.store.path)
+    files = [store, store.parent / "operator.key"]
+    if config.asterisk is not None:
+        files.append(Path(config.asterisk.ami.secret_file))
+    for file in files:
+        with suppress(OSError):  # what cannot be read is for another check to tell
+            wide = exposure.of_mode(str(file), file.stat().st_mode)
+            if wide is not None:
+                yield wide
 
 
 class _WayRound:
@@ -193,6 +196,17 @@ class _WayRound:
             raise CheckFailed("AMI rights", message, _rights_advice(self._config.ami))
         return Finding("AMI rights", "originate, call, reporting")
 
+    async def exposures(self) -> list[Finding]:
+        """Where Asterisk, or the way to it, is open wider than it has to be."""
+        ami, link = self._config.ami, self._the_link()
+        commands = await link.send(actions.list_commands())
+        found = [
+            exposure.of_version(link.asterisk_version),
+            exposure.of_link(ami),
+            exposure.of_rights(ami, {name for name, _ in commands.headers}),
+        ]
+        return [finding for finding in found if finding is not None]
+
     def contexts(self) -> list[str]:
         """The contexts that calls run through, as far as the configuration names them."""
         rules = [*self._config.first_leg, *self._config.second_leg]
@@ -206,14 +220,15 @@ class _WayRound:
     async def context(self, name: str) -> Finding:
         """Whether a context exists in the dialplan."""
         try:
-            await self._the_link().collect(actions.show_dialplan(name))
+            items = await self._the_link().collect(actions.show_dialplan(name))
         except actions.ActionRefused as error:
             advice = (
                 f"Write the context [{name}], or include its file from extensions.conf "
                 "(asterisk-conf/README.md says how); then `dialplan reload`."
             )
             raise CheckFailed(f"context {name}", f"not there: {error}", advice) from error
-        return Finding(f"context {name}", "is there")
+        wide = exposure.of_context(name, {item.get("Extension") for item in items})
+        return wide or Finding(f"context {name}", "is there")
 
     async def come_round(self) -> Finding:
         """Originate the test call and see it come back over FastAGI."""
@@ -248,7 +263,7 @@ class _WayRound:
                 "test call",
                 f"it did not come back over FastAGI ({url}, cause {cause})",
                 "Look for 'AGI' in the log of Asterisk: can it reach that address? Is "
-                "res_agi.so loaded?",
+                "res_agi.so loaded? Does the AMI user have a setvar, which drops our variables?",
             )
         to = "the running agent" if running else "this check (the agent is not running)"
         return Finding("test call", f"through the bridge context and over FastAGI to {to}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -14,7 +13,6 @@ from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import AsteriskDriver
-from c2c_agent.asterisk_plan import merge_left
 from c2c_agent.config import AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.job import CallJob
@@ -24,7 +22,6 @@ from c2c_agent.pbx import (
     FirstRinging,
     Found,
     Gone,
-    Leg,
     LegEvent,
     LegEvidence,
     OriginateAccepted,
@@ -574,42 +571,3 @@ class BridgeTests(DriverTestCase):
                 assert self.heard() == ""
                 assert self.transport.disconnecting
                 self.hang_up()
-
-
-@pytest.mark.parametrize(
-    ("left", "expected"),
-    [
-        (
-            "ANSWER,16,10.0,12.0,20.0",
-            CallEvidence(
-                LegEvidence(status="ANSWER", answered_at=10.0),
-                LegEvidence(status="ANSWER", cause=16, answered_at=12.0, ended_at=20.0),
-                dialed=True,
-            ),
-        ),
-        (
-            "BUSY,17,10.0,,11.0",
-            CallEvidence(
-                LegEvidence(status="ANSWER", answered_at=10.0),
-                LegEvidence(status="BUSY", cause=17, ended_at=11.0),
-                dialed=True,
-            ),
-        ),
-        (
-            ",0,10.0,,11.0",
-            CallEvidence(
-                LegEvidence(status="ANSWER", answered_at=10.0),
-                LegEvidence(cause=0, ended_at=11.0),
-                hung_up_by=Leg.FIRST,
-            ),
-        ),
-        (
-            "nonsense",
-            CallEvidence(LegEvidence(status="ANSWER"), LegEvidence(status="nonsense"), dialed=True),
-        ),
-    ],
-    ids=["answered", "busy", "gone-before", "nonsense"],
-)
-def test_what_the_dialplan_left(left: str, expected: CallEvidence) -> None:
-    """Status, cause and times become evidence; nothing is lost any more."""
-    assert merge_left(CallEvidence(lost=True), left) == expected

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami.message import Message
 from c2c_agent.asterisk import CHECK_PREFIX
-from c2c_agent.check import Finding, run
+from c2c_agent.check import run
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
@@ -25,6 +25,7 @@ from c2c_agent.config import (
     LegRule,
     StoreConfig,
 )
+from c2c_agent.finding import Finding
 from c2c_agent.pattern import parse_pattern
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import (
@@ -43,12 +44,19 @@ AGI_URL = "agi://127.0.0.1:4573/c2c"
 CONTEXTS = ("c2c-bridge", "c2c-answered", "c2c-result", "c2c-check", "c2c-first")
 
 
+def tell_an_old_version(session: FakeSession, action: Message) -> None:
+    """Answer CoreSettings."""
+    session.answers(action, AsteriskVersion="16.28.0")
+
+
 class PbxUnderCheck:
     """A healthy Asterisk with the dialplan as it is shipped; a test takes something away."""
 
     def __init__(self) -> None:
         self.host = MemoryHost(FakeAsterisk(None))
         self.contexts = {*CONTEXTS}
+        self.extensions = ["s"]  # of each context
+        self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
         self.comes_round = True
@@ -57,6 +65,7 @@ class PbxUnderCheck:
             "ShowDialPlan": self.show_dialplan,
             "Originate": self.originate,
             "Getvar": self.getvar,
+            "ListCommands": self.list_commands,
         }
         assert self.host.asterisk is not None
         self.host.asterisk.on_action.update(self.actions)
@@ -76,13 +85,23 @@ class PbxUnderCheck:
             session.answers(action, "Error", Message=message)
             return
         session.answers(action, EventList="start", Message="DialPlan list will follow")
-        session.sends(Event="ListDialplan", ActionID=action.action_id, Context=context)
+        for extension in self.extensions:
+            session.sends(
+                Event="ListDialplan",
+                ActionID=action.action_id,
+                Context=context,
+                Extension=extension,
+            )
         session.sends(Event="ShowDialPlanComplete", ActionID=action.action_id, EventList="Complete")
 
     def getvar(self, session: FakeSession, action: Message) -> None:
         """Tell the time."""
         if not self.refuses(session, action):
             session.answers(action, Value="1435628937")
+
+    def list_commands(self, session: FakeSession, action: Message) -> None:
+        """List what this user may send, each action as a header."""
+        session.answers(action, **dict.fromkeys(self.rights, "What it does. (Priv: all)"))
 
     def originate(self, session: FakeSession, action: Message) -> None:
         """Take the test call, or say that there is no such extension."""
@@ -142,6 +161,7 @@ class CheckTest(SynchronousTestCase):
         self.directory = Path(directory.name)
         self.secret = self.directory / "ami.secret"
         self.secret.write_text("hush\n")
+        self.secret.chmod(0o640)
         self.pbx = PbxUnderCheck()
         self.config = Config(
             server_id="pbx1.example.com",
@@ -256,8 +276,44 @@ class AllIsWell(CheckTest):
             "name": "store",
             "message": "can be written",
             "advice": "",
+            "warning": False,
         }
         assert Finding("store", "no", "Do this.").as_dict()["ok"] is False
+
+
+class Exposed(CheckTest):
+    """What is open wider than it has to be: told, but the check goes on and is passed."""
+
+    def warned(self) -> list[str]:
+        """The names of the warnings; nothing has failed."""
+        findings = self.check()
+        assert not [finding for finding in findings if finding.failed]
+        assert findings[-1].name == "test call"
+        return [finding.name for finding in findings if finding.warning]
+
+    def test_all_at_once(self) -> None:
+        """Each finds its way into the report."""
+        self.secret.chmod(0o644)
+        self.pbx.extensions = ["s", "_."]
+        self.pbx.rights = ["Originate", "Command"]
+        everything = evolve(CRM, allow=(parse_pattern("_."),))
+        self.config = evolve(self.config, keys=[everything])
+        self.configure(
+            ami=AmiConfig(host="192.0.2.1", username="c2c-agent", secret_file=str(self.secret))
+        )
+        assert self.warned() == [
+            "key crm",
+            f"file {self.secret}",
+            "AMI link",
+            "AMI rights",
+            *(f"context {name}" for name in CONTEXTS),
+        ]
+
+    def test_an_old_asterisk(self) -> None:
+        """Its version, as it says it itself."""
+        assert self.pbx.host.asterisk is not None
+        self.pbx.host.asterisk.on_action["CoreSettings"] = tell_an_old_version
+        assert self.warned() == ["Asterisk's version"]
 
 
 class Keys(CheckTest):

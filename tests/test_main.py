@@ -29,9 +29,9 @@ from twisted.internet.testing import MemoryReactorClock
 from c2c_agent import __version__, configfile, result
 from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call import Call, CallState, Entry, HungUpBy, Received
-from c2c_agent.check import Finding
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.finding import Finding
 from c2c_agent.pbx import LegEvidence
 from c2c_agent.policy import key_digest
 from tests.fake_agent import FakeAgent
@@ -540,6 +540,17 @@ class TestCheck:
             "     -> Compare the secrets.",
         ]
 
+    def test_a_warning(self, tmp_path: Path, findings: list[Finding | Exception]) -> None:
+        """It stands out, but calls work: exit status 0."""
+        configure(tmp_path)
+        findings.append(Finding("key crm", "may dial any number", "Narrow it.", warning=True))
+        done = run(tmp_path, "check")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[-2:] == [
+            "WARN key crm: may dial any number",
+            "     -> Narrow it.",
+        ]
+
     def test_json(self, tmp_path: Path, findings: list[Finding | Exception]) -> None:
         """One list, for programs; the exit status is the same."""
         configure(tmp_path)
@@ -552,12 +563,14 @@ class TestCheck:
                 "name": "configuration",
                 "message": "2 keys, server_id pbx1",
                 "advice": "",
+                "warning": False,
             },
             {
                 "ok": False,
                 "name": "AMI login",
                 "message": "refused",
                 "advice": "Compare the secrets.",
+                "warning": False,
             },
         ]
 

@@ -485,6 +485,7 @@ class OnTheLoopback(TestCase):
         secret.write_text("hush\n")
         asterisk = FakeAsterisk(reactor)
         asterisk.start()
+        self.addCleanup(asterisk.stop)
         config = Config(
             server_id="pbx1.example.com",
             store=StoreConfig(path=str(Path(directory.name) / "c2c.sqlite3")),
@@ -500,12 +501,11 @@ class OnTheLoopback(TestCase):
         port = (await self.port_of(agent)).getHost().port
         client = Client(f"http://127.0.0.1:{port}", operator_secret(config))
         assert await deferToThread(client.calls, 5) == []
-        while "CoreSettings" not in [name for one in asterisk.sessions for name in one.heard]:
+        while not agent._link.is_up:  # type: ignore[union-attr]
             await deferLater(reactor, 0.01)
         await agent.stopService()
         assert asterisk.sessions[0].heard[-1] == "Logoff"
         assert writers() == 0
-        await asterisk.stop()
 
     def port_of(self, agent: AgentService) -> Deferred[Any]:
         """Where its HTTP listener is."""

@@ -268,6 +268,11 @@ def core_status() -> Action:
     return Action("CoreStatus")
 
 
+def list_commands() -> Action:
+    """Ask which actions this user may send: the response has a header named as each of them."""
+    return Action("ListCommands")
+
+
 def show_dialplan(context: str) -> Action:
     """Ask for a context: a list of ListDialplan events. Where it does not exist, an Error."""
     return Action("ShowDialPlan", (("Context", _CONTEXT.check("Context", context)),))

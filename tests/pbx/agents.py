@@ -62,7 +62,9 @@ class AgentProcess:
         self.url = f"http://{host.address}:{self.http_port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = directory / "agent.log"
-        (directory / "ami.secret").write_text(host.ami_secret + "\n", encoding="utf-8")
+        secret = directory / "ami.secret"
+        secret.write_text(host.ami_secret + "\n", encoding="utf-8")
+        secret.chmod(0o640)
         configuration = self._configuration()
         for section, values in (changes or {}).items():
             if isinstance(values, dict) and isinstance(configuration.get(section), dict):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import WITNESS_SECRET, AsteriskHost
 from tests.pbx.sip_scenario import BUSY, RINGS_FOR_EVER, Behaviour
 
 TALKS = Behaviour(ring_seconds=0.3, talk_seconds=0.5)
@@ -78,6 +78,22 @@ class TestCheck:
         assert done.returncode == 0, done.stdout
         assert "FAIL" not in done.stdout
         assert "to the running agent" in done.stdout.splitlines()[-1]
+
+    def test_only_the_version_is_warned_of(
+        self, agent: AgentProcess, asterisk: AsteriskHost
+    ) -> None:
+        """With Asterisk's side as it is shipped; 16 never got a repair of its own."""
+        warned = [line for line in check(agent.config).stdout.splitlines() if "WARN" in line]
+        assert [line.split(":")[0] for line in warned] == (
+            ["WARN Asterisk's version"] if asterisk.version == "16" else []
+        )
+
+    def test_rights_that_are_too_wide(self, asterisk: AsteriskHost, tmp_path: Path) -> None:
+        """Asterisk itself tells what its user may do."""
+        agent = AgentProcess(asterisk, tmp_path, asterisk_changes={"ami": {"username": "witness"}})
+        (tmp_path / "ami.secret").write_text(WITNESS_SECRET, encoding="utf-8")
+        done = check(agent.config)
+        assert "the AMI user also has system, command, config" in done.stdout
 
     def test_without_a_running_agent(self, asterisk: AsteriskHost, tmp_path: Path) -> None:
         """The way round is checked without an agent, too, and as JSON."""

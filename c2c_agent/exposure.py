@@ -1,0 +1,128 @@
+"""Where the PBX, or the agent beside it, is open wider than it has to be.
+
+Pure. Each function looks at one thing that `check` has found out, and gives a warning or None: the
+agent works all the same, but a stranger may work with it, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from ipaddress import ip_address
+from typing import Final
+
+from c2c_agent.config import AmiConfig
+from c2c_agent.finding import Finding
+from c2c_agent.policy import Key
+
+#: The first versions in which an AMI user with `originate` can no longer write files and run
+#: programs (CVE-2024-42365, GHSA-c4cg-9275-6w44), by branch; 22 never could, other branches that
+#: are older got no repair.
+_REPAIRED: Final[Mapping[int, tuple[int, ...]]] = {
+    18: (18, 24, 2),
+    20: (20, 9, 2),
+    21: (21, 4, 2),
+}
+_NEVER_OPEN: Final = 22
+
+#: Rights of an AMI user that lead to programs or files of the host, each with an action that only
+#: this right opens (Asterisk main/manager.c and main/loader.c, `ast_manager_register_xml`).
+_DANGEROUS: Final[Mapping[str, str]] = {
+    "system": "ModuleLoad",
+    "command": "Command",
+    "config": "UpdateConfig",
+}
+
+#: Extensions that take whatever is dialled, letters included.
+_TAKES_ANYTHING: Final = frozenset({"_.", "_!"})
+
+#: Somewhere abroad, a premium number in North America, and a satellite telephone.
+_EXPENSIVE: Final = ("0037112345678", "01137112345678", "19005551234", "+881612345678")
+
+
+def of_version(version: str) -> Finding | None:
+    """A known hole of this version, as far as its number tells."""
+    match = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    if match is None:
+        return None  # certified or built from git: its number says nothing
+    number = tuple(int(part) for part in match.groups())
+    branch = number[0]
+    if branch >= _NEVER_OPEN or (branch in _REPAIRED and number >= _REPAIRED[branch]):
+        return None
+    return Finding(
+        "Asterisk's version",
+        f"{version} has a hole by its number: who may originate can run programs (CVE-2024-42365).",
+        "Update Asterisk (18.24.2, 20.9.2, 21.4.2 or newer), unless your distribution has repaired "
+        "it under this number; and keep the AMI secret to the agent.",
+        warning=True,
+    )
+
+
+def of_rights(ami: AmiConfig, commands: Collection[str]) -> Finding | None:
+    """Rights of the AMI user that the agent does not need, by the actions that it may send."""
+    wide = [right for right, action in _DANGEROUS.items() if action in commands]
+    if not wide:
+        return None
+    return Finding(
+        "AMI rights",
+        f"the AMI user also has {', '.join(wide)}, which opens this host to who has its secret",
+        f"In manager.conf [{ami.username}]: write = originate,call,reporting; then "
+        "`manager reload`.",
+        warning=True,
+    )
+
+
+def of_link(ami: AmiConfig) -> Finding | None:
+    """A secret that crosses a network in the clear."""
+    if ami.tls or _is_loopback(ami.host):
+        return None
+    return Finding(
+        "AMI link",
+        f"the secret and all calls cross the network to {ami.host} in the clear",
+        "Run the agent on the PBX host (127.0.0.1), or use asterisk.ami.tls.",
+        warning=True,
+    )
+
+
+def of_context(name: str, extensions: Collection[str]) -> Finding | None:
+    """An extension of a context of ours that takes whatever comes."""
+    wide = sorted(_TAKES_ANYTHING.intersection(extensions))
+    if not wide:
+        return None
+    return Finding(
+        f"context {name}",
+        f"the extension {wide[0]} takes anything, also what no number is",
+        f"Name in [{name}] only what may be dialled there, for instance _[0-9*#+]!",
+        warning=True,
+    )
+
+
+def of_key(key: Key) -> Finding | None:
+    """A key with which a thief could dial anywhere."""
+    if not all(key.may_dial(number) for number in _EXPENSIVE):
+        return None
+    return Finding(
+        f"key {key.name}",
+        "may dial any number, abroad and premium numbers included",
+        "Let `allow` name what it is for, such as _1XX or _NXXNXXXXXX.",
+        warning=True,
+    )
+
+
+def of_mode(path: str, mode: int) -> Finding | None:
+    """A file that should be the agent's alone, by its permission bits."""
+    if not mode & 0o027:
+        return None
+    return Finding(
+        f"file {path}",
+        f"others can use it (mode {mode & 0o777:04o})",
+        f"chmod 0640 {path}",
+        warning=True,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,27 @@
+"""What a check has found. Pure."""
+
+from __future__ import annotations
+
+from attrs import asdict, frozen
+
+
+@frozen
+class Finding:
+    """The result of one check; `advice` is what to do, and stands where something is to be done.
+
+    A warning does not keep calls from working.
+    """
+
+    name: str
+    message: str
+    advice: str = ""
+    warning: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether calls do not work before something is done."""
+        return bool(self.advice) and not self.warning
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"ok": not self.failed, **asdict(self)}

@@ -1,0 +1,121 @@
+"""How a call is placed at Asterisk, by the configuration."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from c2c_agent.asterisk_plan import make_plan, merge_left
+from c2c_agent.config import AsteriskConfig, LegRule
+from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.job import CallJob
+from c2c_agent.pattern import parse_pattern
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan
+from tests.fakes import uuid
+
+JOB = CallJob(dial_first="100", dial_second="200", dial_as="102", timeout=20)
+TRUNK = LegRule(parse_pattern("_00."), "PJSIP/{number}@trunk")
+INSIDE = LegRule(parse_pattern("_XXX"), "Local/{number}@{context}/n")
+
+
+def plan(config: AsteriskConfig, job: CallJob = JOB) -> OriginatePlan:
+    """The plan of a job."""
+    return make_plan(
+        config, uuid(1), job, "sales", agi_url="agi://127.0.0.1:4573/c2c", max_duration=3600
+    )
+
+
+def variables(made: OriginatePlan) -> list[str]:
+    """The variables that are sent."""
+    sent = made.data["Variable"]
+    assert isinstance(sent, list)
+    return sent
+
+
+class TestRules:
+    """The first rule that matches a number says how it is rung."""
+
+    def test_the_first_that_matches(self) -> None:
+        """One that does not match is passed over, on each leg."""
+        config = AsteriskConfig(first_leg=[TRUNK, INSIDE], second_leg=[TRUNK, INSIDE])
+        inside = plan(config)
+        assert inside.data["Channel"] == "Local/100@sales/n"
+        assert inside.target == "Local/200@sales/n"
+        outside = plan(config, evolve(JOB, dial_second="0049301234"))
+        assert outside.target == "PJSIP/0049301234@trunk"
+
+    @pytest.mark.parametrize(
+        "config", [AsteriskConfig(first_leg=[TRUNK]), AsteriskConfig(second_leg=[TRUNK])]
+    )
+    def test_none_matches(self, config: AsteriskConfig) -> None:
+        """A number that the configuration does not mention is not dialled at all."""
+        with pytest.raises(ApiError) as raised:
+            plan(config)
+        [fault] = raised.value.faults
+        assert fault.code is ErrorCode.NOT_ALLOWED
+
+
+class TestVariables:
+    """What the dialplan is told."""
+
+    def test_the_outside_contract(self) -> None:
+        """The call, inherited by the channels that it makes."""
+        assert variables(plan(AsteriskConfig())) == [
+            f"__C2C_REQUEST_ID={uuid(1)}",
+            "__C2C_FIRST=100",
+            "__C2C_SECOND=200",
+            "__C2C_DIAL_AS=102",
+            "__C2C_CONTEXT=sales",
+            "__C2C_TIMEOUT=20",
+            "C2C_AGI=agi://127.0.0.1:4573/c2c",
+            "C2C_SECOND_CHANNEL=Local/200@sales/n",
+            "C2C_MAX_DURATION=3600",
+        ]
+
+    def test_freepbx(self) -> None:
+        """The dialplan is told that it stands on a FreePBX."""
+        assert "C2C_FREEPBX=1" in variables(plan(AsteriskConfig(freepbx=True)))
+
+    def test_more(self) -> None:
+        """Configured ones, with their placeholders filled in."""
+        config = AsteriskConfig(variables={"__SITE": "{number} {dial_as} {context}"})
+        assert variables(plan(config))[-1] == "__SITE=100 102 sales"
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (
+            "ANSWER,16,10.0,12.0,20.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="ANSWER", cause=16, answered_at=12.0, ended_at=20.0),
+                dialed=True,
+            ),
+        ),
+        (
+            "BUSY,17,10.0,,11.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="BUSY", cause=17, ended_at=11.0),
+                dialed=True,
+            ),
+        ),
+        (
+            ",0,10.0,,11.0",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(cause=0, ended_at=11.0),
+                hung_up_by=Leg.FIRST,
+            ),
+        ),
+        (
+            "nonsense",
+            CallEvidence(LegEvidence(status="ANSWER"), LegEvidence(status="nonsense"), dialed=True),
+        ),
+    ],
+    ids=["answered", "busy", "gone-before", "nonsense"],
+)
+def test_what_the_dialplan_left(left: str, expected: CallEvidence) -> None:
+    """Status, cause and times become evidence; nothing is lost any more."""
+    assert merge_left(CallEvidence(lost=True), left) == expected
