@@ -34,7 +34,6 @@ from c2c_agent.call import (
     Guard,
     GuardExpired,
     HangUp,
-    HungUpBy,
     Place,
     Reject,
     Reply,
@@ -42,15 +41,13 @@ from c2c_agent.call import (
     Settle,
 )
 from c2c_agent.disposition import Outcome, outcome
+from c2c_agent.ending import all_evidence, decisive_leg, who_hung_up
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.pbx import (
-    CallEvidence,
     FirstAnswered,
     FirstRinging,
     Found,
     Gone,
-    Leg,
-    LegEvidence,
     LinkLost,
     OriginateAccepted,
     OriginateRefused,
@@ -238,15 +235,15 @@ def _found(call: Call, _event: Found, now: float) -> Step:
 
 
 def _gone(call: Call, event: Gone, now: float) -> Step:
-    evidence = _merge(call, event.evidence)
+    evidence = all_evidence(call, event.evidence)
     nobody_talked = call.state is not CallState.CONNECTED
     result = outcome(evidence, cancelled=call.cancelled and nobody_talked)
-    decisive = _decisive_leg(evidence, result)
+    decisive = decisive_leg(evidence, result)
     ended = evolve(
         call,
         first=evidence.first,
         second=evidence.second,
-        hung_up_by=_hung_up_by(call, evidence, result),
+        hung_up_by=who_hung_up(call, evidence, result),
         hung_up_at=evidence.hung_up_at,
         cause=decisive.cause,
         cause_text=decisive.cause_text,
@@ -260,49 +257,6 @@ def _gone(call: Call, event: Gone, now: float) -> Step:
         message = "Nobody knows whether the PBX took the call; it will not be placed again."
         answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
     return Step(evolve(ended, answer=answer), (Reply(),))
-
-
-def _merge(call: Call, told: CallEvidence) -> CallEvidence:
-    """The evidence told at the end, together with what was seen (and stored) on the way."""
-    return evolve(
-        told,
-        first=_merge_leg(call.first, told.first),
-        second=_merge_leg(call.second, told.second),
-        dialed=told.dialed or call.dialed_at is not None,
-    )
-
-
-def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
-    return evolve(
-        told,
-        channel=told.channel or seen.channel,
-        ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
-        answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,
-    )
-
-
-def _decisive_leg(evidence: CallEvidence, result: Outcome) -> LegEvidence:
-    """The leg whose end was the call's end."""
-    if result.value.startswith(Leg.SECOND.value):
-        return evidence.second
-    if result is Outcome.CONNECTED:
-        return evidence.first if evidence.hung_up_by is Leg.FIRST else evidence.second
-    return evidence.first
-
-
-def _hung_up_by(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpBy | None:
-    if result is Outcome.CONNECTED and evidence.hung_up_by is not None:
-        return HungUpBy(evidence.hung_up_by.value)
-    if call.cancelled:
-        return HungUpBy.CANCEL
-    if result is Outcome.ABANDONED:
-        return HungUpBy.FIRST
-    if result is not Outcome.CONNECTED:
-        return None
-    answered, ended = evidence.second.answered_at, evidence.hung_up_at or evidence.second.ended_at
-    if answered is not None and ended is not None and ended - answered >= call.max_duration - 1:
-        return HungUpBy.LIMIT
-    return None
 
 
 # The table

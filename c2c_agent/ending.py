@@ -1,0 +1,56 @@
+"""What the evidence of a call that is over says: pieced together, whose end it was, who hung up.
+
+Pure. Which outcome that makes, `disposition` says.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from c2c_agent.call import Call, HungUpBy
+from c2c_agent.disposition import Outcome
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+
+
+def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
+    """The evidence told at the end, together with what was seen (and stored) on the way."""
+    return evolve(
+        told,
+        first=_merge_leg(call.first, told.first),
+        second=_merge_leg(call.second, told.second),
+        dialed=told.dialed or call.dialed_at is not None,
+    )
+
+
+def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
+    return evolve(
+        told,
+        channel=told.channel or seen.channel,
+        ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
+        answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,
+    )
+
+
+def decisive_leg(evidence: CallEvidence, result: Outcome) -> LegEvidence:
+    """The leg whose end was the call's end."""
+    if result.value.startswith(Leg.SECOND.value):
+        return evidence.second
+    if result is Outcome.CONNECTED:
+        return evidence.first if evidence.hung_up_by is Leg.FIRST else evidence.second
+    return evidence.first
+
+
+def who_hung_up(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpBy | None:
+    """Who ended the call; None where nobody did, or nobody knows."""
+    if result is Outcome.CONNECTED and evidence.hung_up_by is not None:
+        return HungUpBy(evidence.hung_up_by.value)
+    if call.cancelled:
+        return HungUpBy.CANCEL
+    if result is Outcome.ABANDONED:
+        return HungUpBy.FIRST
+    if result is not Outcome.CONNECTED:
+        return None
+    answered, ended = evidence.second.answered_at, evidence.hung_up_at or evidence.second.ended_at
+    if answered is not None and ended is not None and ended - answered >= call.max_duration - 1:
+        return HungUpBy.LIMIT
+    return None
