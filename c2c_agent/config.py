@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import Attribute, field, frozen
@@ -71,6 +72,16 @@ def _template(_instance: object, attribute: Attribute[Any], value: str) -> None:
         )
 
 
+def _networks(_instance: object, attribute: Attribute[Any], value: Sequence[str]) -> None:
+    """A validator: each is an address or a network."""
+    for index, text in enumerate(value):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            advice = f"must be an address or a network such as 192.0.2.0/24: {error}"
+            raise ImpossibleValueError(advice, attribute.name, index) from None
+
+
 _context = _shape(CONTEXT, "the name of a dialplan context")
 
 
@@ -84,13 +95,17 @@ class StoreConfig:
 
 @frozen
 class HttpConfig:
-    """The HTTP API. `public_url` None: status URLs start as the request's own did."""
+    """The HTTP API. `public_url` None: status URLs start as the request's own did.
+
+    `trusted_proxies` are the addresses and networks whose word counts for who the client is.
+    """
 
     listen: str = "tcp:8470:interface=127.0.0.1"
     public_url: str | None = field(
         default=None, validator=optional(_shape(_URL, "a URL that starts with http:// or https://"))
     )
     status_requires_key: bool = False
+    trusted_proxies: Sequence[str] = field(factory=tuple, validator=_networks)
 
 
 @frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from c2c_agent.client_address import Proxies
 from c2c_agent.http_api import Api, Ask, Reply
 from c2c_agent.http_request import BoundedRequest, read_parameters
 
@@ -32,10 +34,11 @@ class ApiResource(Resource):
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, api: Api, public_url: str | None) -> None:
+    def __init__(self, api: Api, public_url: str | None, proxies: Proxies) -> None:
         super().__init__()
         self._api = api
         self._public_url = public_url
+        self._proxies = proxies
 
     def render(self, request: BoundedRequest) -> int:
         """Answer a request, now or later."""
@@ -73,13 +76,22 @@ class ApiResource(Resource):
                 query, _header(request, b"content-type"), body, oversized=request.oversized
             ),
             bearer=_bearer(request),
-            client=str(getattr(request.getClientAddress(), "host", "-")),
+            client=self._proxies.client(
+                str(getattr(request.getClientAddress(), "host", "-")),
+                ",".join(_headers(request, "x-forwarded-for")),
+            ),
         )
 
 
 def _header(request: BoundedRequest, name: bytes) -> str:
     """A header as text: any byte may stand in one (RFC 9110, section 5.5)."""
     return (request.getHeader(name) or b"").decode("latin-1")
+
+
+def _headers(request: BoundedRequest, name: str) -> list[str]:
+    """All headers of that name; several mean one list (RFC 9110, section 5.3)."""
+    values = request.requestHeaders.getRawHeaders(name.encode(), [])
+    return [value.decode("latin-1") for value in values]
 
 
 def _bearer(request: BoundedRequest) -> str | None:
@@ -115,10 +127,16 @@ class ApiSite(Site):
 
     noisy = False
 
-    def __init__(self, api: Api, public_url: str | None, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        api: Api,
+        public_url: str | None,
+        clock: IReactorTime,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
         base_url = public_url.rstrip("/") if public_url is not None else None
         super().__init__(
-            ApiResource(api, base_url),
+            ApiResource(api, base_url, Proxies(trusted_proxies)),
             requestFactory=BoundedRequest,
             timeout=_IDLE,
             reactor=clock,

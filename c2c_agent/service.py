@@ -142,7 +142,8 @@ class AgentService(Service):
             readiness=self._readiness,
             clock=self._reactor,
         )
-        return ApiSite(api, config.http.public_url, self._reactor)
+        http = config.http
+        return ApiSite(api, http.public_url, self._reactor, http.trusted_proxies)
 
     def _add_asterisk(self, config: AsteriskConfig, max_duration: int) -> None:
         link = AmiLink(

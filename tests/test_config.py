@@ -41,6 +41,7 @@ class TestDefaults:
             "listen": "tcp:8470:interface=127.0.0.1",
             "public_url": None,
             "status_requires_key": False,
+            "trusted_proxies": (),
         }
         assert asdict(config.calls) == {
             "timeout": 30,

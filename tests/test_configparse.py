@@ -194,6 +194,15 @@ NUMBER_HINT = "must be text, not a whole number (200); write it in quotes"
 
 #: Documents that cannot be used, and every line that is told of them.
 ERRORS: dict[str, tuple[list[object], list[str]]] = {
+    "a proxy that is no address": (
+        [{"http": {"trusted_proxies": ["127.0.0.1", "proxy"]}}],
+        [
+            (
+                "main.yml: http.trusted_proxies[1]: must be an address or a network such as "
+                "192.0.2.0/24: 'proxy' does not appear to be an IPv4 or IPv6 network"
+            )
+        ],
+    ),
     "an empty section": (
         [{"asterisk": None}],
         [

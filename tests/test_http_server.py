@@ -294,6 +294,18 @@ class Bearer(SiteTest):
             "unauthorized: a key that is not known, from -",
         ]
 
+    def test_behind_a_proxy(self) -> None:
+        """Only a proxy that the configuration names is believed who it heard from."""
+        forwarded = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.5")
+        wrong = "Authorization: Bearer wrong"
+        trusting = ApiSite(self.api, None, self.site_clock, ["192.0.2.0/24"])
+        Connection(trusting).asks("/c2c/v2/calls", wrong, *forwarded)
+        self.client.asks("/c2c/v2/calls", wrong, *forwarded)
+        assert [(formatEvent(event) or "").split()[-1] for event in self.logged] == [
+            "203.0.113.5",
+            "192.0.2.7",
+        ]
+
 
 class UrlTest(SiteTest):
     """Refused requests, which are told where their status is."""
