@@ -8,6 +8,7 @@ one order that matters: a call is durable before the PBX is given it. What a cal
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -72,6 +73,13 @@ class CallStore(Protocol):
         """The latest calls, newest first."""
 
 
+class CallObserver(Protocol):
+    """Who follows all calls. What it raises is logged, and the calls go on."""
+
+    def call_changed(self, before: Call, after: Call) -> None:
+        """Something has happened to a call, and it was given to the store."""
+
+
 class StoreUnreadableError(C2CError):
     """The store could not be read, so nobody knows whether a request was made before."""
 
@@ -106,12 +114,14 @@ class Dispatcher:
         store: CallStore,
         drivers: Mapping[str, PbxDriver],
         meter: Meter,
+        observer: CallObserver | None = None,
     ) -> None:
         self._clock = clock
         self._now = now
         self._store = store
         self._drivers = drivers
         self._meter = meter
+        self._observer = observer
         self._active: dict[str, ActiveCall] = {}
         self._stopped = False
 
@@ -148,6 +158,11 @@ class Dispatcher:
     def in_progress(self) -> int:
         """Calls that have not ended."""
         return sum(active.call.state is not CallState.ENDED for active in self._active.values())
+
+    @property
+    def states(self) -> Mapping[CallState, int]:
+        """How many calls are in each state; an ended one only until its end is stored."""
+        return Counter(active.call.state for active in self._active.values())
 
     async def find(self, request_id: str) -> Call | None:
         """A call, in progress or ended."""
@@ -255,6 +270,7 @@ class Dispatcher:
             if active.call.state is not before.state:
                 _tell(active.call)
             stored = self._save(active)
+            self._announce(before, active.call)
             if SendOriginate() in commands:
                 self._send_when(stored, active)
             self._wake(active)
@@ -336,6 +352,11 @@ class Dispatcher:
         if self._active.get(active.call.request_id) is active:
             del self._active[active.call.request_id]
         self._wake(active, forgotten=True)
+
+    def _announce(self, before: Call, after: Call) -> None:
+        if self._observer is not None:
+            with _log.failuresHandled("a mistake in what follows the calls"):
+                self._observer.call_changed(before, after)
 
     def _wake(self, active: ActiveCall, *, forgotten: bool = False) -> None:
         woken, active.change_waiters = active.change_waiters, []

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -24,6 +24,7 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
 from c2c_agent.job import is_request_id
+from c2c_agent.metrics import Exposition
 from c2c_agent.policy import Key, KeyRing
 from c2c_agent.result import Json
 
@@ -44,11 +45,12 @@ _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent
 
 @frozen
 class Reply:
-    """What goes back to the client."""
+    """What goes back to the client: `body`, unless there are metrics to show."""
 
-    body: Json
+    body: Json = field(factory=dict)
     code: int = 200
     retry_after: int | None = None
+    metrics: Exposition | None = None
 
 
 Handler: TypeAlias = Callable[["Ask"], Coroutine[Any, Any, Reply]]
@@ -86,6 +88,7 @@ class Api:
         intake: Intake,
         dispatcher: Dispatcher,
         readiness: Callable[[], Mapping[str, str | None]],
+        metrics: Callable[[], Exposition],
         clock: IReactorTime,
     ) -> None:
         self._config = config
@@ -95,6 +98,7 @@ class Api:
         self._intake = intake
         self._dispatcher = dispatcher
         self._readiness = readiness
+        self._metrics = metrics
         self._clock = clock
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
             # No HEAD here: who only asks for headers wants nobody rung.
@@ -104,6 +108,7 @@ class Api:
             (re.compile(PREFIX + "/calls"), _shown(self.calls)),
             (re.compile("/healthz"), _shown(self.healthz)),
             (re.compile("/readyz"), _shown(self.readyz)),
+            (re.compile("/metrics"), _shown(self.metrics)),
         )
 
     def route(self, method: str, path: str) -> tuple[Handler, str]:
@@ -198,6 +203,10 @@ class Api:
         ready = not any(parts.values())
         body: Json = {"ready": ready, "parts": {name: why or "ok" for name, why in parts.items()}}
         return Reply(body, code=200 if ready else 503)
+
+    async def metrics(self, _ask: Ask) -> Reply:
+        """Everything that is counted, for Prometheus."""
+        return Reply(metrics=self._metrics())
 
     async def nothing_here(self, ask: Ask) -> Reply:
         """Answer for a path that does not exist."""

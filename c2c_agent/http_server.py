@@ -108,12 +108,15 @@ def _base_url(request: BoundedRequest) -> str:
 
 
 def _encode(reply: Reply) -> Answer:
+    if reply.metrics is not None:
+        return reply, reply.metrics.content
     return reply, json.dumps(reply.body).encode() + b"\n"
 
 
 def _write(request: BoundedRequest, reply: Reply, body: bytes) -> None:
     request.setResponseCode(reply.code)
-    request.setHeader("content-type", "application/json")
+    kind = "application/json" if reply.metrics is None else reply.metrics.content_type
+    request.setHeader("content-type", kind)
     request.setHeader("content-length", str(len(body)))
     request.setHeader("cache-control", "no-store")
     if reply.retry_after is not None:

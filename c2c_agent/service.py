@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
-from c2c_agent.agi.protocol import AgiFactory
+from c2c_agent.agi.protocol import AgiFactory, Refusal
 from c2c_agent.agi.scripts import SCRIPT
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import AsteriskDriver
@@ -34,6 +34,7 @@ from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
+from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, Sample
 from c2c_agent.pbx import PbxDriver
 from c2c_agent.policy import (
     OPERATOR,
@@ -65,6 +66,7 @@ class AgentService(Service):
         self._clock = SteadyClock()
         self._store = Store(config.store.path, reactor)
         self._meter = Meter(config.calls.max_concurrent)
+        self._metrics = Metrics(self._sample)
         self._drivers: dict[str, PbxDriver] = {}
         self._dispatcher = Dispatcher(
             clock=reactor,
@@ -72,6 +74,7 @@ class AgentService(Service):
             store=self._store,
             drivers=self._drivers,
             meter=self._meter,
+            observer=self._metrics,
         )
         self._intake = Intake(
             now=self._clock.now,
@@ -84,7 +87,7 @@ class AgentService(Service):
         )
         self._link: AmiLink | None = None
         self._agi: AgiFactory | None = None
-        self._parts: list[Service] = []
+        self._parts: list[Service] = [LoopWatch(reactor, self._metrics.loop_delayed)]
         if config.asterisk is not None:
             self._add_asterisk(config.asterisk, config.calls.max_duration)
         self._http = self._listener(config.http.listen, self._site(config))
@@ -140,6 +143,7 @@ class AgentService(Service):
             intake=self._intake,
             dispatcher=self._dispatcher,
             readiness=self._readiness,
+            metrics=self._metrics.expose,
             clock=self._reactor,
         )
         http = config.http
@@ -169,7 +173,7 @@ class AgentService(Service):
             self._reactor,
             max_sessions=self._meter.max_concurrent + _SPARE_SESSIONS,
         )
-        self._parts = [self._listener(config.agi.listen, self._agi), link]
+        self._parts += [self._listener(config.agi.listen, self._agi), link]
 
     def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
         try:
@@ -186,6 +190,16 @@ class AgentService(Service):
                 None if self._link.is_up else self._link.last_error or "not connected yet"
             )
         return parts
+
+    def _sample(self) -> Sample:
+        link, agi = self._link, self._agi
+        return Sample(
+            calls=self._dispatcher.states,
+            ami=None if link is None else AmiSample(link.is_up, link.reconnects),
+            agi=None
+            if agi is None
+            else AgiSample(agi.open_sessions, {why.value: agi.refusals[why] for why in Refusal}),
+        )
 
 
 async def _stopped(part: Service) -> None:

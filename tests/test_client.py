@@ -19,6 +19,7 @@ from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import Config, HttpConfig, StoreConfig
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
+from c2c_agent.metrics import Exposition
 from c2c_agent.pbx import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
 from c2c_agent.policy import OPERATOR, KeyRing, key_digest, operator_key
 from tests.fake_agent import FakeAgent
@@ -283,6 +284,7 @@ class WithTheRealApi(TestCase):
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
             readiness=dict,
+            metrics=lambda: Exposition("text/plain", b""),
             clock=self.desk.clock,
         )
         port = reactor.listenTCP(0, ApiSite(api, None, reactor), interface="127.0.0.1")

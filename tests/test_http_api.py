@@ -17,6 +17,7 @@ from c2c_agent.config import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_request import read_parameters
+from c2c_agent.metrics import Exposition
 from c2c_agent.pbx import (
     CallEvidence,
     FirstRinging,
@@ -43,6 +44,8 @@ BASE = "http://pbx1.example.com:8470"
 
 BUSY = Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17)))
 
+EXPOSITION = Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n")
+
 UNKNOWN_KEY = "c2c_nobody-has-this"
 
 
@@ -65,6 +68,7 @@ class ApiTest(DeskTest):
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
             readiness=lambda: self.parts,
+            metrics=lambda: EXPOSITION,
             clock=self.clock,
         )
         logs = capturedLogs()
@@ -662,6 +666,11 @@ class Health(ApiTest):
         """Every part is well."""
         assert self.ready() == (200, {"ready": True, "parts": {"store": "ok", "ami": "ok"}})
 
+    def test_metrics(self) -> None:
+        """Shown as they are, to whoever asks."""
+        reply = self.successResultOf(self.asks("GET", "/metrics", key=None))
+        assert (reply.code, reply.metrics) == (200, EXPOSITION)
+
     def test_not_ready(self) -> None:
         """Which part is not, and why."""
         self.parts["ami"] = "Connection was refused"
@@ -709,7 +718,7 @@ class Elsewhere(ApiTest):
     def test_head(self) -> None:
         """Where GET only looks, HEAD may look, too."""
         self.ended(ONE)
-        for path in (f"/c2c/v2/status/{ONE}", "/c2c/v2/calls", "/healthz", "/readyz"):
+        for path in (f"/c2c/v2/status/{ONE}", "/c2c/v2/calls", "/healthz", "/readyz", "/metrics"):
             shown = self.successResultOf(self.asks("HEAD", path))
             assert shown == self.successResultOf(self.asks("GET", path))
 

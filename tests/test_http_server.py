@@ -25,6 +25,7 @@ from c2c_agent.config import HttpConfig
 from c2c_agent.http_api import Api
 from c2c_agent.http_request import BODY_LIMIT
 from c2c_agent.http_server import ApiSite
+from c2c_agent.metrics import Exposition
 from c2c_agent.pbx import FirstRinging, OriginateAccepted
 from c2c_agent.policy import OPERATOR, KeyRing
 from tests.fakes import CRM, CRM_SECRET, Desk, DeskTest, uuid
@@ -50,6 +51,7 @@ def api_of(desk: Desk) -> Api:
         intake=desk.intake,
         dispatcher=desk.dispatcher,
         readiness=dict,
+        metrics=lambda: Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n"),
         clock=desk.clock,
     )
 
@@ -93,6 +95,13 @@ class Answers(SiteTest):
         assert (answer.code, answer.json) == (200, {"calls": []})
         assert answer.headers["cache-control"] == "no-store"
         assert answer.content.endswith(b"\n")
+
+    def test_metrics(self) -> None:
+        """Not JSON: as they are, with their own content type."""
+        answer = self.client.asks("/metrics")
+        assert (answer.code, answer.content) == (200, b"c2c_ami_up 1.0\n")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4"
+        assert answer.headers["content-length"] == "15"
 
     def test_later(self) -> None:
         """The answer comes when it is known, and on its own connection."""

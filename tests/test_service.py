@@ -195,6 +195,26 @@ class Starting(AgentTest):
         )
         self.stop(agent)
 
+    def test_metrics(self) -> None:
+        """What the parts are at, and what became of a call."""
+        agent = self.started()
+        self.asks(f"{PLACE}&timeout=never", AUTHORIZED)
+        answer = self.asks("/metrics")
+        told = answer.content.decode().splitlines()
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        for line in (
+            'c2c_requests_total{outcome="rejected"} 1.0',
+            'c2c_calls{state="connected"} 0.0',
+            "c2c_ami_up 1.0",
+            "c2c_ami_reconnects_total 0.0",
+            "c2c_agi_sessions 0.0",
+            'c2c_agi_refused_total{reason="too_many"} 0.0',
+        ):
+            assert line in told
+        self.host.turn(1.5)
+        assert "c2c_event_loop_delay_seconds_sum 0.5" in self.asks("/metrics").content.decode()
+        self.stop(agent)
+
     def test_without_an_asterisk(self) -> None:
         """Then it is ready at once, and says what it cannot do."""
         self.config = evolve(self.config, asterisk=None)

@@ -1,0 +1,245 @@
+"""What the agent tells Prometheus: what became of calls, how long it took, and how its parts are.
+
+What happens to a call is counted when the dispatcher announces it (`Metrics.call_changed`); what is
+so at present is asked for at each scrape (`Sample`). The registry is our own, so that agents in one
+process, as in tests, have nothing in common. Labels have few values, and none of a caller's: no
+number, no key, no id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from attrs import field, frozen
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from c2c_agent.call import Call, CallState
+from c2c_agent.disposition import Outcome
+from c2c_agent.pbx import Leg, LegEvidence
+
+#: Asterisk's dial statuses. What else a PBX may say is counted as `_OTHER`: labels are bounded.
+_DIAL_STATUSES: Final = frozenset(
+    [
+        "ANSWER",
+        "BUSY",
+        "CANCEL",
+        "CHANUNAVAIL",
+        "CONGESTION",
+        "DONTCALL",
+        "INVALIDARGS",
+        "NOANSWER",
+        "TORTURE",
+    ]
+)
+_OTHER: Final = "other"
+
+#: Seconds, from a phone that rings at once to the longest ringing that may be configured.
+_CALL_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 240)
+_DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+#: Seconds between two measurements of the event loop's delay.
+_TICK: Final = 1.0
+
+
+@frozen
+class AmiSample:
+    """The AMI link, as it is now."""
+
+    up: bool
+    reconnects: int
+
+
+@frozen
+class AgiSample:
+    """The FastAGI listener, as it is now; `refusals` by their reason, also those with none."""
+
+    open_sessions: int
+    refusals: Mapping[str, int]
+
+
+@frozen
+class Sample:
+    """What is asked for at each scrape. `ami` and `agi` are None in an agent without Asterisk."""
+
+    calls: Mapping[CallState, int] = field(factory=dict)
+    ami: AmiSample | None = None
+    agi: AgiSample | None = None
+
+
+@frozen
+class Exposition:
+    """The metrics as Prometheus reads them: content type, and what is of that type."""
+
+    content_type: str
+    content: bytes
+
+
+class Metrics:
+    """All metrics of one agent. It is the `CallObserver` of the dispatcher."""
+
+    def __init__(self, sample: Callable[[], Sample]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Sampled(sample))
+        self._requests = Counter(
+            "c2c_requests",
+            "Requests that have ended, by outcome.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._legs = Counter(
+            "c2c_legs",
+            "Legs of ended calls of which the PBX told a dial status, by that status.",
+            ["leg", "status"],
+            registry=self._registry,
+        )
+        self._ring = Histogram(
+            "c2c_ring_seconds",
+            "Seconds from dialling a leg until it rang.",
+            ["leg"],
+            buckets=_CALL_BUCKETS,
+            registry=self._registry,
+        )
+        self._answer = Histogram(
+            "c2c_answer_seconds",
+            "Seconds from dialling a leg until it was answered.",
+            ["leg"],
+            buckets=_CALL_BUCKETS,
+            registry=self._registry,
+        )
+        self._connect = Histogram(
+            "c2c_connect_seconds",
+            "Seconds from receiving a request until both talked.",
+            buckets=_CALL_BUCKETS,
+            registry=self._registry,
+        )
+        self._delay = Histogram(
+            "c2c_event_loop_delay_seconds",
+            "Seconds by which a timer of the event loop was late, measured once a second.",
+            buckets=_DELAY_BUCKETS,
+            registry=self._registry,
+        )
+        # A series that begins with its first event hides that event from rate().
+        for outcome in Outcome:
+            self._requests.labels(outcome.value)
+        for leg in Leg:
+            self._ring.labels(leg.value)
+            self._answer.labels(leg.value)
+
+    def expose(self) -> Exposition:
+        """All of them, as they are now."""
+        return Exposition(CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry))
+
+    def call_changed(self, before: Call, after: Call) -> None:
+        """Count what has come to be known of a call."""
+        first_dialed = after.pbx_request.at if after.pbx_request is not None else None
+        self._leg_changed(Leg.FIRST, first_dialed, before.first, after.first)
+        self._leg_changed(Leg.SECOND, after.dialed_at, before.second, after.second)
+        answered_before, answered = before.second.answered_at, after.second.answered_at
+        self._took(self._connect, after.received.at, answered_before, answered)
+        if after.outcome is not None and before.outcome is None:
+            self._requests.labels(after.outcome.value).inc()
+            self._leg_ended(Leg.FIRST, after.first.status)
+            self._leg_ended(Leg.SECOND, after.second.status)
+
+    def loop_delayed(self, seconds: float) -> None:
+        """Count a measurement of the event loop's delay."""
+        self._delay.observe(seconds)
+
+    def _leg_changed(
+        self, leg: Leg, dialed_at: float | None, before: LegEvidence, after: LegEvidence
+    ) -> None:
+        ring, answer = self._ring.labels(leg.value), self._answer.labels(leg.value)
+        self._took(ring, dialed_at, before.ringing_at, after.ringing_at)
+        self._took(answer, dialed_at, before.answered_at, after.answered_at)
+
+    def _took(
+        self, histogram: Histogram, begun: float | None, before: float | None, after: float | None
+    ) -> None:
+        """Count a duration when its end becomes known: once, for what is known stays so."""
+        if begun is not None and before is None and after is not None:
+            histogram.observe(max(0.0, after - begun))
+
+    def _leg_ended(self, leg: Leg, status: str | None) -> None:
+        if status is not None:
+            label = status if status in _DIAL_STATUSES else _OTHER
+            self._legs.labels(leg.value, label).inc()
+
+
+class _Sampled(Collector):
+    """The metrics of what is so at present."""
+
+    def __init__(self, sample: Callable[[], Sample]) -> None:
+        self._sample = sample
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing, so that nothing is asked for before the first scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask, and tell."""
+        sample = self._sample()
+        calls = GaugeMetricFamily(
+            "c2c_calls",
+            "Calls in each state; an ended one only until its end is stored.",
+            labels=["state"],
+        )
+        for state in CallState:
+            calls.add_metric([state.value], sample.calls.get(state, 0))
+        yield calls
+        if sample.ami is not None:
+            yield GaugeMetricFamily(
+                "c2c_ami_up", "Whether the AMI link is up.", value=float(sample.ami.up)
+            )
+            yield CounterMetricFamily(
+                "c2c_ami_reconnects",
+                "AMI links that came up after the first.",
+                value=sample.ami.reconnects,
+            )
+        if sample.agi is not None:
+            yield GaugeMetricFamily(
+                "c2c_agi_sessions", "FastAGI sessions that are open.", sample.agi.open_sessions
+            )
+            refused = CounterMetricFamily(
+                "c2c_agi_refused",
+                "FastAGI connections that were turned away or cut, by reason.",
+                labels=["reason"],
+            )
+            for reason, count in sample.agi.refusals.items():
+                refused.add_metric([reason], count)
+            yield refused
+
+
+class LoopWatch(Service):
+    """Measures once a second by how much the event loop is late, and tells it."""
+
+    def __init__(self, clock: IReactorTime, delayed: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._delayed = delayed
+        self._due = 0.0
+        self._loop = LoopingCall.withCount(self._measure)
+        self._loop.clock = clock
+
+    def startService(self) -> None:  # noqa: N802 - Twisted's name
+        """Begin to measure."""
+        super().startService()
+        self._due = self._clock.seconds()
+        self._loop.start(_TICK, now=False)
+
+    def stopService(self) -> None:  # noqa: N802 - the same
+        """Leave no timer behind."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+
+    def _measure(self, turns: int) -> None:
+        """Take the delay of the turn that was due first; those missed after it are left out."""
+        first = self._due + _TICK
+        self._due += turns * _TICK
+        self._delayed(max(0.0, self._clock.seconds() - first))
