@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -76,9 +77,13 @@ def _give_up(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def _path(config_path: str | None) -> str:
+    outer: str | None = click.get_current_context().find_root().params.get("config_path")
+    return config_path or outer or configfile.DEFAULT_PATH
+
+
 def _load(config_path: str | None) -> Config:
-    outer = click.get_current_context().find_root().params.get("config_path")
-    return configfile.load(config_path or outer or configfile.DEFAULT_PATH)
+    return configfile.load(_path(config_path))
 
 
 def _client(config_path: str | None, url: str | None) -> Client:
@@ -104,18 +109,31 @@ def main(config_path: str | None) -> None:
 @_config_option
 @_plain_errors
 def run(config_path: str | None) -> None:
-    """Run the agent in the foreground, as systemd does."""
-    config = _load(config_path)
+    """Run the agent in the foreground, as systemd does; SIGHUP reads the configuration again."""
+    path = _path(config_path)
+    config = configfile.load(path)
     # Only now, for importing the reactor installs it.
     from twisted.internet import reactor  # noqa: PLC0415
     from twisted.internet.error import CannotListenError  # noqa: PLC0415
+    from twisted.internet.threads import deferToThread  # noqa: PLC0415
 
+    from c2c_agent.reload import Reload  # noqa: PLC0415
+    from c2c_agent.sd_notify import Supervisor  # noqa: PLC0415
     from c2c_agent.service import AgentService  # noqa: PLC0415
 
-    log.start(config.log.level, full_numbers=config.log.numbers == "full")
+    lines = log.start(config.log.level, full_numbers=config.log.numbers == "full")
     process: Any = reactor
+    supervisor = Supervisor.of(os.environ, os.getpid(), process)
     try:
-        service = AgentService(config, process)
+        service = AgentService(config, process, supervisor)
+        reload = Reload(
+            partial(deferToThread, configfile.load, path),
+            agent=service,
+            log=lines,
+            supervisor=supervisor,
+        )
+        # Before the start, for until then the signal would end the process.
+        signal.signal(signal.SIGHUP, lambda *_: process.callFromThread(reload))
         service.startService()
     except (CannotListenError, OSError, OverflowError) as error:  # all that a bind can raise
         _give_up(str(error))

@@ -7,11 +7,11 @@ Pure data with the rules that each value must keep. `configparse` makes a Config
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field, fields, frozen, has
 from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.pattern import Pattern, parse_pattern
@@ -228,6 +228,16 @@ class Config:
     calls: CallsConfig = field(factory=CallsConfig)
     keys: Sequence[Key] = field(factory=tuple, validator=_distinct_names)
     log: LogConfig = field(factory=LogConfig)
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """The dotted names of the settings in which two configurations differ."""
+    if type(old) is type(new) and has(type(old)):
+        for attribute in fields(type(old)):
+            name = f"{path}.{attribute.name}".lstrip(".")
+            yield from differences(getattr(old, attribute.name), getattr(new, attribute.name), name)
+    elif old != new:
+        yield path
 
 
 def tcp_address(listen: str) -> str | None:

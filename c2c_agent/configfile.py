@@ -25,12 +25,12 @@ def read_secret(path: str) -> str:
     """The secret in a file, without the line's end; raises ConfigError.
 
     Where systemd has handed in a credential of the file's name (`$CREDENTIALS_DIRECTORY`,
-    systemd.exec(5)), that is read instead.
+    systemd.exec(5)), that is read instead. An empty one stands for a file that was not there.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(path)
-    if credentials and (Path(credentials) / file.name).exists():
-        file = Path(credentials) / file.name
+    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY") or os.devnull) / file.name
+    if credential.is_file() and credential.read_bytes().strip():
+        file = credential
     try:
         secret = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -67,6 +67,10 @@ class Intake:
         """Take no new calls any more; those in progress go on."""
         self._closed = True
 
+    def change(self, limits: CallsConfig) -> None:
+        """Hold the calls that come from now on to these limits."""
+        self._limits = limits
+
     async def submit(
         self,
         key: Key,

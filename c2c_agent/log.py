@@ -48,13 +48,13 @@ class LineObserver:
     """Writes each event as one line."""
 
     def __init__(self, stream: TextIO, *, full_numbers: bool, journal: bool) -> None:
+        self.full_numbers = full_numbers
         self._stream = stream
-        self._full_numbers = full_numbers
         self._journal = journal
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event."""
-        if not self._full_numbers:
+        if not self.full_numbers:
             event = {**event, **{name: mask(event[name]) for name in NUMBERS if event.get(name)}}
         level = event.get("log_level") or LogLevel.info
         lines = [formatEvent(event), *_traceback(event)]
@@ -83,19 +83,35 @@ def _is_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+class Log:
+    """The log that was begun, to change what it shows."""
+
+    def __init__(self, observer: LineObserver, predicate: LogLevelFilterPredicate) -> None:
+        self._observer = observer
+        self._predicate = predicate
+
+    def change(self, level: str, *, full_numbers: bool) -> None:
+        """Show from now on what is of `level` or above, with numbers in full or masked."""
+        self._observer.full_numbers = full_numbers
+        lowest = LogLevel.levelWithName(level)
+        self._predicate.setLogLevelForNamespace("", lowest)
+        # Twisted's own chatter about factories and ports tells an admin nothing.
+        for namespace in ("twisted", "log_legacy"):
+            self._predicate.setLogLevelForNamespace(namespace, max(LogLevel.warn, lowest))
+
+
 def start(
     level: str,
     *,
     full_numbers: bool,
     stream: TextIO | None = None,
     begin: Callable[..., Any] = globalLogBeginner.beginLoggingTo,
-) -> None:
+) -> Log:
     """Begin to log to `stream` (standard error) what is of `level` or above."""
     stream = stream or sys.stderr
     observer = LineObserver(stream, full_numbers=full_numbers, journal=_is_journal(stream))
-    lowest = LogLevel.levelWithName(level)
-    predicate = LogLevelFilterPredicate(lowest)
-    # Twisted's own chatter about factories and ports tells an admin nothing.
-    for namespace in ("twisted", "log_legacy"):
-        predicate.setLogLevelForNamespace(namespace, max(LogLevel.warn, lowest))
+    predicate = LogLevelFilterPredicate()
+    log = Log(observer, predicate)
+    log.change(level, full_numbers=full_numbers)
     begin([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
+    return log

@@ -90,6 +90,10 @@ class KeyRing:
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = tuple(keys)
 
+    def change(self, keys: Iterable[Key]) -> None:
+        """Hold these keys instead."""
+        self._keys = tuple(keys)
+
     def find(self, secret: str) -> Key | None:
         """The key of a presented secret, or None.
 

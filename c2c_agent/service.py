@@ -1,6 +1,7 @@
 """The whole agent, put together from a configuration; started and stopped in order.
 
 start: store ─> calls of before ─> FastAGI listener ─> AMI link ─> HTTP listener
+ready: when the first attempt to log in to AMI has come to a link, or is to be repeated
 stop:  HTTP listener ─> FastAGI sessions (the dialplan goes on alone) ─> AMI ─> store
 """
 
@@ -8,11 +9,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
 from twisted.application.strports import service as listen_service
@@ -27,7 +29,14 @@ from c2c_agent.agi.scripts import SCRIPT
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.clock import SteadyClock
-from c2c_agent.config import AgiConfig, AmiConfig, AsteriskConfig, Config, tcp_address
+from c2c_agent.config import (
+    AgiConfig,
+    AmiConfig,
+    AsteriskConfig,
+    Config,
+    differences,
+    tcp_address,
+)
 from c2c_agent.configfile import read_secret
 from c2c_agent.configparse import ConfigError
 from c2c_agent.dispatcher import Dispatcher
@@ -38,6 +47,7 @@ from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, Sample
 from c2c_agent.pbx import PbxDriver
 from c2c_agent.policy import (
     OPERATOR,
+    Key,
     KeyRing,
     Meter,
     is_secret,
@@ -45,6 +55,7 @@ from c2c_agent.policy import (
     new_secret,
     operator_key,
 )
+from c2c_agent.sd_notify import Supervisor
 from c2c_agent.store import Store
 
 _log = Logger()
@@ -55,14 +66,23 @@ _RATE_WINDOW: Final = 60.0
 #: FastAGI sessions beyond the calls that may be in progress: refused ones, checks, strangers.
 _SPARE_SESSIONS: Final = 100
 
+#: Seconds that one stage of the stop may take; all together have to keep to TimeoutStopSec=30.
+_STAGE: Final = 5.0
+
 
 class AgentService(Service):
-    """The agent: `startService` raises where it cannot start, and then leaves nothing running."""
+    """The agent: `startService` raises where it cannot start, and then leaves nothing running.
+
+    To make one is to check its configuration: what cannot be raises ConfigError or AmiError.
+    `supervisor` hears when it is ready, how it goes, and when it stops.
+    """
 
     name = "c2c-agent"
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, supervisor: Supervisor | None = None) -> None:
+        self._config = config
         self._reactor = reactor
+        self._supervisor = supervisor or Supervisor(None, None, reactor)
         self._clock = SteadyClock()
         self._store = Store(config.store.path, reactor)
         self._meter = Meter(config.calls.max_concurrent)
@@ -85,7 +105,11 @@ class AgentService(Service):
             limits=config.calls,
             meter=self._meter,
         )
+        operator_file = Path(config.store.path).parent / "operator.key"
+        self._operator_sha256 = key_digest(_operator_secret(operator_file))
+        self._keys = KeyRing(self._with_operator(config.keys))
         self._link: AmiLink | None = None
+        self._link_tried = False
         self._agi: AgiFactory | None = None
         self._parts: list[Service] = [LoopWatch(reactor, self._metrics.loop_delayed)]
         if config.asterisk is not None:
@@ -113,6 +137,7 @@ class AgentService(Service):
             raise
         super().startService()
         _log.info("started; {count} calls were in progress before", count=len(unfinished))
+        self._tell_supervisor()
 
     async def _stop(self) -> None:
         """Stop in stages, each whatever became of the others. Calls go on in Asterisk."""
@@ -120,25 +145,73 @@ class AgentService(Service):
         async with AsyncExitStack() as last_first:
             last_first.callback(self._store.close)
             for part in self._parts:
-                last_first.push_async_callback(_stopped, part)
+                last_first.push_async_callback(self._stopped, part)
             if self._agi is not None:
-                last_first.push_async_callback(_drained, self._agi)
+                last_first.push_async_callback(self._drained, self._agi)
             last_first.callback(self._dispatcher.stop)
-            await _stopped(self._http)
+            await self._stopped(self._http)
             _log.info("stopping; {count} calls go on", count=self._dispatcher.in_progress)
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Stop all parts, in order; fires when everything is stored and closed."""
         super().stopService()
+        self._supervisor.stopping()
         return Deferred.fromCoroutine(self._stop())
 
+    async def _stopped(self, part: Service) -> None:
+        stopping = part.stopService()
+        if stopping is not None:
+            await stopping.addTimeout(_STAGE, self._reactor)
+
+    async def _drained(self, agi: AgiFactory) -> None:
+        drained = agi.stop()
+        agi.abort()
+        await drained.addTimeout(_STAGE, self._reactor)
+
+    def change(self, config: Config) -> tuple[list[str], list[str]]:
+        """Take over what may change while calls go on.
+
+        Gives the names of the settings that did, and of those that wait for a restart. Raises what
+        making an agent raises where the configuration could not be started with; nothing has
+        changed then.
+        """
+        AgentService(config, self._reactor)
+        # The longest talk stays: calls in progress were placed with it.
+        calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
+        after = evolve(self._config, keys=config.keys, calls=calls, log=config.log)
+        changed = list(differences(self._config, after))
+        self._config = after
+        self._keys.change(self._with_operator(config.keys))
+        self._intake.change(calls)
+        self._meter.max_concurrent = calls.max_concurrent
+        if self._agi is not None:
+            self._agi.max_sessions = calls.max_concurrent + _SPARE_SESSIONS
+        return changed, list(differences(after, config))
+
+    def _with_operator(self, keys: Sequence[Key]) -> list[Key]:
+        return [*keys, operator_key(self._operator_sha256, keys)]
+
+    def _link_changed(self) -> None:
+        self._link_tried = True
+        self._tell_supervisor()
+
+    def _tell_supervisor(self) -> None:
+        """Say how it goes, once everything is started and the PBX was tried."""
+        link = self._link
+        if not self.running or (link is not None and not self._link_tried):
+            return
+        if link is None:
+            self._supervisor.ready("No PBX is configured")
+        elif link.is_up:
+            self._supervisor.ready(f"AMI link up: Asterisk {link.asterisk_version}")
+        else:
+            self._supervisor.ready(f"No AMI link, trying again: {link.last_error}")
+
     def _site(self, config: Config) -> ApiSite:
-        secret = _operator_secret(Path(config.store.path).parent / "operator.key")
-        operator = operator_key(key_digest(secret), config.keys)
         api = Api(
             config=config.http,
             server_id=config.server_id,
-            keys=KeyRing([*config.keys, operator]),
+            keys=self._keys,
             operator=OPERATOR,
             intake=self._intake,
             dispatcher=self._dispatcher,
@@ -166,6 +239,7 @@ class AgentService(Service):
         )
         driver.observer = self._dispatcher
         link.observer = driver
+        link.changed = self._link_changed
         self._link = link
         self._drivers["asterisk"] = driver
         self._agi = AgiFactory(
@@ -200,18 +274,6 @@ class AgentService(Service):
             if agi is None
             else AgiSample(agi.open_sessions, {why.value: agi.refusals[why] for why in Refusal}),
         )
-
-
-async def _stopped(part: Service) -> None:
-    stopping = part.stopService()
-    if stopping is not None:
-        await stopping
-
-
-async def _drained(agi: AgiFactory) -> None:
-    drained = agi.stop()
-    agi.abort()
-    await drained
 
 
 def agi_url(config: AgiConfig) -> str:

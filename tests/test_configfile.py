@@ -173,6 +173,14 @@ class TestSecrets:
         written(tmp_path / "credentials" / "tls.key", "another\n")
         assert read_secret(written(tmp_path / "ami.secret", "of the file\n")) == "of the file"
 
+    def test_an_empty_credential(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It stands for a file that was not there when systemd looked; so the file counts."""
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+        written(tmp_path / "credentials" / "ami.secret", "\n")
+        assert read_secret(written(tmp_path / "ami.secret", "of the file\n")) == "of the file"
+        with pytest.raises(ConfigError, match=r"^/nowhere/ami\.secret: a secret should be"):
+            read_secret("/nowhere/ami.secret")
+
     def test_missing(self, tmp_path: Path) -> None:
         """The path is told, and what should be there."""
         file = tmp_path / "ami.secret"

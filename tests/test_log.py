@@ -240,6 +240,24 @@ class TestStart:
         loggers("c2c_agent").info("x")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 info  x\n", stream.getvalue())
 
+    def test_change(self) -> None:
+        """What is shown may become more or less while it is written."""
+        publisher = LogPublisher()
+        stream = StringIO()
+        begun = start(
+            "warn",
+            full_numbers=False,
+            stream=stream,
+            begin=lambda observers, **_: publisher.addObserver(observers[0]),
+        )
+        log = Logger("c2c_agent", observer=publisher)
+        log.info("to {dial_first}", dial_first="12345")
+        begun.change("info", full_numbers=True)
+        log.info("to {dial_first}", dial_first="12345")
+        begun.change("error", full_numbers=True)
+        log.warn("x")
+        assert [line.split()[-2:] for line in stream.getvalue().splitlines()] == [["to", "12345"]]
+
     def test_standard_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         """It is where the lines go if nothing else is said."""
         publisher = LogPublisher()

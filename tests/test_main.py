@@ -615,6 +615,8 @@ class TestRun:
             "c2c_agent.log.start",
             lambda level, *, full_numbers: memory.log.append((level, full_numbers)),
         )
+        memory.signals = {}
+        monkeypatch.setattr(signal, "signal", memory.signals.__setitem__)
         return memory
 
     def test_runs(self, tmp_path: Path, reactor: Any) -> None:
@@ -625,6 +627,7 @@ class TestRun:
         assert reactor.hasRun
         [(port, _, _, interface)] = reactor.tcpServers
         assert (port, interface) == (8470, "127.0.0.1")
+        assert list(reactor.signals) == [signal.SIGHUP]
         [(stop, _, _)] = reactor.triggers["before"]["shutdown"]
         stopped: list[object] = []
         stop().addBoth(stopped.append)
@@ -695,12 +698,13 @@ class TestProcess:
     """`c2c-agent run` as a process of its own."""
 
     @contextmanager
-    def started(self, file: Path) -> Iterator[subprocess.Popen[str]]:
+    def started(self, file: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
         """Start it as systemd does; it does not outlive the test."""
         reader, writer = os.pipe()
         journal = os.fstat(writer)
         command = [sys.executable, "-m", "c2c_agent", "run", "--config", str(file)]
         environment = {**os.environ, "JOURNAL_STREAM": f"{journal.st_dev}:{journal.st_ino}"}
+        environment |= more
         with os.fdopen(reader) as log:
             process = subprocess.Popen(command, stderr=writer, text=True, env=environment)
             os.close(writer)
@@ -722,6 +726,33 @@ class TestProcess:
             process.send_signal(signal.SIGTERM)
             assert process.stderr.read() == "<6>stopping; 0 calls go on\n"
             assert process.wait() == 0
+
+    def test_supervised(self, tmp_path: Path) -> None:
+        """Systemd hears when it is ready, reloaded and stopping; a bad file does not end it."""
+        file = configure(tmp_path, http={"listen": f"tcp:{free_port()}"})
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.settimeout(60)
+            with self.started(file, NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+                assert process.stderr is not None
+                ready = b"READY=1\nSTATUS=No PBX is configured"
+                assert systemd.recv(4096) == ready
+                process.stderr.readline()
+                configure(tmp_path, calls={"timeout": "soon"})
+                process.send_signal(signal.SIGHUP)
+                told = process.stderr.readline()
+                assert told.startswith("<3>configuration refused, the old one stays: ")
+                assert "calls.timeout: must be a whole number" in told
+                assert systemd.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                assert systemd.recv(4096) == ready
+                configure(tmp_path, log={"level": "error"}, calls={"timeout": 20})
+                process.send_signal(signal.SIGHUP)
+                assert systemd.recv(4096).startswith(b"RELOADING=1")
+                assert systemd.recv(4096) == ready
+                process.send_signal(signal.SIGTERM)
+                assert systemd.recv(4096) == b"STOPPING=1"
+                assert process.stderr.read() == ""  # the new level holds
+                assert process.wait() == 0
 
     def test_a_taken_port(self, tmp_path: Path) -> None:
         """One line says which; the process is gone."""

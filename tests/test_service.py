@@ -18,6 +18,7 @@ from attrs import evolve
 from twisted.internet import reactor as global_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -38,6 +39,7 @@ from c2c_agent.config import (
 )
 from c2c_agent.configparse import ConfigError
 from c2c_agent.pbx import CallEvidence, Gone
+from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
 from c2c_agent.store import StoreError
 from tests.agi.playbook import Playbook
@@ -372,6 +374,97 @@ class Stopping(AgentTest):
             self.stop(self.started())
             assert not self.asterisk.open
         assert self.asterisk.most_open == 1
+
+    def test_a_stage_that_does_not_end(self) -> None:
+        """It is given up in time, and the store is closed all the same."""
+        agent = self.started()
+        stop_link = agent._link.stopService  # type: ignore[union-attr]
+        with mock.patch.object(agent._link, "stopService", return_value=Deferred()):
+            stopped = agent.stopService()
+            self.host.turn(5)
+        self.failureResultOf(stopped, DeferredTimeout)
+        assert writers() == 0
+        stop_link()
+        self.host.turn()
+
+
+class Heard(Supervisor):
+    """A supervisor that keeps what it is told."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__("kept", None, clock)
+        self.told: list[str] = []
+
+    def _tell(self, *lines: str) -> None:
+        self.told += lines
+
+
+class Supervised(AgentTest):
+    """What systemd is told."""
+
+    def test_the_link_comes_and_goes(self) -> None:
+        """Ready after the first attempt, not before; then how the link goes, until the end."""
+        heard = Heard(self.host)
+        agent = AgentService(self.config, self.host, heard)
+        agent.startService()
+        assert heard.told == []
+        self.host.turn()
+        assert heard.told[0] == "READY=1"
+        assert heard.told[1].startswith("STATUS=AMI link up: Asterisk ")
+        self.stop(agent)
+        assert heard.told[2:] == ["STOPPING=1"]
+
+    def test_no_link(self) -> None:
+        """A PBX that is away does not keep the agent from being ready; it is said."""
+        self.host.asterisk = None
+        heard = Heard(self.host)
+        agent = AgentService(self.config, self.host, heard)
+        self.addCleanup(lambda: self.stop(agent) if agent.running else None)
+        agent.startService()
+        self.host.turn(1)
+        assert heard.told[0] == "READY=1"
+        assert heard.told[1].startswith("STATUS=No AMI link, trying again: Connection was refused")
+        self.host.asterisk = self.asterisk
+        self.host.turn(20)
+        assert heard.told[2].startswith("STATUS=AMI link up: Asterisk ")
+        self.stop(agent)
+
+
+class Changing(AgentTest):
+    """Another configuration while it runs."""
+
+    def test_what_changes_at_once(self) -> None:
+        """Keys and limits hold for the next request; the call in progress goes on."""
+        agent = self.started()
+        assert self.asks(PLACE, AUTHORIZED).json["response"]["status"] == "success"
+        heard = self.heard()
+        calls = CallsConfig(max_concurrent=1, max_duration=60)
+        changed, waiting = agent.change(evolve(self.config, calls=calls))
+        assert (changed, waiting) == (["calls.max_concurrent"], ["calls.max_duration"])
+        assert self.heard() == heard
+        place = "/c2c/v2?dial_first=100&dial_second=200"
+        assert self.asks(place, AUTHORIZED).faults == ["too_many_calls"]
+        changed, _ = agent.change(evolve(self.config, keys=[]))
+        assert changed == ["calls.max_concurrent", "keys"]
+        assert self.asks(place, AUTHORIZED).faults == ["unauthorized"]
+        self.stop(agent)
+
+    def test_what_waits(self) -> None:
+        """What needs a restart is named, each time anew, and does not change."""
+        agent = self.started()
+        config = evolve(self.config, http=HttpConfig(listen="tcp:8471"), asterisk=None)
+        for _ in range(2):
+            assert agent.change(config) == ([], ["http.listen", "asterisk"])
+        self.stop(agent)
+
+    def test_what_cannot_be(self) -> None:
+        """What could not be started with is refused as a whole."""
+        agent = self.started()
+        config = evolve(self.config, http=HttpConfig(listen="nonsense"), keys=[])
+        with pytest.raises(ConfigError, match="'nonsense' is no endpoint"):
+            agent.change(config)
+        assert self.asks("/c2c/v2/calls", AUTHORIZED).json == {"calls": []}
+        self.stop(agent)
 
 
 class OverARestart(AgentTest):

@@ -62,6 +62,7 @@ class AmiLink(Service):
     `jitter` gives numbers from 0 to 1 and spreads the attempts to connect. Raises LocalAmiError
     for a username or secret that cannot be sent.
 
+    `changed` is called when an attempt has come to a link, or to nothing and is to be repeated.
     `last_error` is why there is no link, `""` while there is one. `asterisk_version` is what the
     last link told, `reconnects` how many there were after the first.
     """
@@ -78,6 +79,7 @@ class AmiLink(Service):
         limits: Limits = LIMITS,
     ) -> None:
         self.observer = observer
+        self.changed: Callable[[], None] = lambda: None
         self.last_error = "not connected yet"
         self.asterisk_version = ""
         self.reconnects = 0
@@ -189,6 +191,7 @@ class AmiLink(Service):
         if self.observer is not None:
             with _log.failuresHandled("AMI: a mistake in what follows the link, when it came up"):
                 self.observer.link_up(version)
+        self.changed()
         early, self._early = self._early, []
         for event in early:
             with _log.failuresHandled("AMI: a mistake in what follows the events"):
@@ -224,6 +227,7 @@ class AmiLink(Service):
         self._failures += 1
         refused, self._refused = self._refused, False
         seconds = (self._after_refusal if refused else self._after_loss)(self._failures)
+        self.changed()
         if self.last_error != self._told:
             self._told = self.last_error
             _log.warn(
