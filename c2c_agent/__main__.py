@@ -1,7 +1,7 @@
-"""The command line: `c2c-agent run`, `check`, `call`, `status`, `cancel`, `calls`, `key new`.
+"""The command line: `c2c-agent run`, `check`, `call`, `status`, `calls`, `setup asterisk`, more.
 
 The only module that touches the global reactor. What a command does stands elsewhere (`service`,
-`check`, `client`); here are its options, its words, and its exit status.
+`check`, `client`, `setup_files`); here are its options, its words, and its exit status.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from c2c_agent import __version__, configfile, log
+from c2c_agent import __version__, configfile, log, setup_asterisk, setup_files
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
+from c2c_agent.pattern import PatternError, parse_pattern
 from c2c_agent.policy import Key, key_digest, new_secret
 
 P = ParamSpec("P")
@@ -313,6 +314,85 @@ def key_new(name: str) -> None:
     click.echo("For the list `keys` of c2c-agent.yml; without `allow` it can dial nothing:\n")
     # In quotes: YAML would read some names as numbers, dates or truths.
     click.echo(f'    - name: "{name}"\n      sha256: "{key_digest(secret)}"\n      allow: []')
+
+
+@main.group()
+def setup() -> None:
+    """Set up what stands beside the agent."""
+
+
+@setup.command("asterisk")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--undo", is_flag=True, help="Take back all that setup has done.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PATTERN",
+    help="What the first key may dial, such as _1XX; may be given several times.",
+)
+@click.option(
+    "--asterisk-dir",
+    metavar="FOLDER",
+    default="/etc/asterisk",
+    show_default=True,
+    help="Asterisk's configuration.",
+)
+@_config_option
+@_plain_errors
+def set_up_asterisk(
+    *,
+    dry_run: bool,
+    undo: bool,
+    allow: tuple[str, ...],
+    asterisk_dir: str,
+    config_path: str | None,
+) -> None:
+    """Write the AMI user, the dialplan's includes and the agent's configuration.
+
+    Shows the difference of every file first. Says so where nothing has to change.
+    """
+    if undo and (dry_run or allow):
+        raise click.UsageError("--undo goes with neither --dry-run nor --allow")
+    if undo:
+        _say(setup_files.undo(_path(config_path)))
+        _say(setup_files.reload_asterisk())
+        return
+    try:
+        patterns = [parse_pattern(text) for text in allow]
+    except PatternError as error:
+        raise click.BadParameter(str(error), param_hint="--allow") from error
+    place = setup_files.place(asterisk_dir, _path(config_path))
+    wishes = setup_asterisk.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
+    try:
+        plan = setup_asterisk.plan(place, setup_files.read(place), setup_files.shipped(), wishes)
+    except setup_asterisk.AllowMissingError as error:
+        raise click.UsageError(str(error)) from error
+    for change in plan.changes:
+        click.echo(_printable(setup_asterisk.shown(change, hide=change.path == place.secret_file)))
+    notes = [*plan.notes, *setup_files.notes(plan)]
+    if dry_run or not plan.changes:
+        _say(notes)
+        click.echo("Nothing was written." if plan.changes else "Nothing has to change.")
+        return
+    setup_files.apply(plan, place)
+    click.echo(
+        f"\nWritten: {len(plan.changes)} files. `c2c-agent setup asterisk --undo` undoes it."
+    )
+    _say(setup_files.reload_asterisk())
+    _say(notes)
+    if plan.key is not None:
+        click.echo(f"The first key, for the caller (it is shown this once):\n\n    {plan.key}\n")
+    click.echo("Now start the agent, and go the whole way round: c2c-agent check")
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _printable(text: str) -> str:
+    """Text of a file that may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _clock(epoch: str) -> str:

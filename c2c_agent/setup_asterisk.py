@@ -1,0 +1,411 @@
+"""What `setup asterisk` changes: from the files that are there to the files as they are to be.
+
+Pure. `plan` looks at the whole configuration of an Asterisk and of the agent, and gives a change
+for each file that needs one; `taken_back` is the way back for one file. `setup_files` reads and
+writes them.
+
+Files that belong to somebody else get a block between two marks, which can be taken out again to
+the byte. What is right already stays as it is, whoever made it: so a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import unified_diff
+from enum import Enum, auto
+from json import dumps
+from typing import Final
+
+from attrs import field, frozen
+
+from c2c_agent.config import AmiConfig
+from c2c_agent.errors import C2CError
+from c2c_agent.pattern import Pattern
+from c2c_agent.policy import key_digest
+
+#: The files of asterisk-conf that are shipped.
+AMI_USER: Final = "manager.d/c2c-agent.conf"
+FIRST: Final = "c2c-first.conf"
+BRIDGE: Final = "c2c-bridge.conf"
+SHIPPED: Final = (AMI_USER, FIRST, BRIDGE)
+
+#: The name of the key that a new configuration has.
+FIRST_KEY: Final = "first"
+
+_BEGIN: Final = "; --- begin of c2c-agent (made by `c2c-agent setup asterisk`, which can undo it)"
+_END: Final = "; --- end of c2c-agent"
+_MARKED: Final = re.compile(
+    rf"\n?^{re.escape(_BEGIN)}\n(?P<body>.*?)^{re.escape(_END)}(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+
+#: `;-- … --;` over several lines, and `;` to the line's end (Asterisk main/config.c).
+_COMMENT: Final = re.compile(r";--(?!-).*?--;|(?<!\\);[^\n]*", re.DOTALL)
+_SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\]", re.MULTILINE)
+_SETTING: Final = re.compile(r"^[ \t]*(\w+)[ \t]*=>?[ \t]*([^\n]*?)[ \t\r]*$", re.MULTILINE)
+_SECRET: Final = re.compile(r"(?im)^([ +-]?[ \t]*\w*(?:secret|password)[ \t]*=).*$")
+_TRUE: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
+_DEFAULT: Final = AmiConfig()
+
+
+class SetupError(C2CError):
+    """It cannot be set up, or undone; the message says what to do."""
+
+
+class AllowMissingError(SetupError):
+    """A new configuration needs patterns for its first key, and none were given."""
+
+
+class Kind(Enum):
+    """Whose a new file is, and so who may read it."""
+
+    AMI = auto()  # holds a secret; for Asterisk
+    DIALPLAN = auto()  # for Asterisk
+    AGENT = auto()  # for the agent
+
+
+@frozen
+class Change:
+    """One file as it was found (None: not there), and as it is to be.
+
+    `block` is the marked block that it gets, where the rest of the file is somebody else's.
+    """
+
+    path: str
+    kind: Kind
+    before: str | None = field(repr=False)
+    after: str = field(repr=False)
+    block: str | None = field(default=None, repr=False)
+
+
+@frozen
+class Place:
+    """Where everything lies, and how the agent logs in.
+
+    `username` and `secret_file` are those of the agent's configuration, if it has one already.
+    """
+
+    asterisk_dir: str
+    config: str
+    secret_file: str
+    username: str = _DEFAULT.username
+    freepbx: bool = False
+
+    def asterisk(self, name: str) -> str:
+        """The path of a file of Asterisk's configuration."""
+        return f"{self.asterisk_dir}/{name}"
+
+
+@frozen
+class Wishes:
+    """What the new configuration is made of: what its key may dial, and two fresh secrets."""
+
+    allow: Sequence[Pattern]
+    key: str = field(repr=False)
+    ami_secret: str = field(repr=False)
+
+
+@frozen
+class Plan:
+    """The changes in the order in which they are to be made, and what the admin should know.
+
+    `key` is the secret of the first key, where the configuration is made anew.
+    """
+
+    changes: Sequence[Change]
+    notes: Sequence[str]
+    key: str | None = field(repr=False)
+
+
+def plan(
+    place: Place, found: Mapping[str, str], shipped: Mapping[str, str], wishes: Wishes
+) -> Plan:
+    """What has to change; raises SetupError.
+
+    `found` is the text of every file that is there, by its path, `shipped` that of asterisk-conf.
+    """
+    for name in ("manager.conf", "extensions.conf"):
+        if place.asterisk(name) not in found:
+            raise SetupError(
+                f"{place.asterisk(name)} is not there: name the folder of Asterisk's configuration "
+                "with --asterisk-dir."
+            )
+    if place.config not in found and not wishes.allow:
+        raise AllowMissingError(
+            f"{place.config} is to be made: say with --allow what its first key may dial, "
+            "such as --allow _1XX --allow _NXXNXXXXXX"
+        )
+    return _Planner(place, found, shipped, wishes).plan()
+
+
+class _Planner:
+    """Makes one plan."""
+
+    def __init__(
+        self,
+        place: Place,
+        found: Mapping[str, str],
+        shipped: Mapping[str, str],
+        wishes: Wishes,
+    ) -> None:
+        self._place = place
+        self._found = found
+        self._shipped = shipped
+        self._wishes = wishes
+        self._freepbx = _is_freepbx(place, found)
+        self._new_config = place.config not in found
+
+    def plan(self) -> Plan:
+        """Includes come after what they include: Asterisk takes nothing with a file missing."""
+        changes = [*self._agent(), *self._contexts(), *self._ami_user(), *self._includes()]
+        changed = [change for change in changes if change.before != change.after]
+        key = self._wishes.key if self._new_config else None
+        return Plan(changed, list(self._notes()), key)
+
+    def _change(self, path: str, kind: Kind, after: str) -> Change:
+        return Change(path, kind, self._found.get(path), after)
+
+    def _blocked(self, path: str, kind: Kind, body: str) -> Change:
+        before = self._found.get(path)
+        after, block = _with_block(path, before or "", body)
+        return Change(path, kind, before, after, block)
+
+    def _agent(self) -> Iterator[Change]:
+        if self._new_config:
+            yield self._change(self._place.config, Kind.AGENT, self._yaml())
+        if self._place.secret_file not in self._found:
+            yield self._change(self._place.secret_file, Kind.AGENT, f"{self._secret()}\n")
+
+    def _contexts(self) -> Iterator[Change]:
+        first = self._place.asterisk(FIRST)
+        if first not in self._found:  # it is the admin's to edit
+            yield self._change(first, Kind.DIALPLAN, self._shipped[FIRST])
+        yield self._change(self._place.asterisk(BRIDGE), Kind.DIALPLAN, self._shipped[BRIDGE])
+
+    def _ami_user(self) -> Iterator[Change]:
+        if self._secret_in_asterisk() is not None:
+            return
+        manager = self._found[self._place.asterisk("manager.conf")]
+        user = self._shipped[AMI_USER].replace("[c2c-agent]", f"[{self._place.username}]")
+        secret = self._secret().replace(";", "\\;")
+        user = _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
+        if not self._freepbx and _includes(manager, r"manager\.d/\*(?:\.conf)?"):
+            path = self._place.asterisk(AMI_USER)
+            if path in self._found:
+                raise SetupError(
+                    f"{path} is there, but has no user [{self._place.username}] with a secret: "
+                    "complete it, or remove it, and run this again."
+                )
+            yield self._change(path, Kind.AMI, user)
+            return
+        name = "manager_custom.conf" if self._freepbx else "manager.conf"
+        # The comment at the top is about the folder manager.d.
+        yield self._blocked(self._place.asterisk(name), Kind.AMI, user[user.index("[") :])
+
+    def _includes(self) -> Iterator[Change]:
+        path = self._place.asterisk(
+            "extensions_custom.conf" if self._freepbx else "extensions.conf"
+        )
+        texts = [self._found[self._place.asterisk("extensions.conf")], self._found.get(path, "")]
+        outside = [without_block(text) for text in texts]
+        if _missing(texts):
+            body = "".join(f'#include "{name}"\n' for name in _missing(outside))
+            yield self._blocked(path, Kind.DIALPLAN, body)
+
+    def _ami_sections(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every place where the AMI user stands, with its settings."""
+        for path, text in self._found.items():
+            name = path.removeprefix(self._place.asterisk_dir + "/")
+            if re.fullmatch(r"manager(_\w+)?\.conf|manager\.d/[^/]+", name):
+                section = _settings(text, self._place.username)
+                if section:
+                    yield path, section
+
+    def _secret_in_asterisk(self) -> str | None:
+        for path, section in self._ami_sections():
+            secret = section.get("secret")
+            if secret == "CHANGE_ME":  # noqa: S105 - as asterisk-conf ships it
+                raise SetupError(
+                    f"{path}: the secret is still CHANGE_ME: remove the section "
+                    f"[{self._place.username}], and run this again."
+                )
+            if secret:
+                self._compare(path, secret)
+                return secret
+        return None
+
+    def _compare(self, path: str, secret: str) -> None:
+        own = self._found.get(self._place.secret_file)
+        if own is not None and own.rstrip("\r\n") != secret:
+            raise SetupError(
+                f"{path} and {self._place.secret_file} have different secrets for "
+                f"{self._place.username}: give both the same, and run this again."
+            )
+
+    def _secret(self) -> str:
+        """The secret that stands on one of the two sides already, else a fresh one."""
+        there = self._secret_in_asterisk()
+        if there is not None:
+            return there
+        own = self._found.get(self._place.secret_file, "").rstrip("\r\n")
+        return own or self._wishes.ami_secret
+
+    def _yaml(self) -> str:
+        lines = ["# The agent's configuration; what is not here has its default (see README.md)."]
+        ami = []
+        port = _settings(self._manager(), "general").get("port", "")
+        if re.fullmatch("[0-9]+", port) and int(port) != _DEFAULT.port:
+            ami.append(f"    port: {int(port)}")
+        if self._place.secret_file != _DEFAULT.secret_file:
+            ami.append(f"    secret_file: {dumps(self._place.secret_file)}")
+        if ami or self._freepbx:
+            lines.append("asterisk:")
+        if self._freepbx:
+            lines.append("  freepbx: true")
+        if ami:
+            lines += ["  ami:", *ami]
+        allow = ", ".join(dumps(pattern.text) for pattern in self._wishes.allow)
+        lines += [
+            "keys:",
+            f"  - name: {FIRST_KEY}",
+            f'    sha256: "{key_digest(self._wishes.key)}"',
+            f"    allow: [{allow}]",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _manager(self) -> str:
+        return self._found[self._place.asterisk("manager.conf")]
+
+    def _notes(self) -> Iterator[str]:
+        general = _settings(self._manager(), "general")
+        if general.get("enabled", "no").lower() not in _TRUE:
+            yield (
+                f"AMI is off: in {self._place.asterisk('manager.conf')}, section [general], set "
+                "enabled = yes and bindaddr = 127.0.0.1; then `manager reload`."
+            )
+        if self._freepbx:
+            yield from self._notes_on_freepbx()
+        if self._wishes.allow and not self._new_config:
+            yield f"{self._place.config} is there already: --allow changes nothing in it."
+
+    def _notes_on_freepbx(self) -> Iterator[str]:
+        extensions = self._found[self._place.asterisk("extensions.conf")]
+        for name, text in (("manager", self._manager()), ("extensions", extensions)):
+            if not _includes(text, rf"{name}_custom\.conf"):
+                yield (
+                    f"{self._place.asterisk(name + '.conf')} does not include {name}_custom.conf, "
+                    "as FreePBX does: include it."
+                )
+        if not self._new_config and not self._place.freepbx:
+            yield f"This is a FreePBX: set asterisk.freepbx to true in {self._place.config}."
+
+
+def _is_freepbx(place: Place, found: Mapping[str, str]) -> bool:
+    custom = ("manager_custom.conf", "extensions_custom.conf")
+    return place.asterisk("extensions_additional.conf") in found or all(
+        place.asterisk(name) in found for name in custom
+    )
+
+
+# Asterisk's configuration files
+
+
+def _includes(text: str, file: str) -> bool:
+    """Whether an `#include` names this file, given as a regular expression."""
+    line = rf"^[ \t]*#(?:try)?include[ \t]+[\"<]?(?:[^\"<>\s]*/)?{file}[\">]?[ \t\r]*$"
+    return re.search(line, _COMMENT.sub("", text), re.MULTILINE) is not None
+
+
+def _missing(texts: Sequence[str]) -> list[str]:
+    """Those of our dialplan files that none of the texts includes."""
+    return [
+        name
+        for name in (FIRST, BRIDGE)
+        if not any(_includes(text, re.escape(name)) for text in texts)
+    ]
+
+
+def _settings(text: str, section: str) -> dict[str, str]:
+    """The settings of a section, all parts of it together; the last of a name counts."""
+    _, *parts = _SECTION.split(_COMMENT.sub("", text))
+    found: dict[str, str] = {}
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        if name == section:
+            pairs = _SETTING.findall(body)
+            found.update((key.lower(), value.replace("\\;", ";")) for key, value in pairs)
+    return found
+
+
+# Marked blocks
+
+
+def _with_block(path: str, text: str, body: str) -> tuple[str, str]:
+    """The text with our block at its end, and the block; raises SetupError.
+
+    The line's end before the block is part of it: without the block the text is what it was, also
+    where its last line had no end.
+    """
+    there = _MARKED.search(text)
+    if there is not None and not set(there["body"].split("\n")) <= set(body.split("\n")):
+        raise SetupError(
+            f"{path}: the block of c2c-agent was edited: move your lines out of it, and remove "
+            "what is left of it; then run this again."
+        )
+    block = f"\n{_BEGIN}\n{body}{_END}\n"
+    return without_block(text) + block, block
+
+
+def without_block(text: str) -> str:
+    """The text as it would be without our block."""
+    there = _MARKED.search(text)
+    if there is None:
+        return text
+    before, after = text[: there.start()], text[there.end() :]
+    joint = "\n" if before and after and not before.endswith("\n") else ""
+    return before + joint + after
+
+
+def block_of(text: str) -> str | None:
+    """The block with its marks, as it stands there now."""
+    there = _MARKED.search(text)
+    return None if there is None else there[0]
+
+
+# What is shown, and the way back
+
+
+def shown(change: Change, *, hide: bool = False) -> str:
+    """The difference as text, without secrets; `hide` for a file that is nothing but a secret."""
+    before, after = change.before, change.after
+    lines = unified_diff(
+        [] if before is None else _lines(before),
+        _lines("(a secret)" if hide else after),
+        fromfile="/dev/null" if before is None else change.path,
+        tofile=change.path,
+        lineterm="",
+    )
+    return _SECRET.sub(r"\1 ********", "\n".join(lines))
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def taken_back(
+    path: str, current: str, original: str | None, *, ours: bool, blocked: bool, block_ours: bool
+) -> str | None:
+    """The file as it is to be after an undo, None for none; raises SetupError.
+
+    `ours`: the file is just as it was written; `blocked`: it is one that got a block;
+    `block_ours`: that block is just as it was written, whatever was edited around it.
+    """
+    if ours:
+        return original
+    if current == original or (blocked and _BEGIN not in current):
+        return current
+    if blocked and block_ours:
+        rest = without_block(current)
+        return None if original is None and not rest else rest
+    what = "the block of c2c-agent in it was edited" if blocked else "it was edited"
+    raise SetupError(f"{path}: {what} since the setup")

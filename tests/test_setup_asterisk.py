@@ -1,0 +1,354 @@
+"""What a setup would change, for the three ways in which Asterisks are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import yaml
+
+from c2c_agent import setup_asterisk
+from c2c_agent.configparse import parse
+from c2c_agent.pattern import parse_pattern
+from c2c_agent.setup_asterisk import (
+    AMI_USER,
+    BRIDGE,
+    FIRST,
+    AllowMissingError,
+    Change,
+    Kind,
+    Place,
+    Plan,
+    SetupError,
+    Wishes,
+    block_of,
+    shown,
+    taken_back,
+    without_block,
+)
+from c2c_agent.setup_files import shipped
+
+ETC = "/etc/asterisk"
+YML = "/etc/c2c-agent/c2c-agent.yml"
+SECRET_FILE = "/etc/c2c-agent/ami.secret"
+PLACE = Place(ETC, YML, SECRET_FILE)
+WISHES = Wishes([parse_pattern("_1XX"), parse_pattern("200")], key="c2c_key", ami_secret="c2c_ami")
+
+GENERAL = "[general]\nenabled = yes\nport = 5038\nbindaddr = 127.0.0.1\n"
+PLAIN = {"manager.conf": GENERAL, "extensions.conf": "[general]\nstatic=yes\n"}
+DEBIAN = {**PLAIN, "manager.conf": GENERAL + '\n#include "manager.d/*.conf"\n'}
+FREEPBX = {
+    "manager.conf": GENERAL + "#include manager_additional.conf\n#include manager_custom.conf\n",
+    "manager_custom.conf": "",
+    "extensions.conf": "#include extensions_custom.conf\n",
+    "extensions_custom.conf": "[from-internal-custom]\nexten => 1,1,NoOp()",
+    "extensions_additional.conf": "; generated\n",
+}
+LAYOUTS = pytest.mark.parametrize("layout", [PLAIN, DEBIAN, FREEPBX], ids=["plain", "debian", "fp"])
+
+
+def found(layout: Mapping[str, str], **others: str) -> dict[str, str]:
+    """A layout's files by their paths; `yml` and `secret` are the agent's own."""
+    files = {f"{ETC}/{name}": text for name, text in layout.items()}
+    own = {"yml": YML, "secret": SECRET_FILE}
+    return files | {own[name]: text for name, text in others.items()}
+
+
+def plan(files: Mapping[str, str], wishes: Wishes = WISHES, place: Place = PLACE) -> Plan:
+    """The plan for these files."""
+    return setup_asterisk.plan(place, files, shipped(), wishes)
+
+
+def after(files: Mapping[str, str]) -> dict[str, str]:
+    """The files as the plan makes them."""
+    return {**files, **{change.path: change.after for change in plan(files).changes}}
+
+
+def changed(files: Mapping[str, str]) -> list[str]:
+    """The paths that the plan changes, in order."""
+    return [change.path for change in plan(files).changes]
+
+
+class TestLayouts:
+    """Where the AMI user and the includes go."""
+
+    def test_debian(self) -> None:
+        """A folder that is included takes the AMI user; included files come before includes."""
+        assert changed(found(DEBIAN)) == [
+            YML,
+            SECRET_FILE,
+            f"{ETC}/{FIRST}",
+            f"{ETC}/{BRIDGE}",
+            f"{ETC}/{AMI_USER}",
+            f"{ETC}/extensions.conf",
+        ]
+        files = after(found(DEBIAN))
+        assert files[f"{ETC}/{AMI_USER}"] == shipped()[AMI_USER].replace("CHANGE_ME", "c2c_ami")
+        assert files[SECRET_FILE] == "c2c_ami\n"
+        assert files[f"{ETC}/extensions.conf"].startswith(DEBIAN["extensions.conf"])
+        block = block_of(files[f"{ETC}/extensions.conf"])
+        assert block is not None
+        assert '\n#include "c2c-first.conf"\n#include "c2c-bridge.conf"\n' in block
+
+    def test_plain(self) -> None:
+        """Without that folder, manager.conf gets the section in a block."""
+        files = after(found(PLAIN))
+        assert f"{ETC}/{AMI_USER}" not in files
+        manager = files[f"{ETC}/manager.conf"]
+        assert "\n[c2c-agent]\n" in manager
+        assert "\nsecret = c2c_ami\n" in manager
+        assert without_block(manager) == GENERAL
+
+    @pytest.mark.parametrize(
+        "line",
+        [';#include "manager.d/*.conf"', ';--\n#include "manager.d/*.conf"\n--;', "; manager.d"],
+    )
+    def test_include_in_a_comment(self, line: str) -> None:
+        """An include that is commented out is none."""
+        files = found({**PLAIN, "manager.conf": f"{GENERAL}{line}\n"})
+        assert f"{ETC}/manager.conf" in changed(files)
+
+    def test_freepbx(self) -> None:
+        """FreePBX writes its own files anew: only the custom ones are touched."""
+        files = after(found(FREEPBX))
+        for name in ("manager.conf", "extensions.conf", "extensions_additional.conf"):
+            assert files[f"{ETC}/{name}"] == FREEPBX[name]
+        assert "[c2c-agent]" in files[f"{ETC}/manager_custom.conf"]
+        assert '#include "c2c-bridge.conf"' in files[f"{ETC}/extensions_custom.conf"]
+        assert yaml.safe_load(files[YML])["asterisk"] == {"freepbx": True}
+
+    def test_freepbx_without_custom_files(self) -> None:
+        """They are made."""
+        files = {name: text for name, text in FREEPBX.items() if "custom" not in name}
+        assert f"{ETC}/extensions_custom.conf" in changed(found(files))
+
+    @LAYOUTS
+    def test_second_time(self, layout: Mapping[str, str]) -> None:
+        """What is set up needs no change, also with words of the admin's after the block."""
+        files = after(found(layout))
+        assert changed(files) == []
+        assert plan(files).key is None
+        again = {path: f"{text}; mine\n" for path, text in files.items() if "extensions" in path}
+        assert changed({**files, **again}) == []
+
+    @pytest.mark.parametrize("name", ["manager.conf", "extensions.conf"])
+    def test_no_asterisk_here(self, name: str) -> None:
+        """A folder without Asterisk's files is the wrong one."""
+        files = {other: text for other, text in PLAIN.items() if other != name}
+        with pytest.raises(SetupError, match=rf"{name} is not there: .* --asterisk-dir"):
+            plan(found(files))
+
+
+class TestWhatIsThere:
+    """Parts that somebody has set up by hand stay."""
+
+    def test_by_hand(self) -> None:
+        """As asterisk-conf/README.md says it: only what is missing is made."""
+        files = after(found(DEBIAN))
+        own = shipped()[FIRST] + "; mine\n"
+        by_hand = {
+            **files,
+            f"{ETC}/{FIRST}": own,
+            f"{ETC}/extensions.conf": "#include <c2c-first.conf>\n #tryinclude c2c-bridge.conf;x\n",
+        }
+        assert changed(by_hand) == []
+
+    def test_one_include_by_hand(self) -> None:
+        """The block has the other."""
+        files = found({**PLAIN, "extensions.conf": '#include "/etc/asterisk/c2c-first.conf"\n'})
+        text = after(files)[f"{ETC}/extensions.conf"]
+        assert text.count("c2c-first.conf") == 1
+        assert text.count("c2c-bridge.conf") == 1
+
+    def test_bridge_of_another_version(self) -> None:
+        """c2c-bridge.conf is ours: an upgrade replaces it."""
+        files = {**after(found(PLAIN)), f"{ETC}/{BRIDGE}": "; old\n"}
+        assert changed(files) == [f"{ETC}/{BRIDGE}"]
+
+    def test_secret_of_asterisk(self) -> None:
+        """A user that is there lends its secret to the agent."""
+        section = "[c2c-agent]\nsecret = a\\;b ; mine\n"
+        files = found({**PLAIN, "manager.conf": GENERAL + section})
+        assert after(files)[SECRET_FILE] == "a;b\n"
+
+    def test_secret_of_the_agent(self) -> None:
+        """And the other way round."""
+        files = after(found(PLAIN, secret="a;b\n"))
+        assert "\nsecret = a\\;b\n" in files[f"{ETC}/manager.conf"]
+        assert changed(files) == []
+
+    def test_two_secrets(self) -> None:
+        """Which of two is right, nobody knows; neither is shown."""
+        files = found(
+            {**PLAIN, "manager.conf": f"{GENERAL}[c2c-agent]\nsecret=one\n"}, secret="two"
+        )
+        with pytest.raises(SetupError, match="different secrets") as caught:
+            plan(files)
+        assert "one" not in str(caught.value).split()
+        assert "two" not in str(caught.value).split()
+
+    @pytest.mark.parametrize("setting", ["secret = CHANGE_ME", "read = call"])
+    def test_half_a_user(self, setting: str) -> None:
+        """A user without a secret is for the admin to complete."""
+        files = found({**DEBIAN, AMI_USER: f"[c2c-agent]\n{setting}\n"})
+        with pytest.raises(SetupError, match=r"manager\.d/c2c-agent\.conf"):
+            plan(files)
+
+    def test_other_user(self) -> None:
+        """The name is the one that the agent logs in with."""
+        place = Place(ETC, YML, SECRET_FILE, username="c2c2")
+        (change,) = [
+            change
+            for change in plan(found(PLAIN, yml="keys: []"), place=place).changes
+            if change.kind is Kind.AMI
+        ]
+        assert "\n[c2c2]\n" in change.after
+
+
+class TestEditedBlock:
+    """A block into which the admin wrote."""
+
+    def test_settings_of_the_user(self) -> None:
+        """The AMI user in it is the admin's to edit."""
+        files = after(found(PLAIN))
+        manager = files[f"{ETC}/manager.conf"].replace("read = call", "read = call,dialplan")
+        assert changed({**files, f"{ETC}/manager.conf": manager}) == []
+
+    def test_line_lost(self) -> None:
+        """A missing include comes back, and nothing else changes."""
+        files = after(found(PLAIN))
+        text = files[f"{ETC}/extensions.conf"]
+        less = text.replace('#include "c2c-bridge.conf"\n', "")
+        assert after({**files, f"{ETC}/extensions.conf": less}) == files
+
+    def test_line_added(self) -> None:
+        """A line that we did not write is not thrown away."""
+        files = after(found(PLAIN))
+        text = files[f"{ETC}/extensions.conf"]
+        more = text.replace('#include "c2c-bridge.conf"\n', '#include "mine.conf"\n')
+        with pytest.raises(SetupError, match=r"extensions\.conf: the block .* was edited"):
+            plan({**files, f"{ETC}/extensions.conf": more})
+
+
+class TestConfiguration:
+    """The agent's own file."""
+
+    def test_new(self) -> None:
+        """It can be used; the key is told, and only its digest stands there."""
+        files = after(found(PLAIN))
+        config = parse([(YML, yaml.safe_load(files[YML]))], server_id="pbx1")
+        (key,) = config.keys
+        assert [pattern.text for pattern in key.allow] == ["_1XX", "200"]
+        assert "c2c_key" not in files[YML]
+        assert plan(found(PLAIN)).key == "c2c_key"
+
+    def test_what_is_no_default(self) -> None:
+        """Another port of AMI and another place of the secret are written down."""
+        place = Place(ETC, "/opt/c2c.yml", "/opt/ami.secret")
+        files = found({**PLAIN, "manager.conf": "[general]\nenabled=yes\nport=5039\n"})
+        document = yaml.safe_load(plan(files, place=place).changes[0].after)
+        assert document["asterisk"] == {"ami": {"port": 5039, "secret_file": "/opt/ami.secret"}}
+
+    def test_no_silent_default(self) -> None:
+        """What the first key may dial has to be said, where there is none yet."""
+        nothing = Wishes([], key="c2c_key", ami_secret="c2c_ami")
+        with pytest.raises(AllowMissingError, match="--allow _1XX"):
+            plan(found(PLAIN), nothing)
+        assert plan(found(PLAIN, yml="keys: []"), nothing).key is None
+
+    def test_repr_tells_no_secret(self) -> None:
+        """Neither of the plan nor of what it is made of."""
+        assert "c2c_" not in repr(WISHES) + repr(plan(found(PLAIN)))
+
+
+class TestNotes:
+    """What setup does not change, but the admin should know."""
+
+    def test_all_well(self) -> None:
+        """Nothing to say."""
+        assert plan(found(DEBIAN)).notes == []
+
+    @pytest.mark.parametrize("general", ["[general]\nenabled = no\n", "[general]\n", ""])
+    def test_ami_is_off(self, general: str) -> None:
+        """AMI is not switched on for the admin, for that opens a port."""
+        (note,) = plan(found({**PLAIN, "manager.conf": general})).notes
+        assert "enabled = yes" in note
+
+    def test_allow_is_too_late(self) -> None:
+        """The configuration that is there is the admin's."""
+        (note,) = plan(found(PLAIN, yml="keys: []")).notes
+        assert "--allow changes nothing" in note
+
+    def test_freepbx(self) -> None:
+        """Includes that a FreePBX has, and the agent's setting for it."""
+        odd = {**FREEPBX, "manager.conf": GENERAL}
+        notes = plan(found(odd, yml="keys: []")).notes
+        assert "manager.conf does not include manager_custom.conf" in notes[0]
+        assert "asterisk.freepbx" in notes[1]
+        place = Place(ETC, YML, SECRET_FILE, freepbx=True)
+        assert len(plan(found(FREEPBX, yml="keys: []"), place=place).notes) == 1
+
+
+class TestShown:
+    """The difference as it is shown."""
+
+    def test_secrets_are_masked(self) -> None:
+        """Ours, and those of other users that stand near."""
+        other = f"{GENERAL}[other]\nsecret = theirs\nSecret=>theirs\n"
+        for change in plan(found({**PLAIN, "manager.conf": other})).changes:
+            text = shown(change, hide=change.path == SECRET_FILE)
+            assert "c2c_ami" not in text
+            assert "c2c_key" not in text
+            assert "theirs" not in text
+            assert f"\n+++ {change.path}\n" in text
+
+    def test_new_file(self) -> None:
+        """Every line of it."""
+        text = shown(Change("/x", Kind.AGENT, None, "one\ntwo"))
+        assert text == "--- /dev/null\n+++ /x\n@@ -0,0 +1,2 @@\n+one\n+two"
+
+
+class TestTakenBack:
+    """One file's way back."""
+
+    @pytest.mark.parametrize("text", ["", "a", "a\n", "a\n\n", "a\r\n", "\n"])
+    def test_to_the_byte(self, text: str) -> None:
+        """Without its block a file is what it was, whatever its end was."""
+        files = found({**PLAIN, "extensions.conf": text})
+        path = f"{ETC}/extensions.conf"
+        assert without_block(after(files)[path]) == text
+        assert without_block(text) == text
+        assert block_of(text) is None
+
+    def test_line_after_the_block(self) -> None:
+        """A line that was added does not run into one that had no end."""
+        text = after(found({**PLAIN, "extensions.conf": "a"}))[f"{ETC}/extensions.conf"]
+        assert without_block(text + "b\n") == "a\nb\n"
+
+    def test_ours(self) -> None:
+        """What is as it was written becomes what it was."""
+        back = taken_back("/x", "new", "old", ours=True, blocked=False, block_ours=False)
+        assert back == "old"
+
+    def test_edited(self) -> None:
+        """An edited file is refused by its name; one that is as before, is not."""
+        with pytest.raises(SetupError, match="/x: it was edited since the setup"):
+            taken_back("/x", "mine", None, ours=False, blocked=False, block_ours=False)
+        back = taken_back("/x", "old", "old", ours=False, blocked=False, block_ours=False)
+        assert back == "old"
+
+    def test_edited_around_the_block(self) -> None:
+        """The block goes, the edits stay; a file of nothing else goes, too."""
+        path = f"{ETC}/extensions.conf"
+        text = after(found({**PLAIN, "extensions.conf": ""}))[path]
+        back = taken_back(path, f"a\n{text}", "", ours=False, blocked=True, block_ours=True)
+        assert back == "a\n"
+        assert taken_back(path, text, "", ours=False, blocked=True, block_ours=True) == ""
+        assert taken_back(path, text, None, ours=False, blocked=True, block_ours=True) is None
+
+    def test_edited_in_the_block(self) -> None:
+        """Refused, until nothing of the block is left."""
+        text = after(found(PLAIN))[f"{ETC}/extensions.conf"]
+        with pytest.raises(SetupError, match="the block of c2c-agent in it was edited"):
+            taken_back("/x", text, "", ours=False, blocked=True, block_ours=False)
+        assert taken_back("/x", "a", "", ours=False, blocked=True, block_ours=False) == "a"
