@@ -616,7 +616,15 @@ class TestRun:
             lambda level, *, full_numbers: memory.log.append((level, full_numbers)),
         )
         memory.signals = {}
-        monkeypatch.setattr(signal, "signal", memory.signals.__setitem__)
+        really = signal.signal
+
+        def note(number: signal.Signals, handler: Any) -> Any:
+            """Keep what the agent sets; others set theirs."""
+            if number is not signal.SIGHUP:
+                return really(number, handler)
+            return memory.signals.setdefault(number, handler)
+
+        monkeypatch.setattr(signal, "signal", note)
         return memory
 
     def test_runs(self, tmp_path: Path, reactor: Any) -> None:
