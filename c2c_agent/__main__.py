@@ -1,7 +1,7 @@
-"""The command line: `c2c-agent run`, `check`, `call`, `status`, `calls`, `setup asterisk`, more.
+"""The command line: `c2c-agent run`, `check`, `call`, `status`, `calls`, `setup`, `store`, more.
 
 The only module that touches the global reactor. What a command does stands elsewhere (`service`,
-`check`, `client`, `setup_files`); here are its options, its words, and its exit status.
+`check`, `client`, `setup_files`, `store_care`); here are its options, words and exit status.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -393,6 +394,45 @@ def _say(lines: list[str]) -> None:
 def _printable(text: str) -> str:
     """Text of a file that may hold bytes that are no UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+@main.group()
+def store() -> None:
+    """Care of the store, whether the agent runs or not."""
+
+
+@store.command("check")
+@_config_option
+@_plain_errors
+def store_check(config_path: str | None) -> None:
+    """Read all of the store. The exit status is 0 if it is sound, else 1."""
+    from c2c_agent import store_care  # noqa: PLC0415
+
+    path = Path(_load(config_path).store.path)
+    count = store_care.check(path)
+    click.echo(f"The store {path} is sound: {count} requests.")
+
+
+@store.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@_config_option
+@_plain_errors
+def store_backup(file: Path, config_path: str | None) -> None:
+    """Copy the store to FILE, which may not exist yet: all of it, as it is at one moment."""
+    from c2c_agent import store_care  # noqa: PLC0415
+
+    store_care.backup(Path(_load(config_path).store.path), file)
+
+
+@store.command("vacuum")
+@_config_option
+@_plain_errors
+def store_vacuum(config_path: str | None) -> None:
+    """Give back the room of deleted requests, in steps for which no call waits long."""
+    from c2c_agent import store_care  # noqa: PLC0415
+
+    path = Path(_load(config_path).store.path)
+    click.echo(f"The store {path} has given back {store_care.vacuum(path) // 1024} KiB.")
 
 
 def _clock(epoch: str) -> str:

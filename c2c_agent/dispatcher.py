@@ -51,8 +51,10 @@ from c2c_agent.policy import Meter
 
 _log = Logger()
 
-#: Seconds between attempts to store a call that could not be stored (a full disk, for instance).
+#: Seconds until a call that could not be stored (a full disk, for instance) is tried again: at
+#: first, and at most. Each time it is twice as long.
 _RETRY: Final = 5.0
+_LONGEST_RETRY: Final = 80.0
 
 #: States in which the first leg may still come to be answered, and the second to be dialled.
 _BEFORE_BRIDGE: Final = frozenset(
@@ -94,6 +96,7 @@ class ActiveCall:
     counted: bool = False  # it stands in the meter
     guard: IDelayedCall | None = None
     retry: IDelayedCall | None = None  # of storing its end
+    retry_after: float = _RETRY
     answer_waiters: list[Deferred[None]] = field(factory=list)
     change_waiters: list[Deferred[None]] = field(factory=list)
 
@@ -311,7 +314,8 @@ class Dispatcher:
             if call.plan is None or call.job is None or call.state is CallState.ENDED:
                 return
             if not durable:
-                self.apply(active, OriginateUnsent("The call could not be stored."))
+                code = ErrorCode.INTERNAL_ERROR
+                self.apply(active, OriginateUnsent("The call could not be stored.", code))
             elif call.cancelled:
                 self.apply(active, OriginateUnsent("The call was cancelled."))
             elif self._stopped:
@@ -342,7 +346,8 @@ class Dispatcher:
             request_id = active.call.request_id
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
             if ended and not self._stopped:
-                active.retry = self._clock.callLater(_RETRY, self._save, active)
+                active.retry = self._clock.callLater(active.retry_after, self._save, active)
+                active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)
             return False
 
         return self._store.save(active.call).addCallbacks(kept, failed)

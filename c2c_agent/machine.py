@@ -164,7 +164,7 @@ def _refused(call: Call, event: OriginateRefused, now: float) -> Step:
 
 
 def _unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
-    unsent = evolve(call, answer=Answer((Fault(ErrorCode.PBX_UNAVAILABLE, event.message),)))
+    unsent = evolve(call, answer=Answer((Fault(event.code, event.message),)))
     result = Outcome.CANCELLED if call.cancelled else Outcome.REJECTED
     return Step(_end(unsent, result, now), (Reply(),))
 

@@ -24,6 +24,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from c2c_agent.errors import ErrorCode
 from c2c_agent.job import CallJob
 
 
@@ -91,9 +92,10 @@ class OriginateRefused:
 
 @frozen
 class OriginateUnsent:
-    """The order never left; no phone rang."""
+    """The order never left; no phone rang. `code` is what the requester is told."""
 
     message: str
+    code: ErrorCode = ErrorCode.PBX_UNAVAILABLE
 
 
 @frozen

@@ -55,6 +55,7 @@ from c2c_agent.policy import (
     new_secret,
     operator_key,
 )
+from c2c_agent.retention import Retention
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.store import Store
 
@@ -111,7 +112,15 @@ class AgentService(Service):
         self._link: AmiLink | None = None
         self._link_tried = False
         self._agi: AgiFactory | None = None
-        self._parts: list[Service] = [LoopWatch(reactor, self._metrics.loop_delayed)]
+        self._parts: list[Service] = [
+            LoopWatch(reactor, self._metrics.loop_delayed),
+            Retention(
+                self._store.delete_ended,
+                keep_days=config.store.keep_days,
+                clock=reactor,
+                now=self._clock.now,
+            ),
+        ]
         if config.asterisk is not None:
             self._add_asterisk(config.asterisk, config.calls.max_duration)
         self._http = self._listener(config.http.listen, self._site(config))
@@ -258,7 +267,7 @@ class AgentService(Service):
 
     def _readiness(self) -> Mapping[str, str | None]:
         """Of each part, why it is not ready; None where it is."""
-        parts: dict[str, str | None] = {"store": None}
+        parts = {"store": self._store.last_error}
         if self._link is not None:
             parts["ami"] = (
                 None if self._link.is_up else self._link.last_error or "not connected yet"

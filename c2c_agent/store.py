@@ -2,8 +2,8 @@
 
 One thread writes. It takes all that is waiting into one transaction (group commit), so that many
 calls share the cost of one `fsync`; a Deferred of `save` fires when its transaction is on the disk
-(WAL, synchronous=FULL). It is the only connection that ever writes or checkpoints; another thread
-reads beside it.
+(WAL, synchronous=FULL). It is the only connection of the agent that ever writes, and the only one
+that checkpoints while the agent runs; another thread reads beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, TypeAlias, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -43,8 +44,30 @@ _SAVE: Final = """
     WHERE calls.state <> 'ended'  -- a final outcome is final
 """
 
+#: By `received_at` as well, for that has an index; no call ends before it came in.
+_DELETE: Final = f"""
+    DELETE FROM calls WHERE id IN (
+        SELECT id FROM calls WHERE received_at < :before AND ended_at < :before AND state = 'ended'
+        ORDER BY received_at LIMIT {_BATCH}
+    )
+"""  # noqa: S608 - a number of our own
+
 _Row: TypeAlias = tuple[str, str, float, str, str | None, float | None, str]
-_Job: TypeAlias = tuple[_Row, Deferred[None]]
+
+
+@frozen(eq=False)
+class _Save:
+    row: _Row
+    done: Deferred[None]
+
+
+@frozen(eq=False)
+class _Deletion:
+    before: float
+    done: Deferred[int]
+
+
+_Job: TypeAlias = _Save | _Deletion
 
 
 class StoreError(C2CError):
@@ -60,6 +83,8 @@ class Store:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closed = False
+        #: Why the latest transaction failed; None if it did not.
+        self.last_error: str | None = None
         self._readers = ThreadPool(minthreads=0, maxthreads=1, name="store-reader")
         # A process that has failed to close the store must still be able to end.
         self._readers.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
@@ -70,9 +95,9 @@ class Store:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             # The file holds numbers: not for everybody's eyes, whatever the umask.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
-            self._writer = self._connect("rw")
+            self._writer = connect(self._path, "rw")
             self._upgrade()
-            self._reader = self._connect("ro")
+            self._reader = connect(self._path, "ro")
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"The store {self._path} cannot be used: {error}.") from error
         self._thread.start()
@@ -92,8 +117,19 @@ class Store:
         if self._closed:
             return fail(StoreError("the store is closed"))
         saved = Deferred[None]()
-        self._queue.put((_row(call), saved))
+        self._queue.put(_Save(_row(call), saved))
         return saved
+
+    def delete_ended(self, before: float) -> Deferred[int]:
+        """Delete calls that ended before a moment: the oldest few, and how many those were.
+
+        Few, so that a call that is to be saved never waits long; ask again until there are none.
+        """
+        if self._closed:
+            return fail(StoreError("the store is closed"))
+        deleted = Deferred[int]()
+        self._queue.put(_Deletion(before, deleted))
+        return deleted
 
     def find(self, request_id: str) -> Deferred[Call | None]:
         """The call of a request."""
@@ -141,8 +177,14 @@ class Store:
     def _write_all(self) -> None:
         while (job := self._queue.get()) is not None:
             batch, last = self._waiting([job])
-            error = self._commit(row for row, _ in batch)
-            self._reactor.callFromThread(_tell, batch, error)
+            saves = [job for job in batch if isinstance(job, _Save)]
+            if saves:
+                error = self._commit(job.row for job in saves)
+                self._reactor.callFromThread(self._tell, saves, error)
+            # After the calls, which somebody waits for.
+            for job in batch:
+                if isinstance(job, _Deletion):
+                    self._reactor.callFromThread(_tell_deleted, job, self._delete(job.before))
             if last:
                 return
 
@@ -176,23 +218,27 @@ class Store:
             return StoreError(str(error))
         return None
 
-    # Opening
+    def _delete(self, before: float) -> int | StoreError:
+        """One step, in a transaction of its own: if it fails, no call fails with it."""
+        try:
+            with self._writer:
+                self._writer.execute("BEGIN IMMEDIATE")
+                return self._writer.execute(_DELETE, {"before": before}).rowcount
+        except Exception as error:  # noqa: BLE001 - as above
+            return StoreError(str(error))
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        # isolation_level None: transactions begin where BEGIN stands, and nowhere else.
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA busy_timeout = 5000")
-        if mode == "rw":
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        else:
-            connection.execute("PRAGMA query_only = ON")
-        return connection
+    # In the reactor's thread
+
+    def _tell(self, saves: list[_Save], error: StoreError | None) -> None:
+        """The fate of a transaction."""
+        self.last_error = None if error is None else str(error)
+        for job in saves:
+            if error is None:
+                job.done.callback(None)
+            else:
+                job.done.errback(error)
+
+    # Opening
 
     def _upgrade(self) -> None:
         """Bring the file to the schema of this version."""
@@ -209,6 +255,26 @@ class Store:
             )
 
 
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a file that is there: `rw`, or `ro`."""
+    # isolation_level None: transactions begin where BEGIN stands, and nowhere else.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA busy_timeout = 5000")
+    if mode == "rw":
+        # Before anything is in the file: it lets `store vacuum` go in small steps.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
 def _row(call: Call) -> _Row:
     ended = call.state is CallState.ENDED
     return (
@@ -222,10 +288,8 @@ def _row(call: Call) -> _Row:
     )
 
 
-def _tell(batch: list[_Job], error: StoreError | None) -> None:
-    """In the reactor's thread: the fate of a transaction."""
-    for _, saved in batch:
-        if error is None:
-            saved.callback(None)
-        else:
-            saved.errback(error)
+def _tell_deleted(job: _Deletion, deleted: int | StoreError) -> None:
+    if isinstance(deleted, StoreError):
+        job.done.errback(deleted)
+    else:
+        job.done.callback(deleted)

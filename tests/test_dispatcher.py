@@ -170,7 +170,7 @@ class TheOrder(DispatcherTest):
         active = self.place()
         self.store.fail()
         assert active.call.answer == Answer(
-            (Fault(ErrorCode.PBX_UNAVAILABLE, "The call could not be stored."),)
+            (Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored."),)
         )
         self.store.commit()
         assert self.ended() is Outcome.REJECTED
@@ -342,11 +342,11 @@ class NotStored(DispatcherTest):
         assert self.desk.dispatcher.changed(ONE) is None
 
     def test_tried_again(self) -> None:
-        """Until the disk takes it; then it is forgotten here."""
-        for _ in range(3):
+        """Until the disk takes it, ever more rarely; then it is forgotten here."""
+        for times in (1, 2, 4, 8, 16, 16, 16):
             self.store.fail()
-            assert self.in_seconds() == [RETRY]
-            self.clock.advance(RETRY)
+            assert self.in_seconds() == [RETRY * times]
+            self.clock.advance(RETRY * times)
         self.store.commit()
         assert self.ended() is Outcome.CONNECTED
 

@@ -135,7 +135,7 @@ class Accepted(IntakeTest):
         self.store.hold_writes()
         submitted = self.desk.submit(request_id=ONE)
         self.store.fail()
-        assert codes(self.told(submitted).answer) == ["pbx_unavailable"]
+        assert codes(self.told(submitted).answer) == ["internal_error"]
         self.store.release()
         assert self.driver.originated == []
         assert self.desk.call(ONE).outcome is Outcome.REJECTED

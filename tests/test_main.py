@@ -34,6 +34,7 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.finding import Finding
 from c2c_agent.pbx import LegEvidence
 from c2c_agent.policy import key_digest
+from c2c_agent.store import Store
 from tests.fake_agent import FakeAgent
 from tests.fakes import uuid
 from tests.playbook import a_call
@@ -136,7 +137,7 @@ class TestTheProgram:
             CliRunner().invoke(main, ["--version"]).output == f"c2c-agent, version {__version__}\n"
         )
         shown = CliRunner().invoke(main, ["-h"]).output
-        for command in ("run", "check", "call", "status", "cancel", "calls", "key"):
+        for command in ("run", "check", "call", "status", "cancel", "calls", "key", "store"):
             assert f"\n  {command} " in shown
 
     def test_as_a_module(self) -> None:
@@ -700,6 +701,51 @@ class TestRun:
         configure(tmp_path)
         assert_plain_error(run(tmp_path, "run"), str(tmp_path / "c2c.sqlite3"))
         assert not reactor.hasRun
+
+
+class TestStore:
+    """`c2c-agent store`: each command says one plain line."""
+
+    @pytest.fixture(autouse=True)
+    def a_store(self, tmp_path: Path) -> Path:
+        """Make a store with nothing in it, and the configuration that names it."""
+        configure(tmp_path)
+        reactor: Any = MemoryReactorClock()
+        store = Store(str(tmp_path / "c2c.sqlite3"), reactor)
+        store.open()
+        store.close()
+        return tmp_path / "c2c.sqlite3"
+
+    def test_check(self, tmp_path: Path, a_store: Path) -> None:
+        """Sound: exit status 0."""
+        done = run(tmp_path, "store", "check")
+        assert (done.exit_code, done.output) == (0, f"The store {a_store} is sound: 0 requests.\n")
+
+    def test_check_of_something_else(self, tmp_path: Path, a_store: Path) -> None:
+        """Not sound: exit status 1."""
+        a_store.write_text("something else, and long enough to be read" * 100)
+        assert_plain_error(run(tmp_path, "store", "check"), str(a_store), "not a database")
+
+    def test_backup(self, tmp_path: Path) -> None:
+        """Silent where it worked; never over a file."""
+        file = tmp_path / "backup.sqlite3"
+        done = run(tmp_path, "store", "backup", str(file))
+        assert (done.exit_code, done.output) == (0, "")
+        assert file.exists()
+        assert_plain_error(run(tmp_path, "store", "backup", str(file)), str(file), "such a file")
+
+    def test_vacuum(self, tmp_path: Path, a_store: Path) -> None:
+        """How much that was."""
+        done = run(tmp_path, "store", "vacuum")
+        assert done.exit_code == 0
+        assert done.output == f"The store {a_store} has given back 0 KiB.\n"
+
+    @pytest.mark.parametrize("command", [["check"], ["backup", "b"], ["vacuum"]])
+    def test_no_store(self, tmp_path: Path, a_store: Path, command: list[str]) -> None:
+        """None is made by looking for it."""
+        a_store.unlink()
+        assert_plain_error(run(tmp_path, "store", *command), f"There is no store {a_store}.")
+        assert not a_store.exists()
 
 
 class TestProcess:

@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -499,6 +503,66 @@ class OverARestart(AgentTest):
         refused = self.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
         assert refused.json["response"]["errors"][0]["error"]["code"] == "rate_limited"
         self.stop(second)
+
+
+class Keeping(AgentTest):
+    """What becomes of the store in the long run."""
+
+    def until(self, true: Callable[[], bool], seconds: float = 0) -> None:
+        """Wait for the store's threads, which are real; meanwhile the host's time goes on."""
+        for _ in range(1000):
+            self.host.turn(seconds)
+            if true():
+                return
+            threading.Event().wait(0.005)
+        raise AssertionError("never")
+
+    def ended_days_ago(self, days: int) -> None:
+        """Make the one call in the store an old one."""
+        with closing(sqlite3.connect(self.config.store.path)) as other, other:
+            at = time.time() - days * 86400 - 60
+            other.execute("UPDATE calls SET received_at = ?, ended_at = ?", (at, at))
+
+    def test_old_calls(self) -> None:
+        """Deleted at the start and every hour; until then a request is answered from the store."""
+        refused = f"/c2c/v2?dial_first=300&dial_second=200&request_id={ONE}"
+        agent = self.started()
+        self.asks(refused, AUTHORIZED)
+        self.ended_days_ago(89)
+        self.host.turn(3600)
+        assert self.asks(refused, AUTHORIZED).json["response"]["replayed"] is True
+        self.ended_days_ago(90)
+        deleted = "deleted 1 calls that ended more than 90 days ago"
+        self.until(lambda: deleted in self.lines(), seconds=600)
+        assert "replayed" not in self.asks(refused, AUTHORIZED).json["response"]
+        self.ended_days_ago(90)
+        self.stop(agent)
+        agent = self.started()
+        self.until(lambda: self.lines().count(deleted) == 2)
+        self.stop(agent)
+
+    def test_a_full_disk(self) -> None:
+        """New calls are refused and ring nobody, a running one ends; it mends by itself."""
+        agent = self.started()
+        assert self.asks(PLACE, AUTHORIZED).json["response"]["status"] == "success"
+        self.room(agent, 1)
+        long = "x" * 15000
+        refused = self.asks(f"{PLACE[:-1]}2&note={long}", AUTHORIZED)
+        assert refused.faults == ["internal_error"]
+        assert self.heard().count("Originate") == 1
+        answer = self.asks("/readyz")
+        assert (answer.code, answer.json["parts"]["store"]) == (503, "database or disk is full")
+        agent._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        status = self.asks(f"/c2c/v2/status/{ONE}").json["c2c_status"]["call"]
+        assert status["outcome"] == "unknown"
+        self.room(agent, 1_000_000)
+        self.until(lambda: not agent._dispatcher.states, seconds=1)
+        assert self.asks("/readyz").code == 200
+        self.stop(agent)
+
+    def room(self, agent: AgentService, pages: int) -> None:
+        """How large the file may become; never less than it is."""
+        agent._store._writer.execute(f"PRAGMA max_page_count = {pages}")
 
 
 class OperatorKey(AgentTest):

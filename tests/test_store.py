@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from c2c_agent.call import Call, CallState, Entry, Received
 from c2c_agent.disposition import Outcome
-from c2c_agent.store import Store, StoreError
+from c2c_agent.store import _DELETE, Store, StoreError
 from tests.playbook import a_call
 
 
@@ -249,6 +249,133 @@ class Failing(StoreTests):
             with pytest.raises(StoreError, match="no"):
                 await one
         assert await store.recent(10) == []
+
+
+class DiskFull(StoreTests):
+    """A disk that takes no more: here, a file that may not grow."""
+
+    def fill(self) -> None:
+        """Let the file not grow any more; the reader's connection has no part in it."""
+        writer = self.store._writer
+        (pages,) = writer.execute("PRAGMA page_count").fetchone()
+        writer.execute(f"PRAGMA max_page_count = {pages}")
+
+    def clear(self) -> None:
+        """There is room again."""
+        self.store._writer.execute("PRAGMA max_page_count = 1000000")
+
+    def last_error(self) -> str | None:
+        """What the store says of the latest transaction."""
+        return self.store.last_error
+
+    async def test_full_and_cleared(self) -> None:
+        """What has no room fails, and leaves nothing; it works again as soon as there is room."""
+        store = self.opened()
+        await store.save(call(1))
+        self.fill()
+        large = Entry(1.0, "accepted", "x" * 100_000)
+        with pytest.raises(StoreError, match="database or disk is full"):
+            await store.save(call(2, timeline=(large,)))
+        assert self.last_error() == "database or disk is full"
+        assert await store.recent(10) == [call(1)]
+        self.clear()
+        await store.save(call(2, timeline=(large,)))
+        assert self.last_error() is None
+        assert await store.recent(10) == [call(2, timeline=(large,)), call(1)]
+
+
+class Deleting(StoreTests):
+    """Calls that ended long ago."""
+
+    async def test_only_what_ended_before(self) -> None:
+        """Not what ended later, and nothing that has not ended, however old it is."""
+        store = self.opened()
+        running = [
+            call(number, state=state, at=0.5)
+            for number, state in enumerate(CallState, 1)
+            if state is not CallState.ENDED
+        ]
+        old, later, last = (ended(call(number)) for number in (101, 102, 103))
+        await self.all_saved(*running, old, later, last)
+        assert await store.delete_ended(162.0) == 1
+        assert await store.find(old.request_id) is None
+        assert store.unfinished() == running
+        assert await store.recent(2) == [last, later]
+        assert await store.delete_ended(162.0) == 0
+
+    async def test_a_long_talk(self) -> None:
+        """It counts when a call ended, not when it came in."""
+        store = self.opened()
+        talk = evolve(ended(call(1)), ended_at=5000.0)
+        await store.save(talk)
+        assert await store.delete_ended(5000.0) == 0
+        assert await store.delete_ended(5000.5) == 1
+
+    async def test_steps(self) -> None:
+        """One step is a few hundred calls, the oldest first, in one transaction."""
+        calls = [ended(call(number)) for number in range(1, 1202)]
+        saved = self.all_saved(*calls)
+        with traced() as statements:
+            store = self.opened()
+            await saved
+            begun = sum(text.startswith("BEGIN") for text in statements)
+            assert await store.delete_ended(5000.0) == 500
+            assert sum(text.startswith("BEGIN") for text in statements) == begun + 1
+        assert await store.find(calls[499].request_id) is None
+        assert await store.find(calls[500].request_id) == calls[500]
+        assert [await store.delete_ended(5000.0) for _ in range(3)] == [500, 201, 0]
+
+    async def test_calls_go_first(self) -> None:
+        """What is saved in the same moment is committed before anything is deleted."""
+        calls = [ended(call(number)) for number in range(1, 4)]
+        deleted = self.store.delete_ended(5000.0)
+        saved = self.all_saved(*calls)
+        self.opened()
+        await saved
+        assert await deleted == 3
+
+    async def test_does_not_read_all_of_the_file(self) -> None:
+        """It looks at old calls alone, for which there is an index."""
+        self.opened()
+        with closing(self.sqlite()) as other:
+            plan = other.execute(f"EXPLAIN QUERY PLAN {_DELETE}", {"before": 1.0}).fetchall()
+        steps = [str(step[-1]) for step in plan]
+        assert "SEARCH calls USING INDEX calls_by_time (received_at<?)" in steps
+        assert not any(step.startswith("SCAN") for step in steps)
+
+    async def test_failing(self) -> None:
+        """Who asked is told; no call fails with it, and the agent is as ready as before."""
+        store = self.opened()
+        one = ended(call(1))
+        await store.save(one)
+        with closing(self.sqlite()) as other:
+            other.execute(
+                "CREATE TRIGGER odd BEFORE DELETE ON calls BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        deleted, saved = store.delete_ended(5000.0), store.save(call(2))
+        with pytest.raises(StoreError, match="no"):
+            await deleted
+        await saved
+        assert store.last_error is None
+        assert await store.recent(10) == [call(2), one]
+
+    async def test_at_the_close(self) -> None:
+        """A step that was asked for before is done; a later one is refused."""
+        self.store.open()
+        await self.store.save(ended(call(1)))
+        deleted = self.store.delete_ended(5000.0)
+        self.store.close()
+        assert await deleted == 1
+        with pytest.raises(StoreError, match="closed"):
+            await self.store.delete_ended(5000.0)
+
+    async def test_a_request_id_is_free_again(self) -> None:
+        """What was deleted is forgotten: the same request is a new one."""
+        store = self.opened()
+        await store.save(ended(call(1)))
+        await store.delete_ended(5000.0)
+        await store.save(call(1))
+        assert await store.find(call(1).request_id) == call(1)
 
 
 class Finding(StoreTests):
