@@ -43,6 +43,7 @@ def found(tmp_path: Path, lines: str) -> list[str]:
     file = tmp_path / "agent.log"
     file.write_text(lines)
     program = FAIL2BAN / "usr/bin/fail2ban-regex"
+    assert program.exists(), "scripts/test unpacks fail2ban"
     done = subprocess.run(
         ["/usr/bin/python3", str(program), "--out", "ip", str(file), str(FILTER)],
         env={"PYTHONPATH": str(FAIL2BAN / "usr/lib/python3/dist-packages")},

@@ -517,8 +517,9 @@ class Keeping(AgentTest):
             threading.Event().wait(0.005)
         raise AssertionError("never")
 
-    def ended_days_ago(self, days: int) -> None:
-        """Make the one call in the store an old one."""
+    def ended_days_ago(self, agent: AgentService, days: int) -> None:
+        """Make the one call an old one, once it is stored: a refusal is told before that."""
+        self.until(lambda: not agent._dispatcher.states)
         with closing(sqlite3.connect(self.config.store.path)) as other, other:
             at = time.time() - days * 86400 - 60
             other.execute("UPDATE calls SET received_at = ?, ended_at = ?", (at, at))
@@ -528,14 +529,14 @@ class Keeping(AgentTest):
         refused = f"/c2c/v2?dial_first=300&dial_second=200&request_id={ONE}"
         agent = self.started()
         self.asks(refused, AUTHORIZED)
-        self.ended_days_ago(89)
+        self.ended_days_ago(agent, 89)
         self.host.turn(3600)
         assert self.asks(refused, AUTHORIZED).json["response"]["replayed"] is True
-        self.ended_days_ago(90)
+        self.ended_days_ago(agent, 90)
         deleted = "deleted 1 calls that ended more than 90 days ago"
         self.until(lambda: deleted in self.lines(), seconds=600)
         assert "replayed" not in self.asks(refused, AUTHORIZED).json["response"]
-        self.ended_days_ago(90)
+        self.ended_days_ago(agent, 90)
         self.stop(agent)
         agent = self.started()
         self.until(lambda: self.lines().count(deleted) == 2)
