@@ -41,7 +41,9 @@ class Proxies:
 
 
 def _plain(text: str) -> str | None:
-    """An address in its one canonical form; None if it is none."""
+    """An address in its canonical form. None if it is none, or has a zone: that may be any text."""
+    if "%" in text:
+        return None
     try:
         address = ip_address(text.strip())
     except ValueError:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -45,12 +45,11 @@ _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent
 
 @frozen
 class Reply:
-    """What goes back to the client: `body`, unless there are metrics to show."""
+    """What goes back to the client: JSON, or metrics in Prometheus's own format."""
 
-    body: Json = field(factory=dict)
+    body: Json | Exposition
     code: int = 200
     retry_after: int | None = None
-    metrics: Exposition | None = None
 
 
 Handler: TypeAlias = Callable[["Ask"], Coroutine[Any, Any, Reply]]
@@ -206,7 +205,7 @@ class Api:
 
     async def metrics(self, _ask: Ask) -> Reply:
         """Everything that is counted, for Prometheus."""
-        return Reply(metrics=self._metrics())
+        return Reply(self._metrics())
 
     async def nothing_here(self, ask: Ask) -> Reply:
         """Answer for a path that does not exist."""

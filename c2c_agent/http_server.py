@@ -18,13 +18,14 @@ from twisted.web.server import NOT_DONE_YET, Site
 from c2c_agent.client_address import Proxies
 from c2c_agent.http_api import Api, Ask, Reply
 from c2c_agent.http_request import BoundedRequest, read_parameters
+from c2c_agent.metrics import Exposition
 
 _log = Logger()
 
 #: Seconds without a byte from a client after which its connection is closed.
 _IDLE: Final = 60
 
-Answer: TypeAlias = tuple[Reply, bytes]  # with its body as it is sent
+Answer: TypeAlias = tuple[Reply, str, bytes]  # with the type and the bytes of its body
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
 
@@ -108,15 +109,14 @@ def _base_url(request: BoundedRequest) -> str:
 
 
 def _encode(reply: Reply) -> Answer:
-    if reply.metrics is not None:
-        return reply, reply.metrics.content
-    return reply, json.dumps(reply.body).encode() + b"\n"
+    if isinstance(reply.body, Exposition):
+        return reply, reply.body.content_type, reply.body.content
+    return reply, "application/json", json.dumps(reply.body).encode() + b"\n"
 
 
-def _write(request: BoundedRequest, reply: Reply, body: bytes) -> None:
+def _write(request: BoundedRequest, reply: Reply, content_type: str, body: bytes) -> None:
     request.setResponseCode(reply.code)
-    kind = "application/json" if reply.metrics is None else reply.metrics.content_type
-    request.setHeader("content-type", kind)
+    request.setHeader("content-type", content_type)
     request.setHeader("content-length", str(len(body)))
     request.setHeader("cache-control", "no-store")
     if reply.retry_after is not None:

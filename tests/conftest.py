@@ -14,7 +14,7 @@ settings.register_profile("c2c-agent", deadline=None)
 settings.load_profile("c2c-agent")
 
 #: What tests share that bear it in their names: an Asterisk, or the phones' address.
-_SHARED: Final = re.compile(r"asterisk-\d\d|tests/pbx/test_phones")
+_SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones")
 
 
 class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations

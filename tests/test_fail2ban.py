@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +19,9 @@ FILTER = Path(__file__).parents[1] / "systemd/fail2ban/filter.d/c2c-agent.conf"
 
 #: Where scripts/test has unpacked Debian's package; or the system, where it is installed.
 FAIL2BAN = Path(os.environ.get("C2C_FAIL2BAN", "/"))
+
+#: Debian's own, for which the package was made, if it is there.
+PYTHON = shutil.which("python3", path="/usr/bin") or sys.executable
 
 REFUSED = "unauthorized: a key that is not known, from {client}"
 
@@ -45,7 +50,7 @@ def found(tmp_path: Path, lines: str) -> list[str]:
     program = FAIL2BAN / "usr/bin/fail2ban-regex"
     assert program.exists(), "scripts/test unpacks fail2ban"
     done = subprocess.run(
-        ["/usr/bin/python3", str(program), "--out", "ip", str(file), str(FILTER)],
+        [PYTHON, str(program), "--out", "ip", str(file), str(FILTER)],
         env={"PYTHONPATH": str(FAIL2BAN / "usr/lib/python3/dist-packages")},
         capture_output=True,
         text=True,

@@ -56,18 +56,11 @@ class AsteriskHost:
 
     Its phones live on an address of their own, at `phone_port(number)`, so several hosts never
     meet. The last number of `address` tells hosts apart: it names the container, the phones'
-    address and the range of RTP ports. `files` is what it finds in /etc/asterisk, by path:
-    by default the files of `etc/`, and those that the product ships.
+    address and the range of RTP ports. `files` is what it will find in /etc/asterisk, by path: the
+    files of `etc/` and those that the product ships, unless a test changes them before the start.
     """
 
-    def __init__(
-        self,
-        version: str,
-        address: str | None = None,
-        *,
-        verbosity: int = 3,
-        files: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, version: str, address: str | None = None, *, verbosity: int = 3) -> None:
         self.version = version
         self.address = address or ADDRESSES[version]
         number = int(self.address.rpartition(".")[2])
@@ -77,12 +70,7 @@ class AsteriskHost:
         self.ami_secret = AMI_SECRET
         self._name = f"c2c-agent-test-{self.address}"
         self._verbosity = verbosity
-        #: What it finds in /etc/asterisk.
-        self.files = pbx_files.render(self._place(number)) if files is None else files
-        self._container: Container | None = None
-
-    def _place(self, number: int) -> pbx_files.PbxPlace:
-        return pbx_files.PbxPlace(
+        place = pbx_files.PbxPlace(
             address=self.address,
             phones_address=self.phones_address,
             ami_port=self.ami_port,
@@ -91,6 +79,8 @@ class AsteriskHost:
             rtp_start=10000 + 200 * number,
             rtp_end=10199 + 200 * number,
         )
+        self.files = pbx_files.render(place)
+        self._container: Container | None = None
 
     def __repr__(self) -> str:
         return f"<Asterisk {self.version} on {self.address}>"
