@@ -270,6 +270,20 @@ def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None
 
 
 @main.command()
+@click.argument("request_id", required=False)
+@click.option("--target", help="Only what this webhook was not told.")
+@_url_option
+@_config_option
+@_plain_errors
+def replay(
+    request_id: str | None, *, target: str | None, url: str | None, config_path: str | None
+) -> None:
+    """Report again what was given up: all of it, one call's, or one receiver's."""
+    count = _client(config_path, url).replay(target, request_id)
+    click.echo(f"{count} reports are sent again")
+
+
+@main.command()
 @click.option("--follow", is_flag=True, help="Go on, and show calls as they come and change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 @click.option("--limit", default=20, show_default=True, help="How many of the latest.")

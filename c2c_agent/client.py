@@ -71,6 +71,17 @@ class Client:
         """Cancel a call; the answer's JSON."""
         return self._response(self._ask("POST", f"/cancel/{quote(request_id, safe='')}", {}))
 
+    def replay(self, target: str | None, request_id: str | None) -> int:
+        """Send dead letters again; gives how many."""
+        given = {"target": target, "request_id": request_id}
+        answer = self._ask(
+            "POST", "/replay", {name: value for name, value in given.items() if value}
+        )
+        match answer:
+            case {"replayed": int(count)}:
+                return count
+        raise self._error(answer)
+
     def calls(self, limit: int) -> list[dict[str, Any]]:
         """The latest calls, newest first."""
         answer = self._ask("GET", f"/calls?{urlencode({'limit': limit})}")

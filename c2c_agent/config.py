@@ -28,7 +28,20 @@ _VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9 _.@:/+*#;=<>{}-]*")
 _URL: Final = re.compile(r"https?://[!-~]{1,500}")
 _AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
 _WORD: Final = re.compile(r"[!-~]{1,253}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
+
+
+#: What receivers of results can be told of (`report.EventType`).
+EventName: TypeAlias = Literal[
+    "call.accepted",
+    "call.rejected",
+    "call.first_ringing",
+    "call.first_answered",
+    "call.second_ringing",
+    "call.connected",
+    "call.ended",
+]
 
 
 class ImpossibleValueError(ValueError):
@@ -205,16 +218,33 @@ class LogConfig:
     numbers: Literal["masked", "full"] = "masked"
 
 
-def _distinct_names(_instance: object, _attribute: object, keys: Sequence[Key]) -> None:
-    """A validator: each key has a name of its own, and none that of the agent's host."""
-    names = [key.name for key in keys]
+@frozen
+class WebhookConfig:
+    """A receiver of results over HTTP. `types` and `keys` None: events of all of them.
+
+    `secret_file` has one secret in a line, the newest first; `timeout` is in seconds.
+    """
+
+    name: str = field(validator=_shape(_NAME, "1 to 64 letters, digits, _, . or -"))
+    url: str = field(validator=_shape(_URL, "a URL that starts with http:// or https://"))
+    secret_file: str
+    types: Sequence[EventName] | None = None
+    keys: Sequence[str] | None = None
+    timeout: int = field(default=15, validator=_range(1, 60, "seconds"))
+
+
+def _distinct_names(
+    _instance: object, attribute: Attribute[Any], named: Sequence[Key | WebhookConfig]
+) -> None:
+    """A validator: each has a name of its own, and none that of the agent's host."""
+    names = [one.name for one in named]
     for index, name in enumerate(names):
         if name in names[:index]:
-            advice = f"every key needs a name of its own; {name!r} stands there twice"
-            raise ImpossibleValueError(advice, "keys", index)
+            advice = f"each needs a name of its own; {name!r} stands there twice"
+            raise ImpossibleValueError(advice, attribute.name, index)
         if name == OPERATOR:
             advice = f"{name!r} is the agent's own name for its host's key; take another"
-            raise ImpossibleValueError(advice, "keys", index)
+            raise ImpossibleValueError(advice, attribute.name, index)
 
 
 @frozen
@@ -227,7 +257,16 @@ class Config:
     asterisk: AsteriskConfig | None = field(factory=AsteriskConfig)
     calls: CallsConfig = field(factory=CallsConfig)
     keys: Sequence[Key] = field(factory=tuple, validator=_distinct_names)
+    webhooks: Sequence[WebhookConfig] = field(factory=tuple, validator=_distinct_names)
     log: LogConfig = field(factory=LogConfig)
+
+    def __attrs_post_init__(self) -> None:
+        names = {OPERATOR, *(key.name for key in self.keys)}
+        for index, webhook in enumerate(self.webhooks):
+            for name in webhook.keys or ():
+                if name not in names:
+                    advice = f"there is no key with the name {name!r}"
+                    raise ImpossibleValueError(advice, "webhooks", index, "keys")
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ import yaml
 
 from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError, parse
+from c2c_agent.webhook_signature import parse_secrets
 
 DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"
 
@@ -22,7 +23,22 @@ def load(path: str) -> Config:
 
 
 def read_secret(path: str) -> str:
-    """The secret in a file, without the line's end; raises ConfigError.
+    """The secret in a file, without the line's end; raises ConfigError."""
+    file, text = _read(path)
+    secret = text.rstrip("\r\n")
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"{file}: one line with a secret should be in this file")
+    return secret
+
+
+def read_webhook_secrets(path: str) -> tuple[bytes, ...]:
+    """The keys in a webhook's file; raises ConfigError."""
+    file, text = _read(path)
+    return parse_secrets(text, str(file))
+
+
+def _read(path: str) -> tuple[Path, str]:
+    """Where a secret was found, and the text of that file.
 
     Where systemd has handed in a credential of the file's name (`$CREDENTIALS_DIRECTORY`,
     systemd.exec(5)), that is read instead. An empty one stands for a file that was not there.
@@ -32,12 +48,9 @@ def read_secret(path: str) -> str:
     if credential.is_file() and credential.read_bytes().strip():
         file = credential
     try:
-        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
+        return file, file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: a secret should be in this file: {_reason(error)}") from None
-    if not secret or not secret.isprintable():
-        raise ConfigError(f"{file}: one line with a secret should be in this file")
-    return secret
 
 
 class _StrictLoader(yaml.SafeLoader):

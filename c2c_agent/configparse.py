@@ -1,8 +1,8 @@
 """From parsed YAML to a Config: merging, strict types, and errors that help.
 
 Pure. `parse` takes the documents in order, each with the name of its file; later ones are laid over
-earlier ones: sections are merged key by key, the list `keys` by the keys' names, any other value
-replaces the earlier one.
+earlier ones: sections are merged key by key, the lists `keys` and `webhooks` by names, any other
+value replaces the earlier one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from c2c_agent.pattern import Pattern, parse_pattern
 
 #: The way from the root to a value: names of sections and indices of lists.
 Path: TypeAlias = tuple[str | int, ...]
+
+
+#: Lists whose members have names, by which they are merged.
+_NAMED: Final = frozenset({("keys",), ("webhooks",)})
 
 
 class ConfigError(C2CError):
@@ -74,30 +78,32 @@ def _lay_over(
             if not isinstance(below.get(name), dict):
                 below[name] = {}
             _lay_over(below[name], value, file, here, origins)
-        elif here == ("keys",) and isinstance(value, list):
-            below[name] = _merge_keys(below.get(name), value, file, origins)
+        elif here in _NAMED and isinstance(value, list):
+            below[name] = _merge_named(below.get(name), value, file, here, origins)
         else:
             below[name] = value
 
 
-def _merge_keys(below: object, above: list[Any], file: str, origins: dict[Path, str]) -> list[Any]:
-    """A key of a later file takes the place of the one with its name, or is added."""
+def _merge_named(
+    below: object, above: list[Any], file: str, path: Path, origins: dict[Path, str]
+) -> list[Any]:
+    """What a later file has takes the place of what has its name, or is added."""
     merged = list(below) if isinstance(below, list) else []
-    names = [_name(key) for key in merged]
-    for key in above:
-        if _name(key) is not None and _name(key) in names:
-            index = names.index(_name(key))
+    names = [_name(one) for one in merged]
+    for one in above:
+        if _name(one) is not None and _name(one) in names:
+            index = names.index(_name(one))
             names[index] = None  # a second one in the same file is one too many
-            merged[index] = key
+            merged[index] = one
         else:
             index = len(merged)
-            merged.append(key)
-        origins["keys", index] = file
+            merged.append(one)
+        origins[*path, index] = file
     return merged
 
 
-def _name(key: object) -> object:
-    return key.get("name") if isinstance(key, Mapping) else None
+def _name(one: object) -> object:
+    return one.get("name") if isinstance(one, Mapping) else None
 
 
 # Types: exactly what is meant, nothing converted

@@ -48,6 +48,7 @@ from c2c_agent.pbx import (
     PlacedCall,
 )
 from c2c_agent.policy import Meter
+from c2c_agent.report import Report
 
 _log = Logger()
 
@@ -65,8 +66,8 @@ _BEFORE_BRIDGE: Final = frozenset(
 class CallStore(Protocol):
     """What the dispatcher needs of `store.Store`."""
 
-    def save(self, call: Call) -> Deferred[None]:
-        """Keep a call; fires when it is durable."""
+    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
+        """Keep a call, and the reports of its change; fires when it is durable."""
 
     def find(self, request_id: str) -> Deferred[Call | None]:
         """The call of a request."""
@@ -80,6 +81,16 @@ class CallObserver(Protocol):
 
     def call_changed(self, before: Call, after: Call) -> None:
         """Something has happened to a call, and it was given to the store."""
+
+
+class ReportQueue(Protocol):
+    """Who tells others of calls."""
+
+    def reports(self, before: Call, after: Call) -> Sequence[Report]:
+        """What is to be told of a change."""
+
+    def stored(self) -> None:
+        """Reports may have come into the store."""
 
 
 class StoreUnreadableError(C2CError):
@@ -118,6 +129,7 @@ class Dispatcher:
         drivers: Mapping[str, PbxDriver],
         meter: Meter,
         observer: CallObserver | None = None,
+        outbox: ReportQueue | None = None,
     ) -> None:
         self._clock = clock
         self._now = now
@@ -125,6 +137,7 @@ class Dispatcher:
         self._drivers = drivers
         self._meter = meter
         self._observer = observer
+        self._outbox = outbox
         self._active: dict[str, ActiveCall] = {}
         self._stopped = False
 
@@ -272,7 +285,8 @@ class Dispatcher:
         if active.call is not before:
             if active.call.state is not before.state:
                 _tell(active.call)
-            stored = self._save(active)
+            reports = self._outbox.reports(before, active.call) if self._outbox is not None else ()
+            stored = self._save(active, reports)
             self._announce(before, active.call)
             if SendOriginate() in commands:
                 self._send_when(stored, active)
@@ -332,11 +346,14 @@ class Dispatcher:
 
         stored.addCallback(send).addErrback(failed)
 
-    def _save(self, active: ActiveCall) -> Deferred[bool]:
+    def _save(self, active: ActiveCall, reports: Sequence[Report] = ()) -> Deferred[bool]:
         """Store the call as it is now; whether that worked. Once its end is stored, forget it."""
         ended = active.call.state is CallState.ENDED
 
         def kept(_: None) -> bool:
+            # With an end that is stored at last come the reports of earlier attempts.
+            if self._outbox is not None and (reports or ended):
+                self._outbox.stored()
             if ended:
                 self.forget(active)
             return True
@@ -350,7 +367,7 @@ class Dispatcher:
                 active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)
             return False
 
-        return self._store.save(active.call).addCallbacks(kept, failed)
+        return self._store.save(active.call, reports).addCallbacks(kept, failed)
 
     def forget(self, active: ActiveCall) -> None:
         """No longer active: it is in the store, or nothing was done for it."""

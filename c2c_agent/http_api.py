@@ -39,6 +39,7 @@ _MAX_CALLS: Final = 1000
 _CALL: Final = "asterisk.call"
 _CANCEL: Final = "asterisk.cancel"
 _CALLS: Final = "asterisk.calls"
+_REPLAY: Final = "asterisk.replay"
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
 
@@ -88,6 +89,7 @@ class Api:
         dispatcher: Dispatcher,
         readiness: Callable[[], Mapping[str, str | None]],
         metrics: Callable[[], Exposition],
+        replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         clock: IReactorTime,
     ) -> None:
         self._config = config
@@ -98,6 +100,7 @@ class Api:
         self._dispatcher = dispatcher
         self._readiness = readiness
         self._metrics = metrics
+        self._replay = replay
         self._clock = clock
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
             # No HEAD here: who only asks for headers wants nobody rung.
@@ -105,6 +108,7 @@ class Api:
             (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), _shown(self.status)),
             (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": self.cancel}),
             (re.compile(PREFIX + "/calls"), _shown(self.calls)),
+            (re.compile(PREFIX + "/replay"), {"POST": self.replay}),
             (re.compile("/healthz"), _shown(self.healthz)),
             (re.compile("/readyz"), _shown(self.readyz)),
             (re.compile("/metrics"), _shown(self.metrics)),
@@ -191,6 +195,20 @@ class Api:
         name = None if key.name == self._operator else key.name
         calls = await self._dispatcher.recent(20 if limit is None else limit, name)
         return Reply({"calls": [result.listing(call) for call in calls]})
+
+    async def replay(self, ask: Ask) -> Reply:
+        """Send dead letters again, for the operator: all, one target's, or one request's."""
+        key = self._key(ask)
+        if key is None:
+            return self._fail(self._unauthorized(ask), method=_REPLAY)
+        if key.name != self._operator:
+            message = "This key may not send dead letters again."
+            return self._fail(Fault(ErrorCode.NOT_ALLOWED, message), method=_REPLAY)
+        target, request_id = (
+            value if isinstance(value, str) and value else None
+            for value in map(ask.parameters.values.get, ("target", "request_id"))
+        )
+        return Reply({"replayed": await self._replay(target, request_id)})
 
     async def healthz(self, _ask: Ask) -> Reply:
         """Whether the agent is alive at all."""

@@ -65,12 +65,22 @@ class AgiSample:
 
 
 @frozen
+class OutboxSample:
+    """The reports for one target: those that wait, those given up, the age of the oldest."""
+
+    waiting: int
+    dead: int
+    oldest_seconds: float
+
+
+@frozen
 class Sample:
     """What is asked for at each scrape. `ami` and `agi` are None in an agent without Asterisk."""
 
     calls: Mapping[CallState, int] = field(factory=dict)
     ami: AmiSample | None = None
     agi: AgiSample | None = None
+    outbox: Mapping[str, OutboxSample] = field(factory=dict)  # by target
 
 
 @frozen
@@ -193,6 +203,7 @@ class _Sampled(Collector):
         for state in CallState:
             calls.add_metric([state.value], sample.calls.get(state, 0))
         yield calls
+        yield from _outbox(sample.outbox)
         if sample.ami is not None:
             yield GaugeMetricFamily(
                 "c2c_ami_up", "Whether the AMI link is up.", value=float(sample.ami.up)
@@ -214,6 +225,24 @@ class _Sampled(Collector):
             for reason, count in sample.agi.refusals.items():
                 refused.add_metric([reason], count)
             yield refused
+
+
+def _outbox(targets: Mapping[str, OutboxSample]) -> Iterable[Metric]:
+    """How the reports to each target go; counted every ten seconds."""
+    waiting = GaugeMetricFamily(
+        "c2c_outbox_waiting", "Reports that wait to be delivered, by target.", labels=["target"]
+    )
+    dead = GaugeMetricFamily(
+        "c2c_outbox_dead", "Reports that were given up, until they are replayed.", labels=["target"]
+    )
+    oldest = GaugeMetricFamily(
+        "c2c_outbox_oldest_seconds", "For how long the oldest report waits.", labels=["target"]
+    )
+    for target, sample in targets.items():
+        waiting.add_metric([target], sample.waiting)
+        dead.add_metric([target], sample.dead)
+        oldest.add_metric([target], sample.oldest_seconds)
+    return (waiting, dead, oldest)
 
 
 class LoopWatch(Service):

@@ -1,4 +1,4 @@
-"""How long ended calls are kept: what is older is deleted, at the start and then every hour.
+"""How long things are kept: what is older is deleted, at the start and then every hour.
 
 With a call goes its request_id: the same request is a new one afterwards.
 """
@@ -23,22 +23,25 @@ _DAY: Final = 86400.0
 
 
 class Retention(Service):
-    """Deletes calls that ended more than `keep_days` ago, by and by.
+    """Deletes what is more than `keep_days` old, by and by.
 
-    `delete_ended` is that of the store: it deletes a few, and gives how many.
+    `delete` is given a moment, deletes a few of what was before it, and gives how many. `what` are
+    the log's words for it.
     """
 
     name = "retention"
 
     def __init__(
         self,
-        delete_ended: Callable[[float], Deferred[int]],
+        delete: Callable[[float], Deferred[int]],
+        what: str = "calls that ended",
         *,
         keep_days: int,
         clock: IReactorTime,
         now: Callable[[], float],
     ) -> None:
-        self._delete_ended = delete_ended
+        self._delete_some = delete
+        self._what = what
         self._keep_days = keep_days
         self._now = now
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._delete()))
@@ -60,10 +63,11 @@ class Retention(Service):
         before = self._now() - self._keep_days * _DAY
         total = 0
         try:
-            while self.running and (deleted := await self._delete_ended(before)):
+            while self.running and (deleted := await self._delete_some(before)):
                 total += deleted
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a next time
-            _log.warn("old calls could not be deleted: {reason}", reason=str(error))
+            message = "{what} long ago could not be deleted: {reason}"
+            _log.warn(message, what=self._what, reason=str(error))
         if total:
-            message = "deleted {count} calls that ended more than {days} days ago"
-            _log.info(message, count=total, days=self._keep_days)
+            message = "deleted {count} {what} more than {days} days ago"
+            _log.info(message, count=total, what=self._what, days=self._keep_days)

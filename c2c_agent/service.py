@@ -8,13 +8,15 @@ stop:  HTTP listener ─> FastAGI sessions (the dialplan goes on alone) ─> AMI
 from __future__ import annotations
 
 import os
+import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
+from treq.client import HTTPClient
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
 from twisted.application.strports import service as listen_service
@@ -23,6 +25,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from c2c_agent.agi.protocol import AgiFactory, Refusal
 from c2c_agent.agi.scripts import SCRIPT
@@ -34,16 +37,19 @@ from c2c_agent.config import (
     AmiConfig,
     AsteriskConfig,
     Config,
+    WebhookConfig,
     differences,
     tcp_address,
 )
-from c2c_agent.configfile import read_secret
+from c2c_agent.configfile import read_secret, read_webhook_secrets
 from c2c_agent.configparse import ConfigError
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
-from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, Sample
+from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
+from c2c_agent.outbox import Outbox
+from c2c_agent.outbox_table import OutboxTable
 from c2c_agent.pbx import PbxDriver
 from c2c_agent.policy import (
     OPERATOR,
@@ -58,6 +64,7 @@ from c2c_agent.policy import (
 from c2c_agent.retention import Retention
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.store import Store
+from c2c_agent.webhook import Webhook
 
 _log = Logger()
 
@@ -89,6 +96,15 @@ class AgentService(Service):
         self._meter = Meter(config.calls.max_concurrent)
         self._metrics = Metrics(self._sample)
         self._drivers: dict[str, PbxDriver] = {}
+        self._reports = OutboxTable(self._store)
+        self._pool = HTTPConnectionPool(reactor)
+        self._outbox = Outbox(
+            self._reports,
+            [self._webhook(receiver) for receiver in config.webhooks],
+            server_id=config.server_id,
+            clock=reactor,
+            now=self._clock.now,
+        )
         self._dispatcher = Dispatcher(
             clock=reactor,
             now=self._clock.now,
@@ -96,6 +112,7 @@ class AgentService(Service):
             drivers=self._drivers,
             meter=self._meter,
             observer=self._metrics,
+            outbox=self._outbox,
         )
         self._intake = Intake(
             now=self._clock.now,
@@ -114,12 +131,9 @@ class AgentService(Service):
         self._agi: AgiFactory | None = None
         self._parts: list[Service] = [
             LoopWatch(reactor, self._metrics.loop_delayed),
-            Retention(
-                self._store.delete_ended,
-                keep_days=config.store.keep_days,
-                clock=reactor,
-                now=self._clock.now,
-            ),
+            self._retention(self._store.delete_ended, "calls that ended"),
+            self._retention(self._reports.delete_old, "reports of what happened"),
+            self._outbox,
         ]
         if config.asterisk is not None:
             self._add_asterisk(config.asterisk, config.calls.max_duration)
@@ -153,6 +167,7 @@ class AgentService(Service):
         self._intake.close()
         async with AsyncExitStack() as last_first:
             last_first.callback(self._store.close)
+            last_first.push_async_callback(self._without_connections)
             for part in self._parts:
                 last_first.push_async_callback(self._stopped, part)
             if self._agi is not None:
@@ -171,6 +186,9 @@ class AgentService(Service):
         stopping = part.stopService()
         if stopping is not None:
             await stopping.addTimeout(_STAGE, self._reactor)
+
+    async def _without_connections(self) -> None:
+        await self._pool.closeCachedConnections().addTimeout(_STAGE, self._reactor)
 
     async def _drained(self, agi: AgiFactory) -> None:
         drained = agi.stop()
@@ -226,10 +244,27 @@ class AgentService(Service):
             dispatcher=self._dispatcher,
             readiness=self._readiness,
             metrics=self._metrics.expose,
+            replay=self._outbox.replay,
             clock=self._reactor,
         )
         http = config.http
         return ApiSite(api, http.public_url, self._reactor, http.trusted_proxies)
+
+    def _retention(self, delete: Callable[[float], Deferred[int]], what: str) -> Retention:
+        keep_days = self._config.store.keep_days
+        return Retention(
+            delete, what, keep_days=keep_days, clock=self._reactor, now=self._clock.now
+        )
+
+    def _webhook(self, receiver: WebhookConfig) -> Webhook:
+        return Webhook(
+            receiver,
+            read_webhook_secrets(receiver.secret_file),
+            client=HTTPClient(Agent(self._reactor, pool=self._pool)),
+            clock=self._reactor,
+            now=self._clock.now,
+            random=random.random,
+        )
 
     def _add_asterisk(self, config: AsteriskConfig, max_duration: int) -> None:
         link = AmiLink(
@@ -274,10 +309,17 @@ class AgentService(Service):
             )
         return parts
 
+    def _age(self, since: float | None) -> float:
+        return 0.0 if since is None else max(0.0, self._clock.now() - since)
+
     def _sample(self) -> Sample:
         link, agi = self._link, self._agi
         return Sample(
             calls=self._dispatcher.states,
+            outbox={
+                target: OutboxSample(depth.waiting, depth.dead, self._age(depth.oldest_at))
+                for target, depth in self._outbox.depths.items()
+            },
             ami=None if link is None else AmiSample(link.is_up, link.reconnects),
             agi=None
             if agi is None

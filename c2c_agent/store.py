@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -27,10 +27,11 @@ from twisted.python.threadpool import ThreadPool
 from c2c_agent.call import Call, CallState
 from c2c_agent.errors import C2CError
 from c2c_agent.record import dump, load
+from c2c_agent.report import Report
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 #: Rows in one transaction. Measured: 50,000 rows/s at 20 rows a commit; more gains little.
 _BATCH: Final = 500
@@ -52,22 +53,33 @@ _DELETE: Final = f"""
     )
 """  # noqa: S608 - a number of our own
 
+#: A request of which something waits is not due before that. An event is told once: a change that
+#: happens again after a crash makes the same event again.
+_REPORT: Final = """
+    INSERT INTO outbox (target, event_id, type, request_id, created_at, due_at, body)
+    VALUES (:target, :event_id, :type, :request_id, :at, coalesce(
+        (SELECT max(due_at) FROM outbox
+         WHERE target = :target AND request_id = :request_id AND dead_at IS NULL), :at), :body)
+    ON CONFLICT (target, event_id) DO NOTHING
+"""
+
 _Row: TypeAlias = tuple[str, str, float, str, str | None, float | None, str]
 
 
 @frozen(eq=False)
 class _Save:
     row: _Row
+    reports: Sequence[Report]
     done: Deferred[None]
 
 
 @frozen(eq=False)
-class _Deletion:
-    before: float
-    done: Deferred[int]
+class _Change:
+    change: Callable[[sqlite3.Connection], Any]
+    done: Deferred[Any]
 
 
-_Job: TypeAlias = _Save | _Deletion
+_Job: TypeAlias = _Save | _Change
 
 
 class StoreError(C2CError):
@@ -83,6 +95,8 @@ class Store:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closed = False
+        # Of transactions that failed: they go with the next one.
+        self._owed: list[Report] = []
         #: Why the latest transaction failed; None if it did not.
         self.last_error: str | None = None
         self._readers = ThreadPool(minthreads=0, maxthreads=1, name="store-reader")
@@ -112,12 +126,16 @@ class Store:
         self._reader.close()
         self._writer.close()
 
-    def save(self, call: Call) -> Deferred[None]:
-        """Keep the call as it is now; fires when that is durable, fails with StoreError."""
+    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
+        """Keep the call as it is now, and with it the reports of its change.
+
+        Fires when that is durable, fails with StoreError. Reports are kept even so, and written
+        with what is saved next.
+        """
         if self._closed:
             return fail(StoreError("the store is closed"))
         saved = Deferred[None]()
-        self._queue.put(_Save(_row(call), saved))
+        self._queue.put(_Save(_row(call), reports, saved))
         return saved
 
     def delete_ended(self, before: float) -> Deferred[int]:
@@ -125,11 +143,23 @@ class Store:
 
         Few, so that a call that is to be saved never waits long; ask again until there are none.
         """
+        return self.write(lambda writer: writer.execute(_DELETE, {"before": before}).rowcount)
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Make a change in a transaction of its own; fires with what it gives.
+
+        It runs in the writer's thread, after the calls that wait to be saved: so it has to be
+        short. Fails with StoreError.
+        """
         if self._closed:
             return fail(StoreError("the store is closed"))
-        deleted = Deferred[int]()
-        self._queue.put(_Deletion(before, deleted))
-        return deleted
+        changed = Deferred[T]()
+        self._queue.put(_Change(change, changed))
+        return changed
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """What a query gives; it runs in the reader's thread."""
+        return self._read(lambda: query(self._reader))
 
     def find(self, request_id: str) -> Deferred[Call | None]:
         """The call of a request."""
@@ -179,12 +209,11 @@ class Store:
             batch, last = self._waiting([job])
             saves = [job for job in batch if isinstance(job, _Save)]
             if saves:
-                error = self._commit(job.row for job in saves)
-                self._reactor.callFromThread(self._tell, saves, error)
+                self._reactor.callFromThread(self._tell, saves, self._commit(saves))
             # After the calls, which somebody waits for.
             for job in batch:
-                if isinstance(job, _Deletion):
-                    self._reactor.callFromThread(_tell_deleted, job, self._delete(job.before))
+                if isinstance(job, _Change):
+                    self._reactor.callFromThread(_tell_changed, job, self._changed(job.change))
             if last:
                 return
 
@@ -200,30 +229,33 @@ class Store:
             batch.append(job)
         return batch, False
 
-    def _commit(self, rows: Iterable[_Row]) -> StoreError | None:
-        """Write rows in one transaction; of several for the same call the last is enough.
+    def _commit(self, saves: Sequence[_Save]) -> StoreError | None:
+        """Write calls in one transaction; of several for the same call the last is enough.
 
         But an end is final here, too.
         """
         latest: dict[str, _Row] = {}
-        for row in rows:
-            earlier = latest.get(row[0])
+        for save in saves:
+            earlier = latest.get(save.row[0])
             if earlier is None or earlier[3] != CallState.ENDED:
-                latest[row[0]] = row
+                latest[save.row[0]] = save.row
+            self._owed.extend(save.reports)
         try:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")
                 self._writer.executemany(_SAVE, latest.values())
+                self._writer.executemany(_REPORT, map(asdict, self._owed))
         except Exception as error:  # noqa: BLE001 - whatever it is, this thread has to go on
             return StoreError(str(error))
+        self._owed.clear()
         return None
 
-    def _delete(self, before: float) -> int | StoreError:
-        """One step, in a transaction of its own: if it fails, no call fails with it."""
+    def _changed(self, change: Callable[[sqlite3.Connection], Any]) -> object:
+        """What a change gave, or a StoreError; if it fails, no call fails with it."""
         try:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")
-                return self._writer.execute(_DELETE, {"before": before}).rowcount
+                return change(self._writer)
         except Exception as error:  # noqa: BLE001 - as above
             return StoreError(str(error))
 
@@ -241,18 +273,22 @@ class Store:
     # Opening
 
     def _upgrade(self) -> None:
-        """Bring the file to the schema of this version."""
+        """Bring the file to the schema of this version, all steps or none."""
         tables = self._writer.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        if ("schema_version",) not in tables.fetchall():
-            schema = files("c2c_agent").joinpath(f"schema_v{SCHEMA_VERSION}.sql").read_text()
-            self._writer.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
-            return
-        (version,) = self._writer.execute("SELECT version FROM schema_version").fetchone()
-        if version != SCHEMA_VERSION:
+        version = 0
+        if ("schema_version",) in tables.fetchall():
+            (version,) = self._writer.execute("SELECT version FROM schema_version").fetchone()
+        if version > SCHEMA_VERSION:
             raise StoreError(
                 f"The store {self._path} has schema {version}; this version of c2c-agent knows "
                 f"up to {SCHEMA_VERSION}."
             )
+        if version < SCHEMA_VERSION:
+            steps = [
+                files("c2c_agent").joinpath(f"schema_v{step}.sql").read_text()
+                for step in range(version + 1, SCHEMA_VERSION + 1)
+            ]
+            self._writer.executescript(f"BEGIN IMMEDIATE; {' '.join(steps)} COMMIT;")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -288,8 +324,8 @@ def _row(call: Call) -> _Row:
     )
 
 
-def _tell_deleted(job: _Deletion, deleted: int | StoreError) -> None:
-    if isinstance(deleted, StoreError):
-        job.done.errback(deleted)
+def _tell_changed(job: _Change, given: object) -> None:
+    if isinstance(given, StoreError):
+        job.done.errback(given)
     else:
-        job.done.callback(deleted)
+        job.done.callback(given)

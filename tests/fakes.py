@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
 
@@ -37,6 +37,7 @@ from c2c_agent.pbx import (
 )
 from c2c_agent.policy import Key, Meter, key_digest
 from c2c_agent.record import dump, load
+from c2c_agent.report import Report, Target, reports
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.
 EPOCH = 1_435_628_937.0
@@ -75,6 +76,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.saves: list[Call] = []  # all that were asked for
+        self.reports: list[Report] = []  # that came with them
         self.reads: list[str] = []  # the ids that were asked for
         self._writes_held = False
         self._reads_held = False
@@ -154,8 +156,9 @@ class FakeStore:
 
     # CallStore
 
-    def save(self, call: Call) -> Deferred[None]:
+    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
         self.saves.append(call)
+        self.reports += reports
         if not self._writes_held:
             self._write(call)
             return succeed(None)
@@ -282,6 +285,19 @@ class FakeDriver:
                 self.tells(request_id, self.found_out)
 
 
+class FakeOutbox:
+    """Reports every change to one target; `woken` is how often it was told of stored reports."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def reports(self, before: Call, after: Call) -> Sequence[Report]:
+        return reports(before, after, [Target("crm")], server_id="pbx1")
+
+    def stored(self) -> None:
+        self.woken += 1
+
+
 class Desk:
     """An agent's core over fakes: where requests come in, and a PBX that does as it is told.
 
@@ -291,6 +307,7 @@ class Desk:
 
     def __init__(self, *kinds: str, **limits: int) -> None:
         self.clock = Clock()
+        self.outbox = FakeOutbox()
         self.store = FakeStore()
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
@@ -312,6 +329,7 @@ class Desk:
             store=self.store,
             drivers=self.drivers,
             meter=self.meter,
+            outbox=self.outbox,
         )
         self.intake = Intake(
             now=self.now,

@@ -285,11 +285,21 @@ class WithTheRealApi(TestCase):
             dispatcher=self.desk.dispatcher,
             readiness=dict,
             metrics=lambda: Exposition("text/plain", b""),
+            replay=self.replay,
             clock=self.desk.clock,
         )
         port = reactor.listenTCP(0, ApiSite(api, None, reactor), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.client = Client(f"http://127.0.0.1:{port.getHost().port}", OPERATOR_SECRET)
+
+    async def replay(self, target: str | None, request_id: str | None) -> int:
+        """Be the outbox: there are three dead letters, one of them the crm's."""
+        return 1 if (target, request_id) == ("crm", ONE) else 3
+
+    async def test_replay(self) -> None:
+        """Dead letters are sent again: some, or all."""
+        assert await self.ask(self.client.replay, "crm", ONE) == 1
+        assert await self.ask(self.client.replay, None, None) == 3
 
     def ask(self, question: Callable[..., T], *arguments: Any) -> Deferred[T]:
         """Ask in a thread."""

@@ -276,7 +276,7 @@ class TestKeys:
 
     def test_names_are_distinct(self) -> None:
         """A name stands for one key in records and limits."""
-        with pytest.raises(ValueError, match="every key needs a name of its own; 'crm' stands"):
+        with pytest.raises(ValueError, match="each needs a name of its own; 'crm' stands"):
             Config(server_id="x", keys=(Key("crm", ANY_SHA256), Key("crm", "1" * 64)))
 
     def test_the_operator_s_name_is_taken(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2c_agent.configfile import load, read_secret
+from c2c_agent.configfile import load, read_secret, read_webhook_secrets
 from c2c_agent.configparse import ConfigError
 
 ZEROS = "0" * 64
@@ -207,3 +207,28 @@ class TestSecrets:
             read_secret(file)
         assert str(caught.value).startswith(f"{file}: ")
         assert "hunter2" not in str(caught.value)
+
+
+class TestWebhookSecrets:
+    """The keys of a webhook."""
+
+    def test_lines(self, tmp_path: Path) -> None:
+        """One in a line, in that order."""
+        first, second = (f"whsec_{letter * 40}" for letter in "AB")
+        file = written(tmp_path / "crm.whsec", f"{first}\n{second}\n")
+        keys = read_webhook_secrets(file)
+        assert [len(key) for key in keys] == [30, 30]
+        assert keys[0] == bytes(30)
+
+    def test_wrong(self, tmp_path: Path) -> None:
+        """The error names the file, and not what stands in it."""
+        file = written(tmp_path / "crm.whsec", "hush")
+        with pytest.raises(ConfigError) as caught:
+            read_webhook_secrets(file)
+        assert file in str(caught.value)
+        assert "hush" not in str(caught.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        """A file that is not there is named."""
+        with pytest.raises(ConfigError, match=r"crm\.whsec: a secret should be in this file: No"):
+            read_webhook_secrets(str(tmp_path / "crm.whsec"))

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from c2c_agent.config import AsteriskConfig, CallsConfig, Config, HttpConfig, LegRule
+from c2c_agent.config import (
+    AsteriskConfig,
+    CallsConfig,
+    Config,
+    HttpConfig,
+    LegRule,
+    WebhookConfig,
+)
 from c2c_agent.configparse import ConfigError, parse
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.policy import Key
@@ -33,6 +40,11 @@ def told(*documents: object) -> list[str]:
 def a_key(name: str = "crm", **more: object) -> dict[str, object]:
     """A key as it stands in the YAML."""
     return {"name": name, "sha256": ZEROS, **more}
+
+
+def a_webhook(name: str = "crm", **more: object) -> dict[str, object]:
+    """A receiver as it stands in the YAML."""
+    return {"name": name, "url": "http://127.0.0.1/x", "secret_file": "/etc/whsec", **more}
 
 
 class TestWell:
@@ -86,6 +98,17 @@ class TestWell:
                     ),
                     a_key("bare"),
                 ],
+                "webhooks": [
+                    {
+                        "name": "crm",
+                        "url": "https://crm.example.com/calls?token=1",
+                        "secret_file": "/etc/crm.whsec",
+                        "types": ["call.ended", "call.rejected"],
+                        "keys": ["crm", "operator"],
+                        "timeout": 5,
+                    },
+                    a_webhook("all"),
+                ],
                 "log": {"level": "debug", "numbers": "full"},
             }
         )
@@ -105,6 +128,17 @@ class TestWell:
                 per_minute=60,
             ),
             Key("bare", ZEROS),
+        )
+        assert config.webhooks == (
+            WebhookConfig(
+                "crm",
+                "https://crm.example.com/calls?token=1",
+                "/etc/crm.whsec",
+                types=("call.ended", "call.rejected"),
+                keys=("crm", "operator"),
+                timeout=5,
+            ),
+            WebhookConfig("all", "http://127.0.0.1/x", "/etc/whsec"),
         )
         asterisk = config.asterisk
         assert asterisk is not None
@@ -401,11 +435,42 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
     ),
     "keys of one name": (
         [{"keys": [a_key("a"), a_key("b"), a_key("a")]}, {"keys": [a_key("c")]}],
-        ["main.yml: keys[2]: every key needs a name of its own; 'a' stands there twice"],
+        ["main.yml: keys[2]: each needs a name of its own; 'a' stands there twice"],
     ),
     "keys of one name in a later file": (
         [{"keys": [a_key("a")]}, {"keys": [a_key("a"), a_key("a")]}],
-        ["conf.d/1.yml: keys[1]: every key needs a name of its own; 'a' stands there twice"],
+        ["conf.d/1.yml: keys[1]: each needs a name of its own; 'a' stands there twice"],
+    ),
+    "webhooks of one name": (
+        [{"webhooks": [a_webhook("a")]}, {"webhooks": [a_webhook("b"), a_webhook("b")]}],
+        ["conf.d/1.yml: webhooks[2]: each needs a name of its own; 'b' stands there twice"],
+    ),
+    "a webhook's name": (
+        [{"webhooks": [a_webhook("a b")]}],
+        ["main.yml: webhooks[0].name: must be 1 to 64 letters, digits, _, . or -, not 'a b'"],
+    ),
+    "a webhook's event": (
+        [{"webhooks": [a_webhook("a", types=["call.gone"])]}],
+        [
+            (
+                "main.yml: webhooks[0].types[0]: must be one of call.accepted, call.rejected, "
+                "call.first_ringing, call.first_answered, call.second_ringing, call.connected, "
+                "call.ended, not 'call.gone'"
+            )
+        ],
+    ),
+    "a webhook's key": (
+        [{"keys": [a_key("a")], "webhooks": [a_webhook("a", keys=["a", "b"])]}],
+        ["main.yml: webhooks[0].keys: there is no key with the name 'b'"],
+    ),
+    "a webhook's URL": (
+        [{"webhooks": [a_webhook("a", url="ftp://x")]}],
+        [
+            (
+                "main.yml: webhooks[0].url: must be a URL that starts with http:// or https://, "
+                "not 'ftp://x'"
+            )
+        ],
     ),
     "the operator's name": (
         [{"keys": [a_key("a"), a_key("operator")]}],

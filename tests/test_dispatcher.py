@@ -321,6 +321,56 @@ class TheEnd(DispatcherTest):
         assert self.in_seconds() == [RING]
 
 
+class Telling(DispatcherTest):
+    """What others are told of calls."""
+
+    def told(self) -> list[str]:
+        """The events that went to the store, in order."""
+        return [report.type for report in self.store.reports]
+
+    def test_a_whole_call(self) -> None:
+        """Each event comes once, together with the change that it tells of."""
+        self.place(ONE, OriginateAccepted(), FirstRinging(), FirstRinging(), FirstAnswered())
+        self.driver.tells(ONE, SecondDialed(20), SecondAnswered(), Gone(TALKED))
+        assert self.told() == [
+            "call.accepted",
+            "call.first_ringing",
+            "call.first_answered",
+            "call.connected",
+            "call.ended",
+        ]
+        assert {report.request_id for report in self.store.reports} == {ONE}
+
+    def test_refused(self) -> None:
+        """What never came to the PBX has one event."""
+        self.apply(self.begin(), Reject((Fault(ErrorCode.NOT_ALLOWED, "No."),)))
+        assert self.told() == ["call.rejected"]
+
+    def test_when_it_is_stored(self) -> None:
+        """The outbox hears of reports that are on the disk, not before."""
+        self.store.hold_writes()
+        self.place()
+        assert self.desk.outbox.woken == 0
+        self.store.commit()
+        assert self.desk.outbox.woken == 1
+        self.driver.tells(ONE, OriginateAccepted())  # of which nothing is told
+        self.store.commit()
+        assert self.desk.outbox.woken == 1
+
+    def test_stored_at_last(self) -> None:
+        """Reports of an end that had no room come with the next attempt: then it is told, too."""
+        self.place(ONE, OriginateAccepted())
+        woken = self.desk.outbox.woken
+        self.store.hold_writes()
+        self.driver.tells(ONE, Gone(TALKED))
+        self.store.fail()
+        assert self.desk.outbox.woken == woken
+        self.clock.advance(RETRY)
+        self.store.commit()
+        assert self.desk.outbox.woken == woken + 1
+        assert self.told() == ["call.accepted", "call.ended"]  # the store keeps what it was given
+
+
 class NotStored(DispatcherTest):
     """The end of a call, where the disk does not take it."""
 

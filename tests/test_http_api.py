@@ -59,6 +59,7 @@ class ApiTest(DeskTest):
         super().setUp()
         self.parts: dict[str, str | None] = {"store": None, "ami": None}
         self.answers: list[Reply] = []
+        self.replayed: list[tuple[str | None, str | None]] = []
         operator = operator_key(key_digest(OPERATOR_SECRET), [CRM, SHOP])
         self.api = Api(
             config=self.config,
@@ -69,11 +70,17 @@ class ApiTest(DeskTest):
             dispatcher=self.desk.dispatcher,
             readiness=lambda: self.parts,
             metrics=lambda: EXPOSITION,
+            replay=self.replay,
             clock=self.clock,
         )
         logs = capturedLogs()
         self.logged = logs.__enter__()
         self.addCleanup(logs.__exit__, None, None, None)
+
+    async def replay(self, target: str | None, request_id: str | None) -> int:
+        """Be the outbox, with seven dead letters."""
+        self.replayed.append((target, request_id))
+        return 7
 
     def tearDown(self) -> None:
         """No key was told to anybody, or written anywhere."""
@@ -599,6 +606,26 @@ class Cancelling(ApiTest):
         self.placed(ONE)
         body = self.post(f"{PREFIX}/cancel/{ONE}", key=None, api_key=CRM_SECRET)
         assert body["response"]["status"] == "success"
+
+
+class Replaying(ApiTest):
+    """`POST /c2c/v2/replay`."""
+
+    def test_the_operator(self) -> None:
+        """All dead letters, or some; it is told how many."""
+        path = f"{PREFIX}/replay"
+        assert self.post(path, key=OPERATOR_SECRET) == {"replayed": 7}
+        assert self.post(path, key=OPERATOR_SECRET, target="crm") == {"replayed": 7}
+        assert self.post(path, key=OPERATOR_SECRET, request_id=ONE, target="") == {"replayed": 7}
+        assert self.replayed == [(None, None), ("crm", None), (None, ONE)]
+
+    def test_nobody_else(self) -> None:
+        """What is told to whom is the host's own affair."""
+        body = self.post(f"{PREFIX}/replay", key=CRM_SECRET)
+        assert self.faults(body) == [("not_allowed", "This key may not send dead letters again.")]
+        body = self.post(f"{PREFIX}/replay", key=UNKNOWN_KEY)
+        assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
+        assert self.replayed == []
 
 
 class Listing(ApiTest):

@@ -41,6 +41,11 @@ JSON = "Content-Type: application/json"
 FORM = "Content-Type: application/x-www-form-urlencoded"
 
 
+async def nothing_to_replay(_target: str | None, _request_id: str | None) -> int:
+    """Be an outbox without dead letters."""
+    return 0
+
+
 def api_of(desk: Desk) -> Api:
     """An API in front of a desk."""
     return Api(
@@ -52,6 +57,7 @@ def api_of(desk: Desk) -> Api:
         dispatcher=desk.dispatcher,
         readiness=dict,
         metrics=lambda: Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n"),
+        replay=nothing_to_replay,
         clock=desk.clock,
     )
 

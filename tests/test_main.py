@@ -405,6 +405,33 @@ class TestCancel:
         assert_plain_error(run(tmp_path, "cancel", ONE), "This key placed no call")
 
 
+class TestReplay:
+    """`c2c-agent replay`."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "asked"),
+        [
+            ([], {}),
+            ([ONE], {"request_id": ONE}),
+            (["--target", "crm"], {"target": "crm"}),
+            ([ONE, "--target", "crm"], {"target": "crm", "request_id": ONE}),
+        ],
+    )
+    def test_done(
+        self, agent: FakeAgent, tmp_path: Path, arguments: list[str], asked: dict[str, str]
+    ) -> None:
+        """It says how many."""
+        agent.script = [{"replayed": 3}]
+        done = run(tmp_path, "replay", *arguments)
+        assert (done.exit_code, done.output) == (0, "3 reports are sent again\n")
+        assert agent.asked[0].form == asked
+
+    def test_not_done(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """In the API's words."""
+        agent.script = [answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known."))]
+        assert_plain_error(run(tmp_path, "replay"), "This api_key is not known.")
+
+
 class TestCalls:
     """`c2c-agent calls`."""
 

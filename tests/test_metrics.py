@@ -21,7 +21,7 @@ from c2c_agent.call import Call, CallState, Place, Reject
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, Sample
+from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -184,6 +184,15 @@ class Parts(SynchronousTestCase):
             "c2c_agi_refused_total too_many": 5,
         }
         assert told(metrics) == {"c2c_ami_reconnects_total": 3}
+
+    def test_outbox(self) -> None:
+        """What waits for each target, and for how long."""
+        sample = Sample(outbox={"crm": OutboxSample(3, 2, 12.5), "shop": OutboxSample(0, 0, 0.0)})
+        assert told(Metrics(lambda: sample)) == {
+            "c2c_outbox_waiting crm": 3,
+            "c2c_outbox_dead crm": 2,
+            "c2c_outbox_oldest_seconds crm": 12.5,
+        }
 
     def test_two_agents(self) -> None:
         """Two in one process count for themselves."""

@@ -78,7 +78,7 @@ class RetentionTests(SynchronousTestCase):
         self.steps[0].callback(500)
         self.steps[1].errback(StoreError("database or disk is full"))
         assert self.lines() == [
-            "old calls could not be deleted: database or disk is full",
+            "calls that ended long ago could not be deleted: database or disk is full",
             "deleted 500 calls that ended more than 90 days ago",
         ]
         assert len(self.asked) == 2

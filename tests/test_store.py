@@ -20,6 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from c2c_agent.call import Call, CallState, Entry, Received
 from c2c_agent.disposition import Outcome
+from c2c_agent.report import Report
 from c2c_agent.store import _DELETE, Store, StoreError
 from tests.playbook import a_call
 
@@ -284,6 +285,67 @@ class DiskFull(StoreTests):
         assert await store.recent(10) == [call(2, timeline=(large,)), call(1)]
 
 
+class Reports(StoreTests):
+    """What is to be told of a change comes into the store with it, or not at all."""
+
+    def report(self, event: str, target: str = "crm", at: float = 5.0) -> Report:
+        """A report of the first call."""
+        return Report(target, event, "call.ended", call(1).request_id, at, "{}")
+
+    def waiting(self) -> list[tuple[str, str]]:
+        """The events in the file, in order."""
+        with closing(self.sqlite()) as other:
+            return other.execute("SELECT target, event_id FROM outbox ORDER BY id").fetchall()
+
+    async def test_with_the_change(self) -> None:
+        """One transaction for both; of several changes of a call every report counts."""
+        store = self.store
+        first = store.save(call(1), [self.report("1"), self.report("1", "shop")])
+        second = store.save(ended(call(1)), [self.report("2")])
+        with traced() as statements:
+            self.opened()
+            await first
+            await second
+        assert len([text for text in statements if text.startswith("BEGIN")][1:]) == 1
+        assert self.waiting() == [("crm", "1"), ("shop", "1"), ("crm", "2")]
+
+    async def test_owed(self) -> None:
+        """Where the change could not be stored, its reports come with the next one, in order."""
+        store = self.opened()
+        await store.save(call(1), [self.report("1")])
+        with closing(self.sqlite()) as other:
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON outbox "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+            with pytest.raises(StoreError, match="database or disk is full"):
+                await store.save(ended(call(1)), [self.report("2"), self.report("3")])
+            assert await store.find(call(1).request_id) == call(1)
+            other.execute("DROP TRIGGER full")
+        await store.save(ended(call(1)), [self.report("4")])
+        assert [event for _, event in self.waiting()] == ["1", "2", "3", "4"]
+
+    async def test_told_once(self) -> None:
+        """An event that is made again, as after a crash, is the same."""
+        store = self.opened()
+        await store.save(call(1), [self.report("1")])
+        await store.save(call(1), [self.report("1"), self.report("1", "shop")])
+        assert self.waiting() == [("crm", "1"), ("shop", "1")]
+
+    async def test_due_with_what_waits(self) -> None:
+        """While an earlier report of the request is postponed, a new one is not due either."""
+        store = self.opened()
+        await store.save(call(1), [self.report("1")])
+        await store.write(lambda writer: writer.execute("UPDATE outbox SET due_at = 900").rowcount)
+        await store.save(ended(call(1)), [self.report("2"), self.report("1", "shop")])
+        due = await store.read(
+            lambda reader: reader.execute(
+                "SELECT target, event_id, due_at FROM outbox ORDER BY id"
+            ).fetchall()
+        )
+        assert due == [("crm", "1", 900.0), ("crm", "2", 900.0), ("shop", "1", 5.0)]
+
+
 class Deleting(StoreTests):
     """Calls that ended long ago."""
 
@@ -458,7 +520,7 @@ class Opening(StoreTests):
         with pytest.raises(StoreError) as caught:
             self.another().open()
         assert str(caught.value) == (
-            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 1."
+            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 2."
         )
 
     def unusable(self, path: Path) -> str:

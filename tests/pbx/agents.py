@@ -165,6 +165,10 @@ class AgentProcess:
         command = [sys.executable, "-m", "c2c_agent", *arguments, "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
+    def logged(self, text: str, timeout: float = 20) -> None:
+        """Wait until it has logged something."""
+        wait_until(lambda: text in self.log(), timeout, f"{text!r} in the log")
+
     # HTTP
 
     def ask(self, path: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:

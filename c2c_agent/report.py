@@ -1,0 +1,166 @@
+"""What is told of a call, to whom, and what may become of the telling.
+
+Pure. An event is what receivers of results hear (outside contract, section 5); a report is one
+event for one target. The store keeps a report from the transaction of the change that it tells of
+until it is delivered; `outbox` gives it to the target's `Reporter`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Coroutine, Iterable
+from enum import StrEnum
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID, uuid5
+
+from attrs import frozen
+
+from c2c_agent.call import Call, CallState
+from c2c_agent.disposition import Outcome
+from c2c_agent.result import Json, call_summary
+
+
+class EventType(StrEnum):
+    """What has happened; the last two are final."""
+
+    ACCEPTED = "call.accepted"
+    FIRST_RINGING = "call.first_ringing"
+    FIRST_ANSWERED = "call.first_answered"
+    SECOND_RINGING = "call.second_ringing"
+    CONNECTED = "call.connected"
+    REJECTED = "call.rejected"
+    ENDED = "call.ended"
+
+
+#: A state that is entered, and what is told of it. That the second leg is dialled says nothing yet.
+_TOLD: Final = {
+    CallState.DIALING_FIRST: EventType.ACCEPTED,
+    CallState.FIRST_RINGING: EventType.FIRST_RINGING,
+    CallState.FIRST_ANSWERED: EventType.FIRST_ANSWERED,
+    CallState.SECOND_RINGING: EventType.SECOND_RINGING,
+    CallState.CONNECTED: EventType.CONNECTED,
+    CallState.ENDED: EventType.ENDED,
+}
+
+
+@frozen
+class Target:
+    """Somebody who is told: of which kinds of events, of which keys' calls. None: of all."""
+
+    name: str
+    types: Collection[EventType] | None = None
+    keys: Collection[str] | None = None
+
+    def wants(self, event: EventType, key: str) -> bool:
+        """Whether an event of a call of this key is for it."""
+        return (self.types is None or event in self.types) and (
+            self.keys is None or key in self.keys
+        )
+
+
+@frozen
+class Report:
+    """One event for one target. `event_id` is the event's, and stays the same over all attempts."""
+
+    target: str
+    event_id: str
+    type: str
+    request_id: str
+    at: float  # epoch seconds
+    body: str  # JSON
+
+
+@frozen
+class Waiting:
+    """A report that waits in the store, under a number; `attempts` have failed so far."""
+
+    id: int
+    report: Report
+    attempts: int = 0
+
+
+def event_type(before: Call, after: Call) -> EventType | None:
+    """What is told of a change of a call, if anything."""
+    if after.state is before.state:
+        return None
+    if after.outcome is Outcome.REJECTED:
+        return EventType.REJECTED
+    return _TOLD.get(after.state)
+
+
+def event_json(call: Call, event: EventType, *, server_id: str, at: float) -> Json:
+    """The event of a call as it is now; the same event has the same id, whenever it is made."""
+    return {
+        "id": str(uuid5(UUID(call.request_id), f"{server_id} {event.value}")),
+        "type": event.value,
+        "server_id": server_id,
+        "request_id": call.request_id,
+        "utc.time": f"{at:.3f}",
+        "call": call_summary(call),
+    }
+
+
+def reports(
+    before: Call, after: Call, targets: Iterable[Target], *, server_id: str
+) -> tuple[Report, ...]:
+    """What is to be told of a change of a call, one report for each target that wants it."""
+    event = event_type(before, after)
+    if event is None:
+        return ()
+    wanted = [target for target in targets if target.wants(event, after.key)]
+    if not wanted:
+        return ()
+    at = after.timeline[-1].at
+    told = event_json(after, event, server_id=server_id, at=at)
+    body = json.dumps(told, separators=(",", ":"))
+    return tuple(
+        Report(target.name, told["id"], event.value, after.request_id, at, body)
+        for target in wanted
+    )
+
+
+# What became of an attempt
+
+
+@frozen
+class Delivered:
+    """The target has it."""
+
+
+@frozen
+class Later:
+    """It did not work; after so many seconds it is tried again. `counted`: as a failed attempt."""
+
+    reason: str
+    seconds: float
+    counted: bool = True
+
+
+@frozen
+class Refused:
+    """It did not work, and is not tried again: a dead letter, until somebody replays it."""
+
+    reason: str
+
+
+Delivery: TypeAlias = Delivered | Later | Refused
+
+
+class Reporter(Protocol):
+    """Delivers reports to one target.
+
+    `window`: how many at once; never two of one request. A reporter that cannot deliver at present
+    (no link) says so by `ready`, and has the outbox woken when it can again.
+    """
+
+    target: Target
+    window: int
+
+    def ready(self) -> bool:
+        """Whether it can deliver at present."""
+
+    def deliver(self, waiting: Waiting) -> Coroutine[Any, Any, Delivery]:
+        """Try once. Whatever it raises counts as `Later`, by a mistake of ours."""
+
+    def revive(self) -> None:
+        """Forget that the target wanted nothing any more."""

@@ -1,0 +1,239 @@
+"""One attempt after another to tell a receiver, in the time of the tests.
+
+The receiver is a resource of twisted.web in the same process (treq's own test double), so what is
+sent goes through a whole HTTP client and server; its answers are the test's.
+"""
+
+# Twisted's test doubles have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from typing import Any
+
+from attrs import evolve
+from standardwebhooks import Webhook as Verifier
+from treq.client import HTTPClient
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionRefusedError as NoListener
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from c2c_agent.config import WebhookConfig
+from c2c_agent.report import Delivered, Delivery, Later, Refused, Report, Target, Waiting
+from c2c_agent.webhook import JITTER, SCHEDULE, Webhook, retry_after
+from c2c_agent.webhook_signature import parse_secrets
+from tests.playbook import REQUEST_ID
+
+NOW = 1_435_628_937.75
+SECRET = "whsec_" + "QUJD" * 10
+
+#: The pauses that the specification names, from one attempt to the next.
+HOUR = 3600
+PAUSES = [5, 5 * 60, 30 * 60, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
+
+REPORT = Report("crm", "evt-1", "call.ended", REQUEST_ID, 1.0, '{"type":"call.ended","é":1}')
+FIRST = Waiting(7, REPORT)
+
+
+class Receiver(Resource):
+    """Answers as it is told to, and keeps what it got."""
+
+    isLeaf = True  # noqa: N815 - twisted.web's name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code: int | None = 204  # None: never
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.got: list[tuple[dict[str, str], bytes]] = []
+
+    def render_POST(self, request: Any) -> Any:
+        headers = {
+            name.decode().lower(): values[0].decode()
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        self.got.append((headers, request.content.read()))
+        if self.code is None:
+            return NOT_DONE_YET
+        request.setResponseCode(self.code)
+        for name, value in self.headers.items():
+            request.setHeader(name, value)
+        return self.body
+
+
+class WebhookTests(SynchronousTestCase):
+    """A webhook, and its receiver."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.receiver = Receiver()
+        self.client: Any = StubTreq(self.receiver)
+        self.random = 0.0
+        self.webhook = self.a_webhook()
+
+    def a_webhook(self, **changes: Any) -> Webhook:
+        """A webhook to the receiver."""
+        config = WebhookConfig("crm", "http://crm.example.com/calls", "crm.whsec", **changes)
+        return Webhook(
+            config,
+            parse_secrets(SECRET, "crm.whsec"),
+            client=self.client,
+            clock=self.clock,
+            now=lambda: NOW + self.clock.seconds(),
+            random=lambda: self.random,
+        )
+
+    def begin(self, waiting: Waiting = FIRST) -> Deferred[Delivery]:
+        """Try once."""
+        delivery = Deferred.fromCoroutine(self.webhook.deliver(waiting))
+        self.client.flush()
+        return delivery
+
+    def tries(self, waiting: Waiting = FIRST) -> Delivery:
+        """Try once; what became of it."""
+        result: Delivery = self.successResultOf(self.begin(waiting))
+        self.client.flush()
+        return result
+
+    def reasons(self, delivery: Delivery) -> str:
+        """Why it did not work."""
+        assert isinstance(delivery, (Later, Refused))
+        return delivery.reason
+
+    def test_delivered(self) -> None:
+        """The body as it stands in the store, under headers that a foreign verifier takes."""
+        assert self.tries() == Delivered()
+        [(headers, body)] = self.receiver.got
+        assert body == REPORT.body.encode()
+        assert headers["content-type"] == "application/json"
+        assert headers["webhook-id"] == "evt-1"
+        assert headers["webhook-timestamp"] == "1435628937"
+        expected = Verifier(SECRET).sign("evt-1", _moment(1_435_628_937), REPORT.body)
+        assert headers["webhook-signature"] == expected
+
+    def test_every_attempt_is_signed_anew(self) -> None:
+        """The same event under the same id, at a new time."""
+        self.tries()
+        self.clock.advance(300)
+        self.tries(evolve(FIRST, attempts=1))
+        first, second = (headers for headers, _ in self.receiver.got)
+        assert first["webhook-id"] == second["webhook-id"]
+        assert int(second["webhook-timestamp"]) - int(first["webhook-timestamp"]) == 300
+        assert first["webhook-signature"] != second["webhook-signature"]
+
+    def test_only_2xx_is_success(self) -> None:
+        """Not a redirect, which is not followed, and no error."""
+        for code in (200, 201, 202, 204, 299):
+            self.receiver.code = code
+            assert self.tries() == Delivered()
+        self.receiver.headers = {"Location": "http://elsewhere.example.com/"}
+        for code in (300, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503):
+            self.receiver.code = code
+            assert self.tries() == Later(f"HTTP {code}", 5)
+        assert len(self.receiver.got) == 5 + 11
+
+    def test_the_schedule(self) -> None:
+        """After each attempt the specification's pause; after the tenth a dead letter."""
+        self.receiver.code = 500
+        pauses = []
+        waiting = FIRST
+        while isinstance(delivery := self.tries(waiting), Later):
+            pauses.append(delivery.seconds)
+            waiting = evolve(waiting, attempts=waiting.attempts + 1)
+        assert pauses == PAUSES == list(SCHEDULE)
+        assert delivery == Refused("given up after 10 attempts: HTTP 500")
+        assert len(self.receiver.got) == 10
+
+    def test_jitter(self) -> None:
+        """Pauses are longer by up to a tenth, each its own."""
+        self.receiver.code = 500
+        for number, self.random in ((0, 0.5), (8, 1.0)):
+            delivery = self.tries(evolve(FIRST, attempts=number))
+            assert isinstance(delivery, Later)
+            assert delivery.seconds == PAUSES[number] * (1 + JITTER * self.random)
+
+    def test_retry_after(self) -> None:
+        """A receiver that names a time is left alone until then, but never asked earlier."""
+        self.receiver.code = 503
+        for value, seconds in (
+            ("120", 120),
+            ("3", 5),
+            ("100000000", 86400),
+            (formatdate(NOW + 1000, usegmt=True), 999.25),
+            (formatdate(NOW - 1000, usegmt=True), 5),
+            ("soon", 5),
+        ):
+            self.receiver.headers = {"Retry-After": value}
+            assert self.tries() == Later("HTTP 503", seconds), value
+
+    def test_gone(self) -> None:
+        """After a 410 nothing is sent any more, until somebody revives it."""
+        self.receiver.code = 410
+        refused = Refused("the receiver said 410 Gone; replay sends it again")
+        assert self.tries() == refused
+        self.receiver.code = 200
+        assert self.tries() == refused
+        assert len(self.receiver.got) == 1
+        self.webhook.revive()
+        assert self.tries() == Delivered()
+
+    def test_no_answer(self) -> None:
+        """A receiver that says nothing is not waited for longer than its time."""
+        self.receiver.code = None
+        self.webhook = self.a_webhook(timeout=3)
+        delivery = self.begin()
+        self.clock.advance(2.9)
+        self.assertNoResult(delivery)
+        self.clock.advance(0.2)
+        result = self.successResultOf(delivery)
+        assert self.reasons(result) == "TimeoutError: no answer within 3 s"
+        assert self.clock.getDelayedCalls() == []
+
+    def test_no_connection(self) -> None:
+        """Nobody listens there: it is tried again."""
+
+        class Nobody:
+            def request(self, *_arguments: object, **_keywords: object) -> Deferred[object]:
+                return fail(NoListener())
+
+        nobody: Any = Nobody()
+        self.client = HTTPClient(nobody)
+        self.webhook = self.a_webhook()
+        delivery = self.successResultOf(Deferred.fromCoroutine(self.webhook.deliver(FIRST)))
+        assert self.reasons(delivery).startswith("ConnectionRefusedError")
+        assert isinstance(delivery, Later)
+        assert delivery.counted
+
+    def test_a_long_answer(self) -> None:
+        """What a receiver says beyond its code is not kept, however long it is."""
+        self.receiver.code = 200
+        self.receiver.body = b"x" * 1_000_000
+        assert self.tries() == Delivered()
+        self.clock.advance(20)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_what_it_wants(self) -> None:
+        """All events of all keys, or those of its configuration."""
+        assert self.webhook.target == Target("crm")
+        webhook = self.a_webhook(types=("call.ended",), keys=("crm",))
+        assert webhook.target.wants(webhook.target.types[0], "crm")  # type: ignore[index]
+        assert not webhook.target.wants(webhook.target.types[0], "shop")  # type: ignore[index]
+        assert webhook.ready()
+
+    def test_retry_after_of_nonsense(self) -> None:
+        """What is no time asks for nothing."""
+        for value in ("", "-5", "1.5", "Wed, 99 Foo 2026", "9" * 50, json.dumps({})):
+            assert retry_after(value, NOW) == 0.0
+
+
+def _moment(seconds: int) -> Any:
+    """Epoch seconds as the verifier wants them."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - nothing else here needs a calendar
+
+    return datetime.fromtimestamp(seconds, UTC)
