@@ -1,0 +1,93 @@
+"""The man pages say everything: each command, option and setting stands in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import click
+import pytest
+
+from c2c_agent.__main__ import main
+from c2c_agent.config import Config
+
+PAGES: Final = Path(__file__).parent.parent / "docs" / "man"
+
+
+def page(name: str) -> str:
+    """The source of a page."""
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command that does something, by its whole name."""
+    if isinstance(command, click.Group):
+        for word, below in command.commands.items():
+            yield from commands(below, f"{name} {word}")
+    else:
+        yield name, command
+
+
+def settings(section: type[Any], path: str = "") -> Iterator[str]:
+    """The dotted names of all settings."""
+    types = get_type_hints(section)
+    for attribute in attrs.fields(section):
+        name = f"{path}{attribute.name}"
+        below, brackets = _below(types[attribute.name])
+        if below is None:
+            yield name
+        else:
+            yield from settings(below, f"{name}{brackets}.")
+
+
+def _below(kind: Any) -> tuple[type[Any] | None, str]:
+    """The section that a setting is, or is a list of."""
+    if get_origin(kind) in {Union, UnionType}:
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    brackets = ""
+    if get_origin(kind) is Sequence:
+        [kind] = get_args(kind)
+        brackets = "[]"
+    # A rule of a leg and a pattern are explained with the list that they stand in.
+    known = (
+        isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in {"LegRule", "Pattern"}
+    )
+    return (kind, brackets) if known else (None, "")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands(main, "c2c-agent")])
+def test_commands(name: str) -> None:
+    """Each command has a paragraph, with each of its options."""
+    command = dict(commands(main, "c2c-agent"))[name]
+    paragraphs = re.split(r"\n\n(?=\*\*c2c-agent )", page("c2c-agent.8"))
+    [paragraph] = [text for text in paragraphs if text.startswith(f"**{name}**")]
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            assert f"*{str(parameter.name).upper()}*" in paragraph
+        elif not {"--config", "--url"}.intersection(parameter.opts):
+            assert f"**{parameter.opts[0]}**" in paragraph
+
+
+def test_common_options() -> None:
+    """What most commands have in common is said once."""
+    for option in ("--config", "--url", "--version", "--help"):
+        assert f"**{option}**" in page("c2c-agent.8")
+
+
+@pytest.mark.parametrize("setting", list(settings(Config)))
+def test_settings(setting: str) -> None:
+    """Each setting of the configuration has an entry."""
+    entries = re.findall(r"^([^\n]+)\n: ", page("c2c-agent.yml.5"), re.MULTILINE)
+    named = {name.strip() for entry in entries for name in entry.partition(" (")[0].split(",")}
+    assert setting in named
+
+
+def test_nothing_else() -> None:
+    """No entry is of a setting that does not exist."""
+    entries = re.findall(r"^([^\n]+)\n: ", page("c2c-agent.yml.5"), re.MULTILINE)
+    named = {name.strip() for entry in entries for name in entry.partition(" (")[0].split(",")}
+    assert named <= set(settings(Config))
