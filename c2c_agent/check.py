@@ -7,9 +7,11 @@ where none runs, to this program. Each finding that failed says what to do about
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +36,7 @@ from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
 from c2c_agent.service import agi_url, ami_endpoint
-from c2c_agent.store import Store, StoreError
+from c2c_agent.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0
@@ -61,7 +63,7 @@ async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
     yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
     for finding in _keys(config):
         yield finding
-    yield _store(config, reactor)
+    yield _store(config)
     for finding in _files(config):
         yield finding
     if config.asterisk is None:
@@ -97,15 +99,27 @@ def _keys(config: Config) -> Iterator[Finding]:
             yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
 
 
-def _store(config: Config, reactor: Any) -> Finding:
+def _store(config: Config) -> Finding:
+    """The store is only looked at: this may be root, and the file has to be the agent's own."""
     path = Path(config.store.path)
-    store = Store(config.store.path, reactor)
     try:
-        store.open()
-    except StoreError as error:
-        advice = f"Make {path.parent} a directory that the agent's user can write to."
-        return Finding("store", str(error), advice)
-    store.close()
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            advice = f"Make {path.parent} a directory that the agent's user can write to."
+            return Finding("store", f"{path} cannot be written.", advice)
+        if not path.exists():
+            return Finding("store", f"{path} will be made by the agent's first start")
+        if (owner := path.stat().st_uid) != (wanted := path.parent.stat().st_uid):
+            advice = f"chown --reference={path.parent} {path}*"
+            message = f"{path} belongs to the user {owner}, its directory to {wanted}."
+            return Finding("store", message, advice)
+        with closing(connect(path, "ro")) as store:
+            (version,) = store.execute("SELECT version FROM schema_version").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        advice = f"Put a backup in its place, or move {path} away to begin a new one."
+        return Finding("store", f"{path} cannot be used: {error}", advice)
+    if version > SCHEMA_VERSION:
+        advice = "Install the version of c2c-agent that has written it, or a newer one."
+        return Finding("store", f"{path} is of a newer version of c2c-agent.", advice)
     return Finding("store", f"{path} can be written")
 
 

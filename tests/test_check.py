@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
+from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +32,7 @@ from c2c_agent.config import (
 )
 from c2c_agent.finding import Finding
 from c2c_agent.pattern import parse_pattern
+from c2c_agent.store import Store
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import (
     FakeAsterisk,
@@ -215,7 +221,9 @@ class AllIsWell(CheckTest):
         assert self.check() == [
             Finding("configuration", "1 keys, server_id pbx1.example.com"),
             Finding("key crm", "may dial _1XX, _2XX"),
-            Finding("store", f"{self.directory / 'c2c.sqlite3'} can be written"),
+            Finding(
+                "store", f"{self.directory / 'c2c.sqlite3'} will be made by the agent's first start"
+            ),
             Finding("AMI login", "Asterisk 22.10.1 at 127.0.0.1:5038"),
             Finding("AMI rights", "originate, call, reporting"),
             *(Finding(f"context {name}", "is there") for name in CONTEXTS),
@@ -356,10 +364,63 @@ class TheStore(CheckTest):
         assert f"Make {path.parent} a directory" in failed.advice
         assert findings[-1].name == "test call"
 
+    def test_not_made(self) -> None:
+        """A check before the first start, by root perhaps, leaves no file behind."""
+        self.check()
+        assert not (self.directory / "c2c.sqlite3").exists()
+
+    def the_finding(self) -> Finding:
+        """What is said of the store."""
+        [found] = [finding for finding in self.check() if finding.name == "store"]
+        return found
+
+    def made(self) -> Path:
+        """The store of an agent that has run."""
+        path = self.directory / "c2c.sqlite3"
+        reactor: Any = global_reactor
+        store = Store(str(path), reactor)
+        store.open()
+        store.close()
+        return path
+
     def test_left_as_it_was(self) -> None:
-        """The check of a running agent's store does it no harm."""
-        self.check()
-        self.check()
+        """The check of an agent's store does it no harm."""
+        path = self.made()
+        before = path.read_bytes()
+        assert self.the_finding() == Finding("store", f"{path} can be written")
+        assert path.read_bytes() == before
+
+    def test_no_store(self) -> None:
+        """A file that is none is named, with SQLite's words."""
+        path = self.directory / "c2c.sqlite3"
+        path.write_text("This is no database. " * 100)
+        found = self.the_finding()
+        assert found.failed
+        assert f"{path} cannot be used: file is not a database" in found.message
+
+    def test_a_newer_one(self) -> None:
+        """A store that this version does not know."""
+        path = self.made()
+        with closing(sqlite3.connect(path)) as store, store:
+            store.execute("UPDATE schema_version SET version = 99")
+        found = self.the_finding()
+        assert found.failed
+        assert "newer version" in found.message
+
+    def test_of_another_user(self) -> None:
+        """Who has run the agent by hand, as root, is told how to give the store back."""
+        path = self.made()
+        stat = os.stat_result((0o100640, 0, 0, 1, 54321, 0, 0, 0, 0, 0))
+        original = Path.stat
+
+        def of_another(file: Path, **keywords: bool) -> os.stat_result:
+            return stat if file == path else original(file, **keywords)
+
+        with mock.patch.object(Path, "stat", of_another):
+            found = self.the_finding()
+        assert found.failed
+        assert "belongs to the user 54321" in found.message
+        assert found.advice == f"chown --reference={self.directory} {path}*"
 
 
 class TheLogin(CheckTest):
