@@ -1,0 +1,1 @@
+"""Tests on a whole PBX host under systemd."""

@@ -1,0 +1,196 @@
+"""The life of the Debian package on a PBX host: from the file to nothing left of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.host.pbx_host import PbxHost
+from tests.pbx.sip_scenario import Behaviour
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(120)]
+
+PACKAGE: Final = "/root/c2c-agent_1.deb"
+NEXT_PACKAGE: Final = "/root/c2c-agent_2.deb"
+CONFIG: Final = "/etc/c2c-agent/c2c-agent.yml"
+
+#: A container may not have user namespaces of its own; and half a minute is long for a test.
+DROP_IN: Final = "[Service]\nPrivateUsers=no\nWatchdogSec=5\nTimeoutAbortSec=5\n"
+
+MAIN_PID: Final = "systemctl show --property MainPID --value c2c-agent"
+IS_ACTIVE: Final = "systemctl is-active --quiet c2c-agent"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[PbxHost]:
+    """A host with an Asterisk and two phones, and the package as a file."""
+    with PbxHost() as running:
+        running.put(PACKAGE, Path(os.environ["C2C_DEB"]).read_bytes())
+        running.phone("100", Behaviour(ring_seconds=0.5))
+        running.phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def asterisk_pid(host: PbxHost) -> str:
+    """Which Asterisk was there before the package came."""
+    return host.run("pidof asterisk")
+
+
+@pytest.fixture(autouse=True)
+def _the_same_asterisk(host: PbxHost, asterisk_pid: str) -> Iterator[None]:
+    """Whatever is done to the agent, Asterisk is not restarted, and no channel is left."""
+    yield
+    assert host.run("pidof asterisk") == asterisk_pid
+    assert "\n0 active channels" in host.run("asterisk -rx 'core show channels'")
+
+
+def status_of_a_call(host: PbxHost) -> str:
+    """Place a call that connects; its request_id."""
+    told = host.run("c2c-agent call 100 200 --wait")
+    assert "connected" in told
+    found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", told)
+    assert found is not None, told
+    return found[0]
+
+
+class TestLife:
+    """Each test goes on where the one before has left the host."""
+
+    def test_install(self, host: PbxHost) -> None:
+        """A user without a shell, directories for it alone; nothing runs yet."""
+        host.run(f"apt-get install --yes --no-install-recommends {PACKAGE}")
+        assert host.run("c2c-agent --version").startswith("c2c-agent, version ")
+        assert host.run("getent passwd c2c-agent").endswith(":/usr/sbin/nologin\n")
+        assert host.run("stat -c '%a %U:%G' /etc/c2c-agent") == "750 root:c2c-agent\n"
+        for directory in ("/var/lib/c2c-agent", "/var/log/c2c-agent"):
+            assert host.run(f"stat -c '%a %U:%G' {directory}") == "750 c2c-agent:c2c-agent\n"
+        assert host.run("systemctl is-active c2c-agent", status=3) == "inactive\n"
+        assert host.run("systemctl is-enabled c2c-agent", status=1) == "disabled\n"
+        host.run("man --where c2c-agent c2c-agent.yml")
+
+    def test_completion(self, host: PbxHost) -> None:
+        """The shells know the commands."""
+        completions = host.run("cat /usr/share/bash-completion/completions/c2c-agent")
+        assert "_C2C_AGENT_COMPLETE=bash_complete" in completions
+        words = "COMP_WORDS='c2c-agent ca' COMP_CWORD=1 _C2C_AGENT_COMPLETE=bash_complete c2c-agent"
+        assert host.run(words) == "plain,call\nplain,calls\nplain,cancel\n"
+        for file in (
+            "zsh/vendor-completions/_c2c-agent",
+            "fish/vendor_completions.d/c2c-agent.fish",
+        ):
+            assert "_C2C_AGENT_COMPLETE" in host.run(f"cat /usr/share/{file}")
+
+    def test_exposure(self, host: PbxHost) -> None:
+        """What an attacker would have in the agent's place; 0 is nothing, 10 everything."""
+        told = host.run("systemd-analyze security --no-pager c2c-agent")
+        found = re.search(r"Overall exposure level for c2c-agent.service: ([0-9.]+)", told)
+        assert found is not None
+        assert float(found[1]) <= 1.2
+
+    def test_set_up(self, host: PbxHost) -> None:
+        """Two commands more, and the check goes the whole way round."""
+        told = host.run("c2c-agent setup asterisk --allow _1XX --allow _2XX")
+        assert "c2c_" in told
+        assert host.run("stat -c '%a %U:%G' /etc/c2c-agent/*.{yml,secret}") == "640 root:c2c-agent\n" * 2
+        host.write("/etc/systemd/system/c2c-agent.service.d/container.conf", DROP_IN)
+        host.run("systemctl daemon-reload")
+        host.run("systemctl enable --now c2c-agent")
+        assert "AMI link up: Asterisk 22" in host.run("systemctl status c2c-agent")
+        told = host.run("c2c-agent check")
+        assert {line.partition(" ")[0] for line in told.splitlines()} == {"ok"}
+        assert "test call: through the bridge context and over FastAGI to the running agent" in told
+
+    def test_call(self, host: PbxHost) -> None:
+        """Two phones talk."""
+        status_of_a_call(host)
+
+    def test_reload(self, host: PbxHost) -> None:
+        """A good configuration is taken over; a bad one is refused, and the old one stays."""
+        before = host.run(MAIN_PID)
+        host.write("/etc/c2c-agent/conf.d/limits.yml", "calls: {max_concurrent: 7}\n")
+        host.run("systemctl reload c2c-agent")
+        host.wait_for("journalctl -u c2c-agent -o cat | grep -q calls.max_concurrent")
+        host.write("/etc/c2c-agent/conf.d/limits.yml", "calls: {max_concurent: 8}\n")
+        host.run("systemctl reload c2c-agent")
+        host.wait_for("journalctl -u c2c-agent -o cat | grep -q \"did you mean 'max_concurrent'\"")
+        host.run("rm /etc/c2c-agent/conf.d/limits.yml")  # the command line reads it, too
+        status_of_a_call(host)
+        assert host.run(MAIN_PID) == before
+        host.run("systemctl reload c2c-agent")
+
+    def test_watchdog(self, host: PbxHost) -> None:
+        """An agent that stands still is restarted, and places calls again."""
+        before = host.run(MAIN_PID).strip()
+        host.run(f"kill -STOP {before}")
+        host.wait_for(f"{IS_ACTIVE} && [ $({MAIN_PID}) != {before} ]", 60)
+        assert host.holds("journalctl -u c2c-agent | grep -qi 'watchdog timeout'")
+        status_of_a_call(host)
+
+    def test_without_the_secret(self, host: PbxHost) -> None:
+        """It does not start, and says in one line which file is missing."""
+        host.run("systemctl stop c2c-agent && mv /etc/c2c-agent/ami.secret /root/")
+        host.run("systemctl start c2c-agent", status=1)
+        host.run("systemctl stop c2c-agent")
+        assert "/etc/c2c-agent/ami.secret: a secret should be in this file" in host.journal()
+        host.run("mv /root/ami.secret /etc/c2c-agent/ && systemctl reset-failed c2c-agent")
+        host.run("systemctl start c2c-agent")
+
+    def test_upgrade(self, host: PbxHost) -> None:
+        """The new version runs, with the configuration, the secret and the store of before."""
+        request_id = status_of_a_call(host)
+        before = host.run(MAIN_PID)
+        kept = host.run("sha256sum /etc/c2c-agent/*.{yml,secret}")
+        host.run(
+            f"cd /root && dpkg-deb --raw-extract {PACKAGE} next && "
+            "sed -i 's/^Version: .*/&+next/' next/DEBIAN/control && "
+            f"dpkg-deb -Zgzip -z1 --build next {NEXT_PACKAGE} && rm -rf next"
+        )
+        host.run(f"apt-get install --yes {NEXT_PACKAGE}")
+        host.wait_for(IS_ACTIVE)
+        assert host.run(MAIN_PID) != before
+        assert host.run("dpkg-query -W -f '${Version}' c2c-agent").endswith("+next")
+        assert host.run("sha256sum /etc/c2c-agent/*.{yml,secret}") == kept
+        assert "connected" in host.run(f"c2c-agent status {request_id}")
+        status_of_a_call(host)
+
+    def test_upgrade_of_a_stopped_agent(self, host: PbxHost) -> None:
+        """Who has stopped it finds it stopped."""
+        took = host.run("TIMEFORMAT=%0R; time systemctl stop c2c-agent").strip()
+        assert int(took) < 30
+        assert host.run("systemctl show --property Result --value c2c-agent") == "success\n"
+        host.run(f"apt-get install --yes --reinstall {NEXT_PACKAGE}")
+        host.run("systemctl is-active c2c-agent", status=3)
+        host.run("systemctl start c2c-agent")
+
+    def test_remove(self, host: PbxHost) -> None:
+        """The service stops; configuration and store stay, for who installs it again."""
+        kept = host.run("sha256sum /etc/c2c-agent/*.{yml,secret}")
+        host.run("apt-get remove --yes c2c-agent")
+        assert not host.holds(IS_ACTIVE)
+        assert not host.holds("pgrep -u c2c-agent")
+        assert not host.holds("ls /opt/c2c-agent")
+        assert host.run("sha256sum /etc/c2c-agent/*.{yml,secret}") == kept
+        assert host.holds("ls /var/lib/c2c-agent/c2c.sqlite3")
+        host.run(f"apt-get install --yes {PACKAGE} && systemctl start c2c-agent")
+        status_of_a_call(host)
+
+    def test_purge(self, host: PbxHost) -> None:
+        """Asterisk's side is given back; then nothing is left: no file, no user, no unit."""
+        host.run("c2c-agent setup asterisk --undo")
+        host.run("apt-get purge --yes c2c-agent")
+        host.run("rm -r /etc/systemd/system/c2c-agent.service.d /root/c2c-agent_*.deb")
+        left = host.run(
+            "find / -xdev '(' -path /proc -o -path /sys -o -path /run -o -path /tmp ')' -prune -o "
+            "-name '*c2c*' -print"
+        )
+        assert left == ""
+        host.run("getent passwd c2c-agent", status=2)
+        host.run("getent group c2c-agent", status=2)
+        assert not host.holds("systemctl cat c2c-agent")
+        assert not host.holds("grep -rq c2c /etc/asterisk")
