@@ -97,7 +97,10 @@ class TestLife:
         """Two commands more, and the check goes the whole way round."""
         told = host.run("c2c-agent setup asterisk --allow _1XX --allow _2XX")
         assert "c2c_" in told
-        assert host.run("stat -c '%a %U:%G' /etc/c2c-agent/*.{yml,secret}") == "640 root:c2c-agent\n" * 2
+        assert (
+            host.run("stat -c '%a %U:%G' /etc/c2c-agent/*.{yml,secret}")
+            == "640 root:c2c-agent\n" * 2
+        )
         host.write("/etc/systemd/system/c2c-agent.service.d/container.conf", DROP_IN)
         host.run("systemctl daemon-reload")
         host.run("systemctl enable --now c2c-agent")
