@@ -49,6 +49,10 @@ _HELPERS: Final = ("c2c-answered", "c2c-result", "c2c-check")
 
 _LOCAL: Final = "Local/"
 
+#: A channel variable, and the seconds within which a channel that was ordered is there.
+_PROBE: Final = "C2C_PROBE"
+_PROBE_PATIENCE: Final = 3.0
+
 
 class CheckFailed(C2CError):  # noqa: N818 - it says what happened
     """A check failed, and those after it make no sense."""
@@ -76,7 +80,10 @@ async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
             yield finding
         for context in way.contexts():
             yield await way.context(context)
+        await way.probe()
         yield await way.come_round()
+        if way.hears_foreign_calls:
+            yield exposure.of_no_filter(config.asterisk.ami)
     except CheckFailed as failed:
         yield failed.finding
     except AmiError as error:
@@ -146,6 +153,9 @@ class _WayRound:
         self._port: IListeningPort | None = None
         self._hung_up = Deferred[str]()
         self._channel_id = CHECK_PREFIX + str(uuid.uuid4())
+        self._foreign_id = f"foreign-{uuid.uuid4()}"
+        #: Whether AMI tells of calls that are not the agent's.
+        self.hears_foreign_calls = False
 
     # AmiObserver
 
@@ -156,7 +166,9 @@ class _WayRound:
         """The link was lost; whatever is asked next fails."""
 
     def ami_event(self, event: Message) -> None:
-        """Look out for the end of the test call."""
+        """Look out for the end of the test call, and for what no agent should hear."""
+        if event.get("Uniqueid") == self._foreign_id:
+            self.hears_foreign_calls = True
         ended = event.event == "Hangup" and event.get("Uniqueid") == self._channel_id
         if ended and not self._hung_up.called:
             self._hung_up.callback(event.get("Cause"))
@@ -244,6 +256,46 @@ class _WayRound:
         wide = exposure.of_context(name, {item.get("Extension") for item in items})
         return wide or Finding(f"context {name}", "is there")
 
+    async def probe(self) -> None:
+        """Place a call that rings nobody, under an id that is not the agent's, with a variable.
+
+        Whether the variable arrives is seen here, whether AMI tells of the call in `ami_event`.
+        """
+        link = self._the_link()
+        call = actions.originate(
+            channel=f"{_LOCAL}s@c2c-check/n",
+            context="c2c-check",
+            exten="s",
+            priority="1",
+            timeout=_PATIENCE,
+            channel_id=self._foreign_id,
+            variables={_PROBE: "1"},
+        )
+        if (await link.send(call)).response != "Success":
+            return  # the test call will tell why
+        value = await self._value_of_probe()
+        await link.send(actions.hangup(self._foreign_id, scripts.CHECK_CAUSE))
+        if value == "":
+            user = self._config.ami.username
+            raise CheckFailed(
+                "AMI user",
+                "the channel variables that the agent sends with a call do not arrive",
+                f"Take `setvar` out of manager.conf's [{user}]: Asterisk 16 to 19, 18 before 18.17 "
+                "and 20 before 20.2 drop ours because of it; then `manager reload`.",
+            )
+
+    async def _value_of_probe(self) -> str | None:
+        """The variable of the probe, as soon as it is there; None if not even its channel is."""
+        deadline = self._reactor.seconds() + _PROBE_PATIENCE
+        value = None
+        while not value and self._reactor.seconds() < deadline:
+            answer = await self._the_link().send(actions.getvar(_PROBE, self._foreign_id))
+            if answer.response == "Success":
+                value = answer.get("Value")  # empty at first: a channel is made, then furnished
+            if not value:
+                await deferLater(self._reactor, _LOOK)
+        return value
+
     async def come_round(self) -> Finding:
         """Originate the test call and see it come back over FastAGI."""
         try:
@@ -277,7 +329,7 @@ class _WayRound:
                 "test call",
                 f"it did not come back over FastAGI ({url}, cause {cause})",
                 "Look for 'AGI' in the log of Asterisk: can it reach that address? Is "
-                "res_agi.so loaded? Does the AMI user have a setvar, which drops our variables?",
+                "res_agi.so loaded?",
             )
         to = "the running agent" if running else "this check (the agent is not running)"
         return Finding("test call", f"through the bridge context and over FastAGI to {to}")

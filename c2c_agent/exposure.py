@@ -72,6 +72,17 @@ def of_rights(ami: AmiConfig, commands: Collection[str]) -> Finding | None:
     )
 
 
+def of_no_filter(ami: AmiConfig) -> Finding:
+    """AMI tells the agent of all calls of the PBX."""
+    return Finding(
+        "AMI eventfilter",
+        "AMI tells of everybody's calls, which costs both sides and is nobody's business here",
+        f"In manager.conf [{ami.username}]: eventfilter = (Linkedid|Uniqueid): c2c- ; then "
+        "`manager reload`.",
+        warning=True,
+    )
+
+
 def of_link(ami: AmiConfig) -> Finding | None:
     """A secret that crosses a network in the clear."""
     if ami.tls or _is_loopback(ami.host):

@@ -66,11 +66,15 @@ class PbxUnderCheck:
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
         self.comes_round = True
+        self.filters = True  # whether AMI tells of the agent's calls alone
+        self.probe: str | None = "1"  # the variable that the probe has; None: it has no channel
+        self.hung_up: list[str] = []
         self.asked: list[Message] = []  # the orders
         self.actions: dict[str, Any] = {
             "ShowDialPlan": self.show_dialplan,
             "Originate": self.originate,
             "Getvar": self.getvar,
+            "Hangup": self.hangup,
             "ListCommands": self.list_commands,
         }
         assert self.host.asterisk is not None
@@ -101,9 +105,20 @@ class PbxUnderCheck:
         session.sends(Event="ShowDialPlanComplete", ActionID=action.action_id, EventList="Complete")
 
     def getvar(self, session: FakeSession, action: Message) -> None:
-        """Tell the time."""
-        if not self.refuses(session, action):
+        """Tell the time, or the variable of a channel."""
+        if self.refuses(session, action):
+            return
+        if not action.get("Channel"):
             session.answers(action, Value="1435628937")
+        elif self.probe is None:
+            session.answers(action, "Error", Message="No such channel")
+        else:
+            session.answers(action, Value=self.probe)
+
+    def hangup(self, session: FakeSession, action: Message) -> None:
+        """End the probe."""
+        self.hung_up.append(action.get("Channel"))
+        session.answers(action)
 
     def list_commands(self, session: FakeSession, action: Message) -> None:
         """List what this user may send, each action as a header."""
@@ -119,6 +134,10 @@ class PbxUnderCheck:
             return
         session.answers(action, Message="Originate successfully queued")
         uniqueid = action.get("ChannelId")
+        if action.get("Context") == "c2c-check":
+            if not self.filters:
+                session.sends(Event="Newchannel", Uniqueid=uniqueid)
+            return
         if self.comes_round and self.host.journal[-1] == f"listen {AGI_PORT}":
             self.run_dialplan(uniqueid)
         if self.cause:
@@ -244,10 +263,12 @@ class AllIsWell(CheckTest):
     def test_the_test_call_rings_nobody(self) -> None:
         """It has an id that no call can have, and goes from the dialplan into the dialplan."""
         self.check()
-        probe, call = self.pbx.asked
-        for order in (probe, call):
-            assert order.get("ChannelId").startswith(CHECK_PREFIX)
+        rights, probe, call = self.pbx.asked
+        for order in (rights, probe, call):
             assert order.get("Channel") == "Local/s@c2c-check/n"
+        assert probe.get("Context") == "c2c-check"
+        for order in (rights, call):
+            assert order.get("ChannelId").startswith(CHECK_PREFIX)
             assert order.get("Context") == "c2c-bridge"
         assert call.get("Variable") == f"C2C_AGI={AGI_URL}"
 
@@ -421,6 +442,45 @@ class TheStore(CheckTest):
         assert found.failed
         assert "belongs to the user 54321" in found.message
         assert found.advice == f"chown --reference={self.directory} {path}*"
+
+
+class TheProbe(CheckTest):
+    """A call that rings nobody, under an id that is not the agent's."""
+
+    def test_it_is_ended(self) -> None:
+        """Nothing of it is left on the PBX."""
+        self.check()
+        [probe] = [order for order in self.pbx.asked if order.get("Context") == "c2c-check"]
+        assert not probe.get("ChannelId").startswith("c2c-")
+        assert self.pbx.hung_up == [probe.get("ChannelId")]
+
+    def test_no_filter(self) -> None:
+        """Calls work; but everybody's calls are told here."""
+        self.pbx.filters = False
+        findings = self.check()
+        assert findings[-2].name == "test call"
+        warning = findings[-1]
+        assert (warning.name, warning.warning, warning.failed) == ("AMI eventfilter", True, False)
+        assert "eventfilter = (Linkedid|Uniqueid): c2c-" in warning.advice
+
+    def test_variables_are_dropped(self) -> None:
+        """An AMI user with `setvar` on an old Asterisk: no call could work."""
+        self.pbx.probe = ""
+        failed = self.failed(seconds=3)
+        assert failed.name == "AMI user"
+        assert "Take `setvar` out of manager.conf's [c2c-agent]" in failed.advice
+        assert len(self.pbx.hung_up) == 1
+
+    def test_variables_come_a_little_later(self) -> None:
+        """A channel is there before its variables are: that is waited for."""
+        self.pbx.probe = ""
+        self.pbx.host.callLater(1, setattr, self.pbx, "probe", "1")
+        assert self.check(seconds=1)[-1].name == "test call"
+
+    def test_no_channel(self) -> None:
+        """Where the probe never comes to be, the test call says what is wrong."""
+        self.pbx.probe = None
+        assert self.check(seconds=3)[-1].name == "test call"
 
 
 class TheLogin(CheckTest):

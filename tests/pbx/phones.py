@@ -110,6 +110,11 @@ class Phone:
         """How many packets of voice have come to it so far, in all of its calls."""
         return self._voice.heard if self._voice else 0
 
+    @property
+    def voices_heard(self) -> int:
+        """How many of them had the voice of another phone in them, not a tone of the PBX."""
+        return self._voice.voices_heard if self._voice else 0
+
     def calls(self) -> list[PhoneCall]:
         """Return every call that came, in order."""
         return self._trace.calls()

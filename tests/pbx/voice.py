@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _PACKET_SECONDS: Final = 0.02
 _SAMPLES: Final = 160  # of 8 kHz mu-law in 20 ms
 _NEAR_SILENCE: Final = b"\xff\x7f\xfe\x7e" * (_SAMPLES // 4)
+#: Near silence as it arrives, perhaps decoded and encoded again on the way. Tones are loud.
+_QUIET: Final = frozenset(b"\xff\x7f\xfe\x7e")
+_RTP_HEADER: Final = 12  # bytes
 _PLACE: Final = re.compile(r"^c=IN IP4 (\S+)$.*^m=audio (\d+) ", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +52,7 @@ class Voice:
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self.heard = 0
+        self.voices_heard = 0
         self._offered: dict[str, tuple[str, int]] = {}
         self._lines: dict[str, _Line] = {}
         self._stopped = threading.Event()
@@ -78,10 +82,11 @@ class Voice:
             self._listen()
 
     def _listen(self) -> None:
-        """Count the packets that have come."""
+        """Count the packets that have come, and those with the voice of a phone."""
         try:
-            while self._socket.recv(2048):
+            while packet := self._socket.recv(2048):
                 self.heard += 1
+                self.voices_heard += _QUIET.issuperset(packet[_RTP_HEADER:])
         except OSError:
             return  # none is left
 
