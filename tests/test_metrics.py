@@ -322,7 +322,11 @@ class Documents(SynchronousTestCase):
     def test_what_they_ask_for(self) -> None:
         """They ask for nothing that there is not, in words that YAML and JSON can be read from."""
         metrics = Metrics(
-            lambda: Sample(ami=AmiSample(up=True, reconnects=0), agi=AgiSample(0, {"too_many": 0}))
+            lambda: Sample(
+                ami=AmiSample(up=True, reconnects=0),
+                agi=AgiSample(0, {"too_many": 0}),
+                outbox={"crm": OutboxSample(0, 0, 0.0)},
+            )
         )
         for leg in Leg:
             metrics._leg_ended(leg, "ANSWER")
