@@ -131,7 +131,10 @@ class TestLife:
         """An agent that stands still is restarted, and places calls again."""
         before = host.run(MAIN_PID).strip()
         host.run(f"kill -STOP {before}")
-        host.wait_for(f"{IS_ACTIVE} && [ $({MAIN_PID}) != {before} ]", 60)
+        # First which process it is: the old one counts as active until systemd gives it up.
+        host.wait_for(
+            f"pid=$({MAIN_PID}); [ $pid != {before} ] && [ $pid != 0 ] && {IS_ACTIVE}", 60
+        )
         assert host.holds("journalctl -u c2c-agent | grep -qi 'watchdog timeout'")
         status_of_a_call(host)
 
