@@ -45,6 +45,8 @@ def make_plan(
         "C2C_SECOND_CHANNEL": target,
         "C2C_MAX_DURATION": str(max_duration),
     }
+    if job.auto_answer is not None:
+        variables["__C2C_AUTO_ANSWER"] = job.auto_answer
     if config.freepbx:
         variables["C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():

@@ -45,7 +45,7 @@ _PATIENCE: Final = 10.0
 _LOOK: Final = 0.05
 
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
-_HELPERS: Final = ("c2c-answered", "c2c-result", "c2c-check")
+_HELPERS: Final = ("c2c-answered", "c2c-auto-answer", "c2c-result", "c2c-check")
 
 _LOCAL: Final = "Local/"
 

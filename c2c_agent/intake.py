@@ -125,12 +125,26 @@ class Intake:
         self, key: Key, parameters: Mapping[str, object]
     ) -> tuple[str, CallJob | None, Sequence[Fault]]:
         """Fingerprint, job and faults of a request's parameters."""
-        rules = JobRules(self._limits.timeout, self._limits.max_timeout, key.names)
+        rules = JobRules(
+            self._limits.timeout,
+            self._limits.max_timeout,
+            key.names,
+            key.auto_answer,
+            key.auto_answer_always,
+        )
         try:
             job = parse_job(parameters, rules)
         except ApiError as error:
             return f"{key.name} {sorted(parameters.items(), key=str)}", None, error.faults
-        wanted = (job.dial_first, job.dial_second, job.dial_as, job.timeout, job.pbx)
+        wanted: tuple[object, ...] = (
+            job.dial_first,
+            job.dial_second,
+            job.dial_as,
+            job.timeout,
+            job.pbx,
+        )
+        if job.auto_answer is not None:
+            wanted += (job.auto_answer,)
         faults = key.faults(job)
         if job.pbx not in self._drivers:
             message = f"No {job.pbx} PBX is configured here."

@@ -25,6 +25,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 #: 32 characters and room for decoration; beyond that nobody meant a number.
 _LONGEST_TEXT: Final = 128
 _LARGEST_INT: Final = 10**32  # what has no more than 32 digits; Python refuses to print huge ones
+_YES: Final = (True, "true", "1")
+_NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
 
 
@@ -39,6 +41,7 @@ class CallJob:
     pbx: str = "asterisk"
     request_id: str | None = None  # the caller's own; None: one is made
     expires: float | None = None  # epoch seconds; later than that nobody may be rung
+    auto_answer: str | None = None  # the profile by which the first phone answers by itself
 
     def has_expired(self, now: float) -> bool:
         """Whether it is too late for it at `now`, in epoch seconds."""
@@ -49,12 +52,15 @@ class CallJob:
 class JobRules:
     """What the configuration says about jobs.
 
-    `names` are the extensions with letters that may stand in place of a number.
+    `names` are the extensions with letters that may stand in place of a number. `auto_answer` is
+    the profile that may be asked for; `auto_answer_always`: it counts where nothing is said.
     """
 
     timeout: int = 30
     max_timeout: int = 120
     names: Collection[str] = field(factory=frozenset)
+    auto_answer: str | None = None
+    auto_answer_always: bool = False
 
 
 def is_request_id(text: object) -> bool:
@@ -76,6 +82,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     pbx = reader.pbx()
     request_id = reader.request_id()
     expires = reader.expires()
+    auto_answer = reader.auto_answer()
     if reader.faults:
         raise ApiError(*reader.faults)
     return CallJob(
@@ -86,6 +93,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         pbx=pbx,
         request_id=request_id,
         expires=expires,
+        auto_answer=auto_answer,
     )
 
 
@@ -186,3 +194,15 @@ class _Reader:
         else:
             return float(value)
         return None
+
+    def auto_answer(self) -> str | None:
+        """The profile, where one is asked for."""
+        value = self._given("auto_answer")
+        if value is None:
+            return self._rules.auto_answer if self._rules.auto_answer_always else None
+        if value not in _YES and value not in _NO:
+            self._wrong("auto_answer is neither true nor false.")
+        elif value in _YES and self._rules.auto_answer is None:
+            message = "This key may not let phones answer by themselves."
+            self.faults.append(Fault(ErrorCode.NOT_ALLOWED, message))
+        return self._rules.auto_answer if value in _YES else None

@@ -14,7 +14,7 @@ import secrets
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 from attrs.validators import ge, optional
@@ -29,11 +29,17 @@ _MINUTE: Final = 60.0
 OPERATOR: Final = "operator"
 
 
+#: Ways to ask a phone to answer by itself; what each sends stands in asterisk-conf/c2c-bridge.conf.
+AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
+
+
 @frozen
 class Key:
     """A caller's key: its hash, and what it opens.
 
     `dial_as` None means: as anyone. `max_concurrent` and `per_minute` None mean: no cap of its own.
+    `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
+    not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
     """
 
     name: str = field()
@@ -43,6 +49,8 @@ class Key:
     dial_as: Sequence[Pattern] | None = None
     max_concurrent: int | None = field(default=None, validator=optional(ge(1)))
     per_minute: int | None = field(default=None, validator=optional(ge(1)))
+    auto_answer: AutoAnswer | None = None
+    auto_answer_always: bool = False
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:
@@ -124,6 +132,7 @@ def operator_key(sha256: str, keys: Sequence[Key]) -> Key:
         dial_as=None
         if everybody
         else tuple(pattern for key in keys for pattern in key.dial_as or ()),
+        auto_answer=next((key.auto_answer for key in keys if key.auto_answer is not None), None),
     )
 
 

@@ -58,6 +58,12 @@ class TestRules:
 class TestVariables:
     """What the dialplan is told."""
 
+    def test_auto_answer(self) -> None:
+        """The profile goes to the first leg's dialplan; nothing where none is wanted."""
+        asked = variables(plan(AsteriskConfig(), evolve(JOB, auto_answer="call-info")))
+        assert "__C2C_AUTO_ANSWER=call-info" in asked
+        assert not any("AUTO_ANSWER" in variable for variable in variables(plan(AsteriskConfig())))
+
     def test_the_outside_contract(self) -> None:
         """The call, inherited by the channels that it makes."""
         assert variables(plan(AsteriskConfig())) == [

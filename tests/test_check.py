@@ -47,7 +47,7 @@ AGI_PORT = 4573
 AGI_URL = "agi://127.0.0.1:4573/c2c"
 
 #: The contexts that a configuration without any changes runs through.
-CONTEXTS = ("c2c-bridge", "c2c-answered", "c2c-result", "c2c-check", "c2c-first")
+CONTEXTS = ("c2c-bridge", "c2c-answered", "c2c-auto-answer", "c2c-result", "c2c-check", "c2c-first")
 
 
 def tell_an_old_version(session: FakeSession, action: Message) -> None:
@@ -295,7 +295,7 @@ class AllIsWell(CheckTest):
         self.pbx.contexts |= {"outbound", "sales", "everybody"}
         asked = [finding.name for finding in self.check() if finding.name.startswith("context")]
         assert asked == [
-            f"context {name}" for name in (*CONTEXTS[:4], "outbound", "sales", "everybody")
+            f"context {name}" for name in (*CONTEXTS[:5], "outbound", "sales", "everybody")
         ]
 
     def test_json(self) -> None:

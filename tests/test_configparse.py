@@ -95,6 +95,8 @@ class TestWell:
                         dial_as=["_1XX"],
                         max_concurrent=10,
                         per_minute=60,
+                        auto_answer="alert-info",
+                        auto_answer_always=True,
                     ),
                     a_key("bare"),
                 ],
@@ -126,6 +128,8 @@ class TestWell:
                 dial_as=(parse_pattern("_1XX"),),
                 max_concurrent=10,
                 per_minute=60,
+                auto_answer="alert-info",
+                auto_answer_always=True,
             ),
             Key("bare", ZEROS),
         )
@@ -432,6 +436,15 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
     "key's cap": (
         [{"keys": [a_key(max_concurrent=0)]}],
         ["main.yml: keys[0]: 'max_concurrent' must be >= 1: 0"],
+    ),
+    "key's auto_answer": (
+        [{"keys": [a_key(auto_answer="loud")]}],
+        [
+            (
+                "main.yml: keys[0].auto_answer: must be one of call-info, alert-info, "
+                "ring-answer, not 'loud'"
+            )
+        ],
     ),
     "keys of one name": (
         [{"keys": [a_key("a"), a_key("b"), a_key("a")]}, {"keys": [a_key("c")]}],

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -677,6 +678,30 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.sampled_from(["hold_plans", "make_plans", "pbx_up", "pbx_down"])),
     st.tuples(st.sampled_from(["restart", "killed_after_the_commit"])),
 )
+
+
+class AutoAnswers(IntakeTest):
+    """`auto_answer`, as the key has it."""
+
+    KEY = evolve(CRM, auto_answer="call-info")
+
+    def test_part_of_the_call(self) -> None:
+        """A repeated request that wants it otherwise is another call."""
+        self.desk.submit(self.KEY, request_id=ONE, auto_answer="true")
+        self.driver.tells(ONE, OriginateAccepted())
+        job = self.desk.call(ONE).job
+        assert job is not None
+        assert job.auto_answer == "call-info"
+        again = self.successResultOf(self.desk.submit(self.KEY, request_id=ONE, auto_answer=True))
+        assert again.replayed
+        otherwise = self.successResultOf(self.desk.submit(self.KEY, request_id=ONE))
+        assert codes(otherwise.answer) == ["request_id_conflict"]
+
+    def test_not_allowed(self) -> None:
+        """A key without a profile: refused, and stored as that."""
+        refused = self.successResultOf(self.desk.submit(request_id=ONE, auto_answer="true"))
+        assert codes(refused.answer) == ["not_allowed"]
+        assert self.driver.originated == []
 
 
 class NeverTwice(DeskTest):

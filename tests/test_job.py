@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -353,6 +353,45 @@ PARAMETERS = (
     "request_id",
     "expires",
 )
+
+
+class TestAutoAnswer:
+    """`auto_answer`: whether the first phone is to answer by itself."""
+
+    MAY = JobRules(auto_answer="call-info")
+    ALWAYS = JobRules(auto_answer="call-info", auto_answer_always=True)
+    CALL: ClassVar[dict[str, object]] = {"dial_first": "100", "dial_second": "200"}
+
+    @pytest.mark.parametrize("value", [True, "true", "1"])
+    def test_asked_for(self, value: object) -> None:
+        """The key's profile, never one of the request's."""
+        assert parse_job({**self.CALL, "auto_answer": value}, self.MAY).auto_answer == "call-info"
+
+    @pytest.mark.parametrize("value", [False, "false", "0"])
+    def test_not_wanted(self, value: object) -> None:
+        """Who says no is not overruled."""
+        for rules in (self.MAY, self.ALWAYS, JobRules()):
+            assert parse_job({**self.CALL, "auto_answer": value}, rules).auto_answer is None
+
+    def test_nothing_said(self) -> None:
+        """Then it is as the key has it."""
+        for said in ({}, {"auto_answer": ""}):
+            assert parse_job({**self.CALL, **said}, self.MAY).auto_answer is None
+            assert parse_job({**self.CALL, **said}, self.ALWAYS).auto_answer == "call-info"
+
+    def test_not_allowed(self) -> None:
+        """A key without a profile opens nobody's microphone."""
+        with pytest.raises(ApiError) as raised:
+            parse_job({**self.CALL, "auto_answer": "true"}, JobRules())
+        assert raised.value.faults == (
+            Fault(ErrorCode.NOT_ALLOWED, "This key may not let phones answer by themselves."),
+        )
+
+    @pytest.mark.parametrize("value", ["call-info", "yes please", 7, [True], {}])
+    def test_nonsense(self, value: object) -> None:
+        """Neither yes nor no; a profile's name is nothing that a request says."""
+        with pytest.raises(ApiError, match="auto_answer is neither true nor false"):
+            parse_job({**self.CALL, "auto_answer": value}, self.MAY)
 
 
 def tried(parameters: dict[str, object], rules: JobRules) -> CallJob | tuple[Fault, ...]:

@@ -14,6 +14,7 @@ from c2c_agent.job import CallJob
 from c2c_agent.pattern import Pattern, parse_pattern
 from c2c_agent.policy import (
     OPERATOR,
+    AutoAnswer,
     Key,
     KeyRing,
     Meter,
@@ -40,6 +41,7 @@ def key(
     dial_as: tuple[str, ...] | None = None,
     max_concurrent: int | None = None,
     per_minute: int | None = None,
+    auto_answer: AutoAnswer | None = None,
 ) -> Key:
     """A key that may dial three digits, as anybody, as often as it likes."""
     return Key(
@@ -50,6 +52,7 @@ def key(
         dial_as=None if dial_as is None else patterns(*dial_as),
         max_concurrent=max_concurrent,
         per_minute=per_minute,
+        auto_answer=auto_answer,
     )
 
 
@@ -230,12 +233,15 @@ class TestOperator:
     def test_without_keys(self) -> None:
         """Where nothing is configured, it opens nothing either."""
         operator = operator_key(ANY_SHA256, [])
+        assert operator.auto_answer is None
         assert not operator.may_dial("100")
         assert not operator.may_dial_as("100")
 
     def test_without_caps(self) -> None:
         """It has no caps of its own."""
-        operator = operator_key(ANY_SHA256, [key(max_concurrent=1, per_minute=1)])
+        keys = [key(max_concurrent=1, per_minute=1), key("b", auto_answer="alert-info")]
+        operator = operator_key(ANY_SHA256, keys)
+        assert (operator.auto_answer, operator.auto_answer_always) == ("alert-info", False)
         assert (operator.max_concurrent, operator.per_minute) == (None, None)
 
 
