@@ -201,6 +201,7 @@ def _report(findings: list[Any], *, as_json: bool) -> None:
 @click.option("--dial-as", metavar="EXTENSION", help="With whose permission; default FIRST.")
 @click.option("--timeout", metavar="SECONDS", type=int, help="Of ringing, for each leg.")
 @click.option("--auto-answer", is_flag=True, help="Have the first phone answer by itself.")
+@click.option("--confirm", is_flag=True, help="Have the first press 1 before SECOND is rung.")
 @click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
 @_url_option
 @_config_option
@@ -212,6 +213,7 @@ def call(
     dial_as: str | None,
     timeout: int | None,
     auto_answer: bool,
+    confirm: bool,
     wait: bool,
     url: str | None,
     config_path: str | None,
@@ -225,6 +227,8 @@ def call(
         asked["timeout"] = str(timeout)
     if auto_answer:
         asked["auto_answer"] = "true"
+    if confirm:
+        asked["confirm"] = "true"
     response = client.call(asked)["response"]
     request_id = response["request_id"]
     for entry in response["errors"]:

@@ -7,6 +7,7 @@ c2c-result of asterisk-conf/c2c-bridge.conf writes into AstDB.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import evolve
 
@@ -15,7 +16,11 @@ from c2c_agent.ami.call_trace import PREFIX
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CallJob
-from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan
+from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
+
+#: How long context c2c-confirm takes at the most: three times a tone, a prompt of about six seconds
+#: and five seconds of waiting.
+_CONFIRM_SECONDS: Final = 36
 
 
 def make_plan(
@@ -47,6 +52,8 @@ def make_plan(
     }
     if job.auto_answer is not None:
         variables["__C2C_AUTO_ANSWER"] = job.auto_answer
+    if job.confirm:
+        variables["C2C_CONFIRM"] = config.confirm_prompt
     if config.freepbx:
         variables["C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
@@ -62,7 +69,13 @@ def make_plan(
         variables=variables,
     )
     data = action.as_dict(action_id=PREFIX + request_id)
-    return OriginatePlan(data=data, target=target, timeout=job.timeout, order=action)
+    return OriginatePlan(
+        data=data,
+        target=target,
+        timeout=job.timeout,
+        confirm_seconds=_CONFIRM_SECONDS if job.confirm else 0,
+        order=action,
+    )
 
 
 def _dial_string(rules: Iterable[LegRule], number: str, job: CallJob, context: str) -> str:
@@ -82,10 +95,12 @@ def merge_left(evidence: CallEvidence, left: str) -> CallEvidence:
     """The evidence together with what c2c-result left of a call that the agent did not watch.
 
     That is: dial status, hangup cause, and in epoch seconds when the first leg came to the bridge,
-    when the second answered (if it did), and the end. Where no dial status is there, the first leg
-    was gone before the second was dialled.
+    when the second answered (if it did), and the end; then, where the first was asked to confirm,
+    what it said. Where no dial status is there, the first leg was gone before the second was
+    dialled, or did not confirm.
     """
-    status, cause, started, answered, ended = (left.split(",") + [""] * 5)[:5]
+    status, cause, started, answered, ended, confirmed = (left.split(",") + [""] * 6)[:6]
+    refusal = next((refusal for refusal in Refusal if refusal.value == confirmed), None)
     first, second = evidence.first, evidence.second
     return evolve(
         evidence,
@@ -98,7 +113,8 @@ def merge_left(evidence: CallEvidence, left: str) -> CallEvidence:
             ended_at=second.ended_at or _seconds(ended),
         ),
         dialed=evidence.dialed or bool(status),
-        hung_up_by=evidence.hung_up_by if status else Leg.FIRST,
+        refusal=refusal,
+        hung_up_by=evidence.hung_up_by if status or refusal is not None else Leg.FIRST,
         lost=False,
     )
 

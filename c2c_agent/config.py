@@ -29,6 +29,7 @@ _URL: Final = re.compile(r"https?://[!-~]{1,500}")
 _AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
 _WORD: Final = re.compile(r"[!-~]{1,253}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 
 
@@ -191,6 +192,10 @@ class AsteriskConfig:
             _shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_"),
             and_(_shape(_VARIABLE_VALUE, "a text without quotes, commas or brackets"), _template),
         ),
+    )
+    confirm_prompt: str = field(
+        default="followme/options",
+        validator=_shape(_SOUNDS, "names of sound files without ending, joined by &"),
     )
     freepbx: bool = False
 

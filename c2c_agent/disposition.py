@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, Refusal
 
 
 class Outcome(StrEnum):
@@ -84,6 +84,12 @@ _OUTCOMES: Final[Mapping[tuple[Leg, LegResult], Outcome]] = {
     (Leg.SECOND, LegResult.CANCELLED): Outcome.ABANDONED,
 }
 
+#: Something answered the first leg, but no person who wanted the call.
+_REFUSALS: Final[Mapping[Refusal, Outcome]] = {
+    Refusal.UNCONFIRMED: Outcome.FIRST_NO_ANSWER,
+    Refusal.DECLINED: Outcome.FIRST_DECLINED,
+}
+
 
 def leg_result(leg: LegEvidence) -> LegResult:
     """How the dialling of a leg ended, from its evidence."""
@@ -128,6 +134,8 @@ def outcome(evidence: CallEvidence, *, cancelled: bool) -> Outcome:
 
 def _after_first_answered(evidence: CallEvidence, second: LegResult) -> Outcome:
     """The outcome of a call whose first leg was answered and whose second was not."""
+    if evidence.refusal is not None:
+        return _REFUSALS[evidence.refusal]
     if second is not LegResult.UNKNOWN:
         return _OUTCOMES[Leg.SECOND, second]
     if evidence.hung_up_by is Leg.FIRST:

@@ -131,6 +131,7 @@ class Intake:
             key.names,
             key.auto_answer,
             key.auto_answer_always,
+            key.confirm,
         )
         try:
             job = parse_job(parameters, rules)
@@ -145,6 +146,8 @@ class Intake:
         )
         if job.auto_answer is not None:
             wanted += (job.auto_answer,)
+        if job.confirm:
+            wanted += ("confirm",)
         faults = key.faults(job)
         if job.pbx not in self._drivers:
             message = f"No {job.pbx} PBX is configured here."

@@ -41,6 +41,7 @@ class CallJob:
     pbx: str = "asterisk"
     request_id: str | None = None  # the caller's own; None: one is made
     expires: float | None = None  # epoch seconds; later than that nobody may be rung
+    confirm: bool = False  # whoever answers first has to say by a key that a person is there
     auto_answer: str | None = None  # the profile by which the first phone answers by itself
 
     def has_expired(self, now: float) -> bool:
@@ -53,7 +54,8 @@ class JobRules:
     """What the configuration says about jobs.
 
     `names` are the extensions with letters that may stand in place of a number. `auto_answer` is
-    the profile that may be asked for; `auto_answer_always`: it counts where nothing is said.
+    the profile that may be asked for; `auto_answer_always`: it counts where nothing is said, as
+    `confirm` does.
     """
 
     timeout: int = 30
@@ -61,6 +63,7 @@ class JobRules:
     names: Collection[str] = field(factory=frozenset)
     auto_answer: str | None = None
     auto_answer_always: bool = False
+    confirm: bool = False
 
 
 def is_request_id(text: object) -> bool:
@@ -83,6 +86,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     request_id = reader.request_id()
     expires = reader.expires()
     auto_answer = reader.auto_answer()
+    confirm = reader.flag("confirm")
     if reader.faults:
         raise ApiError(*reader.faults)
     return CallJob(
@@ -94,6 +98,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         request_id=request_id,
         expires=expires,
         auto_answer=auto_answer,
+        confirm=rules.confirm if confirm is None else confirm,
     )
 
 
@@ -197,12 +202,16 @@ class _Reader:
 
     def auto_answer(self) -> str | None:
         """The profile, where one is asked for."""
-        value = self._given("auto_answer")
-        if value is None:
-            return self._rules.auto_answer if self._rules.auto_answer_always else None
-        if value not in _YES and value not in _NO:
-            self._wrong("auto_answer is neither true nor false.")
-        elif value in _YES and self._rules.auto_answer is None:
+        wanted = self.flag("auto_answer")
+        if wanted is None:
+            wanted = self._rules.auto_answer_always
+        elif wanted and self._rules.auto_answer is None:
             message = "This key may not let phones answer by themselves."
             self.faults.append(Fault(ErrorCode.NOT_ALLOWED, message))
-        return self._rules.auto_answer if value in _YES else None
+        return self._rules.auto_answer if wanted else None
+
+    def flag(self, name: str) -> bool | None:
+        value = self._given(name)
+        if value is not None and value not in _YES and value not in _NO:
+            self._wrong(f"{name} is neither true nor false.")
+        return None if value is None else value in _YES

@@ -53,6 +53,7 @@ from c2c_agent.pbx import (
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    Refusal,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
@@ -60,6 +61,13 @@ from c2c_agent.pbx import (
 
 #: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
 GRACE: Final = 5.0
+
+
+#: What the timeline says of a first leg that was answered, and not by a person who wanted the call.
+_REFUSALS: Final[Mapping[Refusal, str]] = {
+    Refusal.UNCONFIRMED: "first_not_confirmed",
+    Refusal.DECLINED: "first_declined",
+}
 
 
 class Step(NamedTuple):
@@ -185,7 +193,8 @@ def _first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
 def _first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
     first = evolve(call.first, answered_at=now, channel=event.channel or call.first.channel)
     answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
-    return Step(answered, (Guard(GRACE),))
+    confirming = call.plan.confirm_seconds if call.plan is not None else 0
+    return Step(answered, (Guard(GRACE + confirming),))
 
 
 def _second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
@@ -236,6 +245,8 @@ def _found(call: Call, _event: Found, now: float) -> Step:
 
 def _gone(call: Call, event: Gone, now: float) -> Step:
     evidence = all_evidence(call, event.evidence)
+    if evidence.refusal is not None:
+        call = _note(call, _REFUSALS[evidence.refusal], now)
     nobody_talked = call.state is not CallState.CONNECTED
     result = outcome(evidence, cancelled=call.cancelled and nobody_talked)
     decisive = decisive_leg(evidence, result)

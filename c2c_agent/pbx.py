@@ -35,6 +35,13 @@ class Leg(StrEnum):
     SECOND = "second"
 
 
+class Refusal(StrEnum):
+    """How the first, who was asked to confirm that a person had answered, did not."""
+
+    UNCONFIRMED = "unconfirmed"  # nothing came: nobody is there, or a voicemail box
+    DECLINED = "declined"
+
+
 @frozen
 class LegEvidence:
     """What the PBX said of one leg. Whatever it did not say is None.
@@ -59,14 +66,16 @@ class CallEvidence:
     """What the PBX said of a whole call when nothing of it was left.
 
     `timed_out`: the first leg's ringing was ended by our timeout. `dialed`: the second leg was
-    dialled. `hung_up_by` is the leg whose side hung up first. `lost`: the end was not watched, so
-    what is None here may have happened all the same.
+    dialled. `refusal`: why it was not, although the first leg was answered. `hung_up_by` is the leg
+    whose side hung up first. `lost`: the end was not watched, so what is None here may have
+    happened all the same.
     """
 
     first: LegEvidence = LegEvidence()
     second: LegEvidence = LegEvidence()
     timed_out: bool = False
     dialed: bool = False
+    refusal: Refusal | None = None
     hung_up_by: Leg | None = None
     hung_up_at: float | None = None
     lost: bool = False
@@ -183,13 +192,15 @@ class OriginatePlan:
     """How one call will be placed: made by `prepare`, stored, then given to `originate`.
 
     `data` is what a status shows as the request to the PBX. `target` is what the bridge dials when
-    the first leg has answered, and `timeout` for how many seconds. `order` is the driver's own form
+    the first leg has answered, and `timeout` for how many seconds. `confirm_seconds`: how long the
+    first may take before that to confirm that a person is there. `order` is the driver's own form
     of `data`; it is not stored, since nothing is ever sent twice.
     """
 
     data: Mapping[str, object]
     target: str
     timeout: int
+    confirm_seconds: int = 0
     order: object = field(default=None, eq=False, repr=False)
 
 

@@ -40,6 +40,7 @@ class Key:
     `dial_as` None means: as anyone. `max_concurrent` and `per_minute` None mean: no cap of its own.
     `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
+    `confirm`: whoever answers first is asked to press 1, unless a call says no.
     """
 
     name: str = field()
@@ -51,6 +52,7 @@ class Key:
     per_minute: int | None = field(default=None, validator=optional(ge(1)))
     auto_answer: AutoAnswer | None = None
     auto_answer_always: bool = False
+    confirm: bool = False
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:

@@ -10,7 +10,7 @@ from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.job import CallJob
 from c2c_agent.pattern import parse_pattern
-from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 from tests.fakes import uuid
 
 JOB = CallJob(dial_first="100", dial_second="200", dial_as="102", timeout=20)
@@ -64,6 +64,13 @@ class TestVariables:
         assert "__C2C_AUTO_ANSWER=call-info" in asked
         assert not any("AUTO_ANSWER" in variable for variable in variables(plan(AsteriskConfig())))
 
+    def test_confirm(self) -> None:
+        """The prompt goes to the bridge alone, and the plan knows that it takes its time."""
+        made = plan(AsteriskConfig(confirm_prompt="hello&press-1"), evolve(JOB, confirm=True))
+        assert "C2C_CONFIRM=hello&press-1" in variables(made)
+        assert made.confirm_seconds > 3 * 5
+        assert plan(AsteriskConfig()).confirm_seconds == 0
+
     def test_the_outside_contract(self) -> None:
         """The call, inherited by the channels that it makes."""
         assert variables(plan(AsteriskConfig())) == [
@@ -116,11 +123,35 @@ class TestVariables:
             ),
         ),
         (
+            ",0,10.0,,20.0,unconfirmed",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(cause=0, ended_at=20.0),
+                refusal=Refusal.UNCONFIRMED,
+            ),
+        ),
+        (
+            ",0,10.0,,20.0,declined",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(cause=0, ended_at=20.0),
+                refusal=Refusal.DECLINED,
+            ),
+        ),
+        (
+            "BUSY,17,10.0,,11.0,yes",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="BUSY", cause=17, ended_at=11.0),
+                dialed=True,
+            ),
+        ),
+        (
             "nonsense",
             CallEvidence(LegEvidence(status="ANSWER"), LegEvidence(status="nonsense"), dialed=True),
         ),
     ],
-    ids=["answered", "busy", "gone-before", "nonsense"],
+    ids=["answered", "busy", "gone-before", "unconfirmed", "declined", "confirmed", "nonsense"],
 )
 def test_what_the_dialplan_left(left: str, expected: CallEvidence) -> None:
     """Status, cause and times become evidence; nothing is lost any more."""

@@ -80,6 +80,7 @@ class TestWell:
                     "second_leg": [],
                     "dial_as": {"contexts": {"100": "internal"}, "default_context": "public"},
                     "variables": {"__X": "{number}"},
+                    "confirm_prompt": "our/prompt&beep",
                     "freepbx": True,
                 },
                 "calls": {
@@ -97,6 +98,7 @@ class TestWell:
                         per_minute=60,
                         auto_answer="alert-info",
                         auto_answer_always=True,
+                        confirm=True,
                     ),
                     a_key("bare"),
                 ],
@@ -130,6 +132,7 @@ class TestWell:
                 per_minute=60,
                 auto_answer="alert-info",
                 auto_answer_always=True,
+                confirm=True,
             ),
             Key("bare", ZEROS),
         )
@@ -155,6 +158,7 @@ class TestWell:
         assert asterisk.dial_as.contexts == {"100": "internal"}
         assert asterisk.dial_as.default_context == "public"
         assert asterisk.variables == {"__X": "{number}"}
+        assert asterisk.confirm_prompt == "our/prompt&beep"
         assert asterisk.freepbx is True
 
     def test_without_asterisk(self) -> None:
@@ -341,6 +345,15 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
                 "main.yml: calls.max_concurrent: must be a whole number, "
                 "not number with a fraction (1.5)"
             ),
+        ],
+    ),
+    "prompt that would be more": (
+        [{"asterisk": {"confirm_prompt": "hello,3)"}}],
+        [
+            (
+                "main.yml: asterisk.confirm_prompt: must be names of sound files without ending, "
+                "joined by &, not 'hello,3)'"
+            )
         ],
     ),
     "neither true nor false": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from c2c_agent.disposition import LegResult, Outcome, leg_result, outcome
-from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, Refusal
 
 ANSWERED = LegEvidence(status="ANSWER", answered_at=5.0, cause=16)
 RANG = 1.0  # a time at which a leg rang
@@ -113,6 +113,10 @@ def test_each_leg_has_its_own_outcomes(first: Outcome, second: Outcome) -> None:
             False,
             Outcome.FIRST_NO_ANSWER,
         ),
+        # Something answered, and no person confirmed; a cancel meanwhile counts.
+        (CallEvidence(ANSWERED, refusal=Refusal.UNCONFIRMED), False, Outcome.FIRST_NO_ANSWER),
+        (CallEvidence(ANSWERED, refusal=Refusal.DECLINED), False, Outcome.FIRST_DECLINED),
+        (CallEvidence(ANSWERED, refusal=Refusal.UNCONFIRMED), True, Outcome.CANCELLED),
         # Watched to the end, answered, nobody hung up, and still no second leg.
         (CallEvidence(first=ANSWERED), False, Outcome.PBX_ERROR),
         # Not watched to the end.

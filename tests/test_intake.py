@@ -697,6 +697,17 @@ class AutoAnswers(IntakeTest):
         otherwise = self.successResultOf(self.desk.submit(self.KEY, request_id=ONE))
         assert codes(otherwise.answer) == ["request_id_conflict"]
 
+    def test_confirm(self) -> None:
+        """As the key has it; and part of the call, too."""
+        careful = evolve(CRM, confirm=True)
+        self.desk.submit(careful, request_id=ONE)
+        self.driver.tells(ONE, OriginateAccepted())
+        job = self.desk.call(ONE).job
+        assert job is not None
+        assert job.confirm
+        otherwise = self.successResultOf(self.desk.submit(careful, request_id=ONE, confirm=False))
+        assert codes(otherwise.answer) == ["request_id_conflict"]
+
     def test_not_allowed(self) -> None:
         """A key without a profile: refused, and stored as that."""
         refused = self.successResultOf(self.desk.submit(request_id=ONE, auto_answer="true"))

@@ -394,6 +394,25 @@ class TestAutoAnswer:
             parse_job({**self.CALL, "auto_answer": value}, self.MAY)
 
 
+class TestConfirm:
+    """`confirm`: whether whoever answers first is asked to press 1."""
+
+    CALL: ClassVar[dict[str, object]] = {"dial_first": "100", "dial_second": "200"}
+
+    @pytest.mark.parametrize("usual", [True, False])
+    def test_what_the_request_says_counts(self, usual: bool) -> None:
+        """Where it says nothing, the key does."""
+        rules = JobRules(confirm=usual)
+        assert parse_job(self.CALL, rules).confirm is usual
+        assert parse_job({**self.CALL, "confirm": "true"}, rules).confirm
+        assert not parse_job({**self.CALL, "confirm": False}, rules).confirm
+
+    def test_nonsense(self) -> None:
+        """Neither yes nor no."""
+        with pytest.raises(ApiError, match="confirm is neither true nor false"):
+            parse_job({**self.CALL, "confirm": "press 1"}, JobRules())
+
+
 def tried(parameters: dict[str, object], rules: JobRules) -> CallJob | tuple[Fault, ...]:
     """The job of these parameters, or what is wrong with them."""
     try:

@@ -47,6 +47,7 @@ from c2c_agent.pbx import (
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    Refusal,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
@@ -346,6 +347,21 @@ class TestStories:
         story = placed().on(FirstAnswered()).on(SecondDialed(30)).on(SecondRinging())
         evidence = CallEvidence(second=LegEvidence(status="CANCEL"), dialed=True)
         story.on(Gone(evidence)).ends(Outcome.ABANDONED, hung_up_by=HungUpBy.FIRST)
+
+    @pytest.mark.parametrize(
+        ("refusal", "result", "event"),
+        [
+            (Refusal.UNCONFIRMED, Outcome.FIRST_NO_ANSWER, "first_not_confirmed"),
+            (Refusal.DECLINED, Outcome.FIRST_DECLINED, "first_declined"),
+        ],
+    )
+    def test_nobody_confirms(self, refusal: Refusal, result: Outcome, event: str) -> None:
+        """The first leg was answered, and no person wanted the call: the timeline says so."""
+        asking = evolve(PLAN, confirm_seconds=30)
+        story = Playbook(a_call()).on(Place(asking)).on(FirstAnswered()).does(Guard(30 + GRACE))
+        story.on(Gone(CallEvidence(refusal=refusal))).ends(result, hung_up_by=None)
+        assert story.call.first.answered_at is not None
+        assert [entry.event for entry in story.call.timeline][-2:] == [event, "ended"]
 
     def test_times_of_a_leg_are_those_first_seen(self) -> None:
         """What was stored on the way counts; evidence that knows the answer better, more."""

@@ -242,13 +242,25 @@ class TestCall:
     def test_options(self, agent: FakeAgent, tmp_path: Path) -> None:
         """With whose permission, and how long it rings."""
         agent.script = [answer()]
-        run(tmp_path, "call", "100", "200", "--dial-as", "101", "--timeout", "20", "--auto-answer")
+        run(
+            tmp_path,
+            "call",
+            "100",
+            "200",
+            "--dial-as",
+            "101",
+            "--timeout",
+            "20",
+            "--auto-answer",
+            "--confirm",
+        )
         assert agent.asked[0].form == {
             "dial_first": "100",
             "dial_second": "200",
             "dial_as": "101",
             "timeout": "20",
             "auto_answer": "true",
+            "confirm": "true",
         }
 
     def test_wrong_options(self, agent: FakeAgent, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Phone:
                 raise PhoneError(f"{program} is missing: scripts/test installs what the tests need")
         if self._is_bound():
             raise PhoneError(f"something else is at {self.address}:{self.port}")
-        self._voice = Voice(self.address)
+        self._voice = Voice(self.address, self.behaviour.presses)
         text = scenario(self.behaviour, self._voice.port)
         (self._directory / "scenario.xml").write_text(text, encoding="utf-8")
         with (self._directory / "screen").open("wb") as screen:

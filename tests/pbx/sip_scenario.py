@@ -23,6 +23,8 @@ class Behaviour:
     early_media: bool = False
     #: The final answer: 200 takes the call, any other status refuses it.
     final: int = 200
+    #: The key that its user presses a second after the answer.
+    presses: str | None = None
     #: Seconds after which this phone hangs up; None leaves that to the other side.
     talk_seconds: float | None = None
 
@@ -56,8 +58,9 @@ o=phone 1 1 IN IP[local_ip_type] [local_ip]
 s=-
 c=IN IP[local_ip_type] [local_ip]
 t=0 0
-m=audio {port} RTP/AVP 0
-a=rtpmap:0 PCMU/8000"""
+m=audio {port} RTP/AVP 0 101
+a=rtpmap:0 PCMU/8000
+a=rtpmap:101 telephone-event/8000"""
 
 _NO_SDP: Final = "Content-Length: 0\n"
 

@@ -1,0 +1,128 @@
+"""The first has to press 1: the second is rung only for a person, whoever watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.pbx.agents import AgentProcess
+from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.sip_scenario import ANSWERS, Behaviour
+from tests.pbx.waiting import wait_until
+from tests.pbx.witness import Witness
+
+RINGS_A_WHILE = Behaviour(ring_seconds=1.5)
+ACCEPTS = Behaviour(presses="1")
+ACCEPTS_LATER = Behaviour(ring_seconds=1.5, presses="1")
+DECLINES = Behaviour(presses="2")
+MISTYPES = Behaviour(presses="7")
+LEAVES = Behaviour(talk_seconds=2)
+TALKS = Behaviour(ring_seconds=0.2, talk_seconds=0.5)
+
+#: Tone, prompt and waiting, three times, and what a busy machine adds.
+PATIENCE = 60
+
+
+def events(call: dict[str, object]) -> list[object]:
+    """What the timeline of a call says."""
+    timeline = call["timeline"]
+    assert isinstance(timeline, list)
+    return [entry["event"] for entry in timeline]
+
+
+class TestConfirm:
+    def test_a_person_presses_1(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """Then all goes on as it would have; who says nothing of it is not asked."""
+        first, second = phone("100", ACCEPTS), phone("200", TALKS)
+        call = agent.ended(agent.call("100", "200", confirm="true"))
+        assert call["outcome"] == "connected"
+        answered = first.calls()[0].answered_at
+        assert answered is not None
+        assert second.calls()[0].invite.at - answered > 0.9
+        assert "overdue" not in events(call)
+
+    def test_a_voicemail_box(
+        self, agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """It presses nothing: asked three times, hung up, and the second never rings."""
+        first, second = phone("100", ANSWERS), phone("200", TALKS)
+        request_id = agent.call("100", "200", confirm="true")
+        call = agent.ended(request_id)
+        assert call["outcome"] == "first_no_answer"
+        assert call["dial_first"]["status"] == "ANSWER"
+        assert call["dial_second"]["status"] is None
+        assert "first_not_confirmed" in events(call)
+        assert "overdue" not in events(call)
+        assert first.voices_heard == 0
+        assert second.calls() == []
+        assert not witness.call(f"c2c-{request_id}").has("PJSIP/200")
+
+    def test_the_wrong_key(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """It is no yes, and no no either: asked again."""
+        phone("100", MISTYPES)
+        second = phone("200", TALKS)
+        call = agent.ended(agent.call("100", "200", confirm="true"))
+        assert call["outcome"] == "first_no_answer"
+        assert second.calls() == []
+
+    def test_declined(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """2 says no, as the prompt has it."""
+        phone("100", DECLINES)
+        second = phone("200", TALKS)
+        call = agent.ended(agent.call("100", "200", confirm="true"))
+        assert (call["outcome"], events(call)[-2]) == ("first_declined", "first_declined")
+        assert second.calls() == []
+
+    def test_the_first_hangs_up(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """A person who leaves while being asked has abandoned the call."""
+        phone("100", LEAVES)
+        second = phone("200", TALKS)
+        call = agent.ended(agent.call("100", "200", confirm="true"))
+        assert (call["outcome"], call["hung_up_by"]) == ("abandoned", "first")
+        assert second.calls() == []
+
+    def test_cancelled(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """While the prompt is played."""
+        first, second = phone("100", ANSWERS), phone("200", TALKS)
+        request_id = agent.call("100", "200", confirm="true")
+        wait_until(lambda: first.packets_heard, 10, "the first hears something")
+        agent.cancel(request_id)
+        assert agent.ended(request_id)["outcome"] == "cancelled"
+        assert second.calls() == []
+
+
+class TestWhileTheAgentIsAway:
+    """The dialplan asks, so nobody has to be there."""
+
+    def test_nobody_confirms(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """The second never rings, and the agent learns of it when it is back."""
+        phone("100", RINGS_A_WHILE)
+        second = phone("200", TALKS)
+        agent = AgentProcess(asterisk, tmp_path)
+        agent.start()
+        request_id = agent.call("100", "200", confirm="true")
+        agent.stored(request_id, "first_ringing")
+        agent.kill()
+        wait_until(lambda: not asterisk.core_show_channels(), PATIENCE, "the call is over")
+        with agent:
+            call = agent.ended(request_id)
+        assert call["outcome"] == "first_no_answer"
+        assert "first_not_confirmed" in events(call)
+        assert second.calls() == []
+
+    def test_a_person_confirms(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """They talk without it."""
+        phone("100", ACCEPTS_LATER)
+        second = phone("200", TALKS)
+        agent = AgentProcess(asterisk, tmp_path)
+        agent.start()
+        request_id = agent.call("100", "200", confirm="true")
+        agent.stored(request_id, "first_ringing")
+        agent.kill()
+        second.wait_for(lambda call: call.ended_at, 15, "the talk is over")
+        with agent:
+            assert agent.ended(request_id)["outcome"] == "connected"
