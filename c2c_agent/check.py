@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -35,6 +36,7 @@ from c2c_agent.configfile import read_secret
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
+from c2c_agent.listening import listeners
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.store import SCHEMA_VERSION, connect
 
@@ -45,9 +47,12 @@ _PATIENCE: Final = 10.0
 _LOOK: Final = 0.05
 
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
-_HELPERS: Final = ("c2c-answered", "c2c-auto-answer", "c2c-result", "c2c-check")
+_HELPERS: Final = ("c2c-answered", "c2c-auto-answer", "c2c-confirm", "c2c-result", "c2c-check")
 
 _LOCAL: Final = "Local/"
+
+#: What writes our side of Asterisk's configuration.
+_SETUP: Final = "c2c-agent setup asterisk"
 
 #: A channel variable, and the seconds within which a channel that was ordered is there.
 _PROBE: Final = "C2C_PROBE"
@@ -62,8 +67,19 @@ class CheckFailed(C2CError):  # noqa: N818 - it says what happened
         self.finding = Finding(name, message, advice)
 
 
-async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
-    """Check everything, one finding after the other, until one makes the rest senseless."""
+def _sockets() -> list[str]:
+    """The kernel's tables of sockets, as far as it has them."""
+    tables = (Path("/proc/net", name) for name in ("tcp", "tcp6"))
+    return [table.read_text(encoding="ascii") for table in tables if table.exists()]
+
+
+async def run(
+    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]] = _sockets
+) -> AsyncIterator[Finding]:
+    """Check everything, one finding after the other, until one makes the rest senseless.
+
+    `sockets` gives the kernel's tables, as `listening` reads them.
+    """
     yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
     for finding in _keys(config):
         yield finding
@@ -84,6 +100,8 @@ async def run(config: Config, reactor: Any) -> AsyncIterator[Finding]:
         yield await way.come_round()
         if way.hears_foreign_calls:
             yield exposure.of_no_filter(config.asterisk.ami)
+        for finding in open_listeners(config.asterisk, sockets()):
+            yield finding
     except CheckFailed as failed:
         yield failed.finding
     except AmiError as error:
@@ -143,6 +161,22 @@ def _files(config: Config) -> Iterator[Finding]:
                 yield wide
 
 
+def open_listeners(config: AsteriskConfig, tables: Sequence[str]) -> Iterator[Finding]:
+    """Whether AMI and FastAGI listen to more than this host, where they are used within it."""
+    ami, agi = config.ami, urlsplit(agi_url(config.agi))
+    services: list[tuple[str, str, int | None, str]] = [
+        ("FastAGI", agi.hostname or "", agi.port, "Let asterisk.agi.listen name 127.0.0.1.")
+    ]
+    if not ami.tls:
+        advice = "In manager.conf [general]: bindaddr = 127.0.0.1; then `manager reload`."
+        services.insert(0, ("AMI", ami.host, ami.port, advice))
+    for name, host, port, advice in services:
+        addresses = [address for table in tables for address in listeners(table, port or 0)]
+        wide = exposure.of_listeners(name, host, addresses, advice)
+        if wide is not None:
+            yield wide
+
+
 class _WayRound:
     """The way from AMI through the dialplan back over FastAGI."""
 
@@ -181,7 +215,10 @@ class _WayRound:
         try:
             secret = read_secret(ami.secret_file)
         except ConfigError as error:
-            advice = f"Put the secret of manager.conf's [{ami.username}] into that file, mode 0640."
+            advice = (
+                f"Put the secret of manager.conf's [{ami.username}] into that file, mode 0640, or "
+                f"let `{_SETUP}` make both."
+            )
             raise CheckFailed("AMI secret", str(error), advice) from error
         self._link = AmiLink(
             ami_endpoint(ami, self._reactor),
@@ -250,7 +287,8 @@ class _WayRound:
         except actions.ActionRefused as error:
             advice = (
                 f"Write the context [{name}], or include its file from extensions.conf "
-                "(asterisk-conf/README.md says how); then `dialplan reload`."
+                "(asterisk-conf/README.md says how), then `dialplan reload`; "
+                f"`{_SETUP}` does it for those of c2c-agent."
             )
             raise CheckFailed(f"context {name}", f"not there: {error}", advice) from error
         wide = exposure.of_context(name, {item.get("Extension") for item in items})
@@ -380,7 +418,7 @@ def _login_advice(link: AmiLink, ami: AmiConfig) -> str:
     if "refused" in link.last_error and "login" in link.last_error:
         return (
             f"Compare the secret in {ami.secret_file} with [{ami.username}] in manager.conf, and "
-            "its permit; then `manager reload`."
+            f"its permit, then `manager reload`; where there is no such user, `{_SETUP}` makes it."
         )
     return (
         "Is Asterisk running, with enabled = yes in manager.conf's [general], and a bindaddr and "

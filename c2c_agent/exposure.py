@@ -7,8 +7,8 @@ agent works all the same, but a stranger may work with it, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from ipaddress import ip_address
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from c2c_agent.config import AmiConfig
@@ -85,12 +85,27 @@ def of_no_filter(ami: AmiConfig) -> Finding:
 
 def of_link(ami: AmiConfig) -> Finding | None:
     """A secret that crosses a network in the clear."""
-    if ami.tls or _is_loopback(ami.host):
+    if ami.tls or is_loopback(ami.host):
         return None
     return Finding(
         "AMI link",
         f"the secret and all calls cross the network to {ami.host} in the clear",
         "Run the agent on the PBX host (127.0.0.1), or use asterisk.ami.tls.",
+        warning=True,
+    )
+
+
+def of_listeners(
+    name: str, host: str, addresses: Iterable[IPv4Address | IPv6Address], advice: str
+) -> Finding | None:
+    """A service of this host that is used at `host`, and listens to others as well."""
+    wide = [str(address) for address in addresses if not address.is_loopback]
+    if not wide or not is_loopback(host):
+        return None
+    return Finding(
+        f"{name} address",
+        f"it listens on {', '.join(wide)}, not only on {host}",
+        advice,
         warning=True,
     )
 
@@ -132,7 +147,8 @@ def of_mode(path: str, mode: int) -> Finding | None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this host can be reached at `host`."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami.message import Message
 from c2c_agent.asterisk import CHECK_PREFIX
-from c2c_agent.check import run
+from c2c_agent.check import open_listeners, run
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
@@ -47,12 +47,25 @@ AGI_PORT = 4573
 AGI_URL = "agi://127.0.0.1:4573/c2c"
 
 #: The contexts that a configuration without any changes runs through.
-CONTEXTS = ("c2c-bridge", "c2c-answered", "c2c-auto-answer", "c2c-result", "c2c-check", "c2c-first")
+CONTEXTS = (
+    "c2c-bridge",
+    "c2c-answered",
+    "c2c-auto-answer",
+    "c2c-confirm",
+    "c2c-result",
+    "c2c-check",
+    "c2c-first",
+)
 
 
 def tell_an_old_version(session: FakeSession, action: Message) -> None:
     """Answer CoreSettings."""
     session.answers(action, AsteriskVersion="16.28.0")
+
+
+def sockets(*local: str) -> str:
+    """A table of the kernel's in which somebody listens at each of these places."""
+    return "\n".join(["sl local", *(f"0: {place} 00000000:0000 0A" for place in local)])
 
 
 class PbxUnderCheck:
@@ -188,6 +201,7 @@ class CheckTest(SynchronousTestCase):
         self.secret.write_text("hush\n")
         self.secret.chmod(0o640)
         self.pbx = PbxUnderCheck()
+        self.sockets = [sockets("0100007F:13AE", "0100007F:11DD")]
         self.config = Config(
             server_id="pbx1.example.com",
             store=StoreConfig(path=str(self.directory / "c2c.sqlite3")),
@@ -213,7 +227,9 @@ class CheckTest(SynchronousTestCase):
         """Check everything: the findings, after so many seconds."""
 
         async def collect() -> list[Finding]:
-            return [finding async for finding in run(self.config, self.pbx.host)]
+            return [
+                finding async for finding in run(self.config, self.pbx.host, lambda: self.sockets)
+            ]
 
         checked = Deferred.fromCoroutine(collect())
         begin = self.pbx.host.seconds()
@@ -295,7 +311,7 @@ class AllIsWell(CheckTest):
         self.pbx.contexts |= {"outbound", "sales", "everybody"}
         asked = [finding.name for finding in self.check() if finding.name.startswith("context")]
         assert asked == [
-            f"context {name}" for name in (*CONTEXTS[:5], "outbound", "sales", "everybody")
+            f"context {name}" for name in (*CONTEXTS[:6], "outbound", "sales", "everybody")
         ]
 
     def test_json(self) -> None:
@@ -337,6 +353,26 @@ class Exposed(CheckTest):
             "AMI rights",
             *(f"context {name}" for name in CONTEXTS),
         ]
+
+    def test_listening_to_others(self) -> None:
+        """AMI and FastAGI, which only this host uses."""
+        self.sockets = [sockets("00000000:13AE", "0A00000A:11DD"), sockets("0" * 32 + ":13AE")]
+        ami, agi = [finding for finding in self.check() if finding.warning]
+        assert (ami.name, ami.failed) == ("AMI address", False)
+        assert ami.message == "it listens on 0.0.0.0, ::, not only on 127.0.0.1"
+        assert "bindaddr = 127.0.0.1" in ami.advice
+        assert agi.message == "it listens on 10.0.0.10, not only on 127.0.0.1"
+        assert "asterisk.agi.listen" in agi.advice
+
+    def test_listening_to_others_on_purpose(self) -> None:
+        """AMI by TLS, and FastAGI for an Asterisk elsewhere."""
+        self.sockets = [sockets("00000000:13AE", "00000000:11DD")]
+        assert self.config.asterisk is not None
+        self.configure(
+            ami=evolve(self.config.asterisk.ami, tls=True),
+            agi=AgiConfig(url=f"agi://192.0.2.7:{AGI_PORT}/c2c"),
+        )
+        assert list(open_listeners(self.config.asterisk, self.sockets)) == []
 
     def test_an_old_asterisk(self) -> None:
         """Its version, as it says it itself."""
@@ -585,6 +621,7 @@ class TheDialplan(CheckTest):
             assert f"Did not find context {name}" in failed.message
             assert f"[{name}]" in failed.advice
             assert "dialplan reload" in failed.advice
+            assert "c2c-agent setup asterisk" in failed.advice
 
 
 class TheWayRound(CheckTest):
