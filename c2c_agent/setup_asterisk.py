@@ -21,6 +21,7 @@ from attrs import field, frozen
 
 from c2c_agent.config import AmiConfig
 from c2c_agent.errors import C2CError
+from c2c_agent.exposure import is_loopback
 from c2c_agent.pattern import Pattern
 from c2c_agent.policy import key_digest
 
@@ -45,6 +46,7 @@ _SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\]", re.MULTILINE)
 _SETTING: Final = re.compile(r"^[ \t]*(\w+)[ \t]*=>?[ \t]*([^\n]*?)[ \t\r]*$", re.MULTILINE)
 _SECRET: Final = re.compile(r"(?im)^([ +-]?[ \t]*\w*(?:secret|password)[ \t]*=).*$")
 _TRUE: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
+_ANY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - to be replaced
 _DEFAULT: Final = AmiConfig()
 
 
@@ -157,7 +159,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         """Includes come after what they include: Asterisk takes nothing with a file missing."""
-        changes = [*self._agent(), *self._contexts(), *self._ami_user(), *self._includes()]
+        changes = [*self._agent(), *self._contexts(), *self._ami(), *self._includes()]
         changed = [change for change in changes if change.before != change.after]
         key = self._wishes.key if self._new_config else None
         return Plan(changed, list(self._notes()), key)
@@ -182,25 +184,55 @@ class _Planner:
             yield self._change(first, Kind.DIALPLAN, self._shipped[FIRST])
         yield self._change(self._place.asterisk(BRIDGE), Kind.DIALPLAN, self._shipped[BRIDGE])
 
-    def _ami_user(self) -> Iterator[Change]:
-        if self._secret_in_asterisk() is not None:
-            return
-        manager = self._found[self._place.asterisk("manager.conf")]
+    def _ami(self) -> Iterator[Change]:
+        """AMI switched on, and the agent's user; each where it is missing."""
+        path = self._place.asterisk("manager_custom.conf" if self._freepbx else "manager.conf")
+        body = body_of(self._found.get(path, ""))
+        if self._secret_in_asterisk() is None:
+            user = self._ami_user()
+            if not self._freepbx and _includes(self._manager(), r"manager\.d/\*(?:\.conf)?"):
+                yield self._own_file(user)
+            else:
+                # The comment at the top is about the folder manager.d.
+                body = user[user.index("[") :]
+        if not (self._freepbx or self._ami_is_on()) and self._ami_stays_inside():
+            body = self._switched_on() + body
+        if body:
+            yield self._blocked(path, Kind.AMI, body)
+
+    def _ami_user(self) -> str:
         user = self._shipped[AMI_USER].replace("[c2c-agent]", f"[{self._place.username}]")
         secret = self._secret().replace(";", "\\;")
-        user = _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
-        if not self._freepbx and _includes(manager, r"manager\.d/\*(?:\.conf)?"):
-            path = self._place.asterisk(AMI_USER)
-            if path in self._found:
-                raise SetupError(
-                    f"{path} is there, but has no user [{self._place.username}] with a secret: "
-                    "complete it, or remove it, and run this again."
-                )
-            yield self._change(path, Kind.AMI, user)
-            return
-        name = "manager_custom.conf" if self._freepbx else "manager.conf"
-        # The comment at the top is about the folder manager.d.
-        yield self._blocked(self._place.asterisk(name), Kind.AMI, user[user.index("[") :])
+        return _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
+
+    def _own_file(self, user: str) -> Change:
+        path = self._place.asterisk(AMI_USER)
+        if path in self._found:
+            raise SetupError(
+                f"{path} is there, but has no user [{self._place.username}] with a secret: "
+                "complete it, or remove it, and run this again."
+            )
+        return self._change(path, Kind.AMI, user)
+
+    def _general(self) -> Mapping[str, str]:
+        return _settings(self._manager(), "general")
+
+    def _ami_is_on(self) -> bool:
+        return self._general().get("enabled", "no").lower() in _TRUE
+
+    def _ami_stays_inside(self) -> bool:
+        """Whether AMI, switched on, would listen to this host alone, or to nobody in particular."""
+        address = self._general().get("bindaddr", "")
+        return address in _ANY_ADDRESS or is_loopback(address)
+
+    def _switched_on(self) -> str:
+        """What switches AMI on, for this host alone."""
+        general = self._general()
+        reopened = "[general](+)" if general else "[general]"
+        lines = ["; AMI was off.", reopened, "enabled = yes"]
+        if general.get("bindaddr", "") in _ANY_ADDRESS:
+            lines.append("bindaddr = 127.0.0.1")
+        return "\n".join(lines) + "\n\n"
 
     def _includes(self) -> Iterator[Change]:
         path = self._place.asterisk(
@@ -253,7 +285,10 @@ class _Planner:
     def _yaml(self) -> str:
         lines = ["# The agent's configuration; what is not here has its default (see README.md)."]
         ami = []
-        port = _settings(self._manager(), "general").get("port", "")
+        address = self._general().get("bindaddr", "")
+        if address not in _ANY_ADDRESS and address != _DEFAULT.host:
+            ami.append(f"    host: {dumps(address)}")
+        port = self._general().get("port", "")
         if re.fullmatch("[0-9]+", port) and int(port) != _DEFAULT.port:
             ami.append(f"    port: {int(port)}")
         if self._place.secret_file != _DEFAULT.secret_file:
@@ -277,11 +312,10 @@ class _Planner:
         return self._found[self._place.asterisk("manager.conf")]
 
     def _notes(self) -> Iterator[str]:
-        general = _settings(self._manager(), "general")
-        if general.get("enabled", "no").lower() not in _TRUE:
+        if not self._ami_is_on() and not self._ami_stays_inside():
             yield (
-                f"AMI is off: in {self._place.asterisk('manager.conf')}, section [general], set "
-                "enabled = yes and bindaddr = 127.0.0.1; then `manager reload`."
+                f"AMI is off, and {self._place.asterisk('manager.conf')} would have it listen to a "
+                "network: set enabled = yes and bindaddr = 127.0.0.1 there; then `manager reload`."
             )
         if self._freepbx:
             yield from self._notes_on_freepbx()
@@ -289,6 +323,8 @@ class _Planner:
             yield f"{self._place.config} is there already: --allow changes nothing in it."
 
     def _notes_on_freepbx(self) -> Iterator[str]:
+        if not self._ami_is_on():
+            yield "AMI is off: switch it on in FreePBX (Settings, Asterisk Manager Users)."
         extensions = self._found[self._place.asterisk("extensions.conf")]
         for name, text in (("manager", self._manager()), ("extensions", extensions)):
             if not _includes(text, rf"{name}_custom\.conf"):
@@ -363,6 +399,12 @@ def without_block(text: str) -> str:
     before, after = text[: there.start()], text[there.end() :]
     joint = "\n" if before and after and not before.endswith("\n") else ""
     return before + joint + after
+
+
+def body_of(text: str) -> str:
+    """What stands between the marks; empty where there are none."""
+    there = _MARKED.search(text)
+    return "" if there is None else there["body"]
 
 
 def block_of(text: str) -> str | None:

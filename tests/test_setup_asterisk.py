@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 import yaml
+from attrs import evolve
 
 from c2c_agent import setup_asterisk
 from c2c_agent.configparse import parse
@@ -205,6 +206,45 @@ class TestWhatIsThere:
         assert "\n[c2c2]\n" in change.after
 
 
+class TestAmiIsOff:
+    """AMI switched on, for this host alone."""
+
+    @pytest.mark.parametrize(
+        ("general", "block"),
+        [
+            ("", "[general]\nenabled = yes\nbindaddr = 127.0.0.1\n"),
+            ("[general]\nport=5039\n", "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n"),
+            (
+                "[general]\nenabled = no\nbindaddr = 0.0.0.0\n",
+                "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n",
+            ),
+            (
+                "[general]\nenabled = no\nbindaddr = 127.0.0.9\n",
+                "[general](+)\nenabled = yes\n",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("include", ["", '#include "manager.d/*.conf"\n'])
+    def test_switched_on(self, general: str, block: str, include: str) -> None:
+        """Once; and nothing else than what has to be."""
+        files = after(found({**PLAIN, "manager.conf": general + include}))
+        manager = files[f"{ETC}/manager.conf"]
+        assert f"\n; AMI was off.\n{block}\n" in manager
+        assert without_block(manager) == general + include
+        assert ("[c2c-agent]" in manager) is not bool(include)
+        assert changed(files) == []
+        assert plan(files, evolve(WISHES, allow=[])).notes == []
+
+    def test_switched_off_later(self) -> None:
+        """The user that stands in the block already stays there."""
+        files = after(found(PLAIN))
+        manager = files[f"{ETC}/manager.conf"]
+        off = {**files, f"{ETC}/manager.conf": manager.replace("enabled = yes", "enabled = no")}
+        again = after(off)[f"{ETC}/manager.conf"]
+        assert "\n[general](+)\nenabled = yes\n\n[c2c-agent]\n" in again
+        assert again.count("[c2c-agent]") == 1
+
+
 class TestEditedBlock:
     """A block into which the admin wrote."""
 
@@ -245,9 +285,12 @@ class TestConfiguration:
     def test_what_is_no_default(self) -> None:
         """Another port of AMI and another place of the secret are written down."""
         place = Place(ETC, "/opt/c2c.yml", "/opt/ami.secret")
-        files = found({**PLAIN, "manager.conf": "[general]\nenabled=yes\nport=5039\n"})
+        general = "[general]\nenabled=yes\nport=5039\nbindaddr=192.0.2.7\n"
+        files = found({**PLAIN, "manager.conf": general})
         document = yaml.safe_load(plan(files, place=place).changes[0].after)
-        assert document["asterisk"] == {"ami": {"port": 5039, "secret_file": "/opt/ami.secret"}}
+        assert document["asterisk"] == {
+            "ami": {"host": "192.0.2.7", "port": 5039, "secret_file": "/opt/ami.secret"}
+        }
 
     def test_no_silent_default(self) -> None:
         """What the first key may dial has to be said, where there is none yet."""
@@ -268,11 +311,18 @@ class TestNotes:
         """Nothing to say."""
         assert plan(found(DEBIAN)).notes == []
 
-    @pytest.mark.parametrize("general", ["[general]\nenabled = no\n", "[general]\n", ""])
-    def test_ami_is_off(self, general: str) -> None:
-        """AMI is not switched on for the admin, for that opens a port."""
-        (note,) = plan(found({**PLAIN, "manager.conf": general})).notes
+    def test_ami_that_would_listen_to_a_network(self) -> None:
+        """It is not switched on for the admin, for that opens a port."""
+        general = "[general]\nenabled = no\nbindaddr = 192.0.2.7\n"
+        made = plan(found({**DEBIAN, "manager.conf": general + '#include "manager.d/*.conf"\n'}))
+        assert f"{ETC}/manager.conf" not in [change.path for change in made.changes]
+        (note,) = made.notes
         assert "enabled = yes" in note
+
+    def test_ami_of_a_freepbx_that_is_off(self) -> None:
+        """FreePBX's own setting says so."""
+        (note,) = plan(found({**FREEPBX, "manager.conf": FREEPBX["manager.conf"][24:]})).notes
+        assert note.startswith("AMI is off: switch it on in FreePBX")
 
     def test_allow_is_too_late(self) -> None:
         """The configuration that is there is the admin's."""

@@ -76,8 +76,11 @@ def own_places(agent: AgentProcess) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("_phones")
-def test_from_nothing_to_a_call(bare: AsteriskHost, tmp_path: Path) -> None:
-    """Set up, checked, called, and taken back to the byte."""
+@pytest.mark.parametrize("ami", ["yes", "no"])
+def test_from_nothing_to_a_call(bare: AsteriskHost, tmp_path: Path, ami: str) -> None:
+    """Set up, checked, called, and taken back to the byte; also where AMI was off."""
+    manager = bare.files["manager.conf"]
+    bare.files["manager.conf"] = manager.replace("\nenabled = yes", f"\nenabled = {ami}")
     folder = tmp_path / "asterisk"
     for name, text in bare.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
