@@ -142,7 +142,15 @@ class GuardExpired:
     """The time that the PBX was given for what it is doing is over."""
 
 
-Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | LegEvent
+@frozen
+class Relayed:
+    """An agent beside the PBX says how its own call stands; `server_id` is that agent's."""
+
+    server_id: str
+    call: Call
+
+
+Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | Relayed | LegEvent
 
 
 # What to do

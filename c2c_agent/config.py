@@ -7,7 +7,7 @@ Pure data with the rules that each value must keep. `configparse` makes a Config
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from attrs import Attribute, field, fields, frozen, has
 from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.pattern import Pattern, parse_pattern
-from c2c_agent.policy import OPERATOR, Key
+from c2c_agent.policy import AGENT_ID, OPERATOR, Key
 
 #: What may stand in a template of a dial string or a variable.
 _PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")
@@ -96,6 +96,7 @@ def _networks(_instance: object, attribute: Attribute[Any], value: Sequence[str]
             raise ImpossibleValueError(advice, attribute.name, index) from None
 
 
+_agent_id = _shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
 _context = _shape(CONTEXT, "the name of a dialplan context")
 
 
@@ -201,6 +202,49 @@ class AsteriskConfig:
 
 
 @frozen
+class AmqpConfig:
+    """The message broker, and what is done over it.
+
+    `agent_id` None: the server_id. `jobs_key` is the name of the key to whose policy jobs are held;
+    None: no jobs are taken. `prefetch`: how many at once. `results`: whether events are published.
+    """
+
+    host: str = field(validator=_shape(_WORD, "a host's name or address"))
+    port: int = field(default=5671, validator=_range(1, 65535, "(a TCP port)"))
+    virtual_host: str = "/"
+    username: str = field(default="c2c-agent", validator=_shape(_WORD, "a word without blanks"))
+    password_file: str | None = None
+    tls: bool = True
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    private_key_file: str | None = None
+    agent_id: str | None = field(default=None, validator=optional(_agent_id))
+    jobs_key: str | None = None
+    prefetch: int = field(default=50, validator=_range(1, 1000, "jobs"))
+    results: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if (self.certificate_file is None) is not (self.private_key_file is None):
+            advice = "must be given together with private_key_file"
+            raise ImpossibleValueError(advice, "certificate_file")
+        if (self.certificate_file is None) is (self.password_file is None):
+            advice = "must be given, or certificate_file and private_key_file, and not both"
+            raise ImpossibleValueError(advice, "password_file")
+        if self.certificate_file is not None and not self.tls:
+            raise ImpossibleValueError("must be true for a client certificate", "tls")
+
+
+@frozen
+class RelayConfig:
+    """Calls are given to agents beside PBXs elsewhere, over the broker.
+
+    `answer_timeout`: seconds that an agent has to answer; later than that it rings nobody.
+    """
+
+    answer_timeout: int = field(default=10, validator=_range(2, 120, "seconds"))
+
+
+@frozen
 class CallsConfig:
     """Limits of every call: seconds of ringing, calls at once, seconds of talk."""
 
@@ -260,6 +304,8 @@ class Config:
     store: StoreConfig = field(factory=StoreConfig)
     http: HttpConfig = field(factory=HttpConfig)
     asterisk: AsteriskConfig | None = field(factory=AsteriskConfig)
+    amqp: AmqpConfig | None = None
+    relay: RelayConfig | None = None
     calls: CallsConfig = field(factory=CallsConfig)
     keys: Sequence[Key] = field(factory=tuple, validator=_distinct_names)
     webhooks: Sequence[WebhookConfig] = field(factory=tuple, validator=_distinct_names)
@@ -272,6 +318,17 @@ class Config:
                 if name not in names:
                     advice = f"there is no key with the name {name!r}"
                     raise ImpossibleValueError(advice, "webhooks", index, "keys")
+        self._check_broker(names - {OPERATOR})
+
+    def _check_broker(self, keys: Collection[str]) -> None:
+        if self.amqp is not None and self.amqp.jobs_key not in {None, *keys}:
+            advice = f"there is no key with the name {self.amqp.jobs_key!r}"
+            raise ImpossibleValueError(advice, "amqp", "jobs_key")
+        if self.relay is not None and self.amqp is None:
+            raise ImpossibleValueError("needs the section amqp", "relay")
+        if self.relay is not None and self.asterisk is not None:
+            advice = "must be false beside relay: a call goes to one or the other"
+            raise ImpossibleValueError(advice, "asterisk")
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

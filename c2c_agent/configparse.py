@@ -7,8 +7,10 @@ value replaces the earlier one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from types import GenericAlias
 from typing import Any, Final, Literal, TypeAlias, cast, get_args, get_origin
 
@@ -22,7 +24,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config import AsteriskConfig, Config, ImpossibleValueError
+from c2c_agent.config import AmqpConfig, AsteriskConfig, Config, ImpossibleValueError, RelayConfig
 from c2c_agent.errors import C2CError
 from c2c_agent.pattern import Pattern, parse_pattern
 
@@ -120,6 +122,10 @@ def _converter() -> cattrs.Converter:
         lambda kind: kind == AsteriskConfig | None,
         lambda value, _kind: _asterisk(converter, value),
     )
+    for section in (AmqpConfig, RelayConfig):
+        converter.register_structure_hook_func(
+            partial(operator.eq, section | None), partial(_optional, converter, section)
+        )
     converter.register_structure_hook(Pattern, _pattern)
     converter.register_structure_hook_func(_is(Literal), _choice)
     converter.register_structure_hook_func(
@@ -171,6 +177,17 @@ def _asterisk(converter: cattrs.Converter, value: object) -> AsteriskConfig | No
     if value is None:
         raise TypeError("is empty; leave it out for the defaults, or write false for no Asterisk")
     return converter.structure(value, AsteriskConfig)
+
+
+def _optional(
+    converter: cattrs.Converter, section: type[Any], value: object, _kind: object
+) -> object:
+    """A section that is off where it is not given; an empty one is rather a slip of the pen."""
+    if value is False:
+        return None
+    if value is None:
+        raise TypeError("is empty; write {} for its defaults, or leave it out")
+    return converter.structure(value, section)
 
 
 def _is(origin: Any) -> Callable[[Any], bool]:

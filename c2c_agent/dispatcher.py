@@ -30,6 +30,7 @@ from c2c_agent.call import (
     GuardExpired,
     HangUp,
     Reject,
+    Relayed,
     Reply,
     SendOriginate,
     Settle,
@@ -105,11 +106,14 @@ class ActiveCall:
     sent: bool = False  # the PBX was given the order
     bridged: bool = False  # its second leg was given out to be dialled
     counted: bool = False  # it stands in the meter
+    changes: int = 0  # how often it was given to the store
+    durable: int = 0  # the latest of these that the store has
     guard: IDelayedCall | None = None
     retry: IDelayedCall | None = None  # of storing its end
     retry_after: float = _RETRY
     answer_waiters: list[Deferred[None]] = field(factory=list)
     change_waiters: list[Deferred[None]] = field(factory=list)
+    durable_waiters: list[tuple[int, Deferred[bool]]] = field(factory=list)
 
     @property
     def placed(self) -> bool:
@@ -161,6 +165,20 @@ class Dispatcher:
         if active.call.answer is None:
             raise StoreUnreadableError("The store could not be asked about this request.")
         return active.call.answer
+
+    async def stored(self, request_id: str) -> bool:
+        """Wait until the store has a call as it is now.
+
+        False where nothing of it is, or will be, stored by this one: it is not in progress.
+        """
+        active = self._active.get(request_id)
+        if active is None:
+            return False
+        if active.durable >= max(1, active.changes):
+            return True
+        waiter = Deferred[bool]()
+        active.durable_waiters.append((max(1, active.changes), waiter))
+        return await waiter
 
     def cancel(self, request_id: str) -> None:
         """Hang up whatever exists of a call; nothing where it has ended."""
@@ -239,11 +257,16 @@ class Dispatcher:
 
     # PbxObserver
 
-    def leg_event(self, request_id: str, event: LegEvent) -> None:
+    def leg_event(self, request_id: str, event: LegEvent | Relayed) -> None:
         """Take an event of a call."""
         active = self._active.get(request_id)
         if active is not None:
             self.apply(active, event)
+
+    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
+        """Take what an agent says of a call; fires when that is stored, or is of no use."""
+        self.leg_event(request_id, event)
+        return Deferred.fromCoroutine(self.stored(request_id))
 
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         """The plan of a call whose first leg was answered, to dial its second: given once."""
@@ -311,9 +334,12 @@ class Dispatcher:
                     pass  # the waiters were woken; the order goes out when the call is stored
         if active.call.state is CallState.ENDED:
             self._stop_guard(active)
-            if active.counted:
-                active.counted = False
-                self._meter.release(active.call.key)
+        # Who was told that it failed does not wait for it; nor does the next call.
+        answer = active.call.answer
+        over = active.call.state is CallState.ENDED or (answer is not None and answer.faults)
+        if over and active.counted:
+            active.counted = False
+            self._meter.release(active.call.key)
 
     def _driver_of(self, active: ActiveCall) -> PbxDriver:
         job = active.call.job
@@ -349,11 +375,15 @@ class Dispatcher:
     def _save(self, active: ActiveCall, reports: Sequence[Report] = ()) -> Deferred[bool]:
         """Store the call as it is now; whether that worked. Once its end is stored, forget it."""
         ended = active.call.state is CallState.ENDED
+        active.changes += 1
+        number = active.changes
 
         def kept(_: None) -> bool:
             # With an end that is stored at last come the reports of earlier attempts.
             if self._outbox is not None and (reports or ended):
                 self._outbox.stored()
+            active.durable = max(active.durable, number)
+            _wake_durable(active, active.durable)
             if ended:
                 self.forget(active)
             return True
@@ -374,6 +404,7 @@ class Dispatcher:
         if self._active.get(active.call.request_id) is active:
             del self._active[active.call.request_id]
         self._wake(active, forgotten=True)
+        _wake_durable(active)
 
     def _announce(self, before: Call, after: Call) -> None:
         if self._observer is not None:
@@ -393,6 +424,16 @@ class Dispatcher:
         if active.guard is not None and active.guard.active():
             active.guard.cancel()
         active.guard = None
+
+
+def _wake_durable(active: ActiveCall, number: int | None = None) -> None:
+    """Wake who waits for a change to be durable, up to this one; None: none will be any more."""
+    waiting, active.durable_waiters = active.durable_waiters, []
+    for wanted, waiter in waiting:
+        if number is None or wanted <= number:
+            waiter.callback(number is not None)
+        else:
+            active.durable_waiters.append((wanted, waiter))
 
 
 def _take_out(waiter: Deferred[None], waiters: list[Deferred[None]]) -> None:

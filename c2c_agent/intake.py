@@ -31,13 +31,15 @@ _SHUTTING_DOWN: Final = "The agent is shutting down."
 class Submission:
     """What became of a request: the call, and what its requester is told.
 
-    `retry_after`: the seconds after which another try is worth it, where that is known.
+    `retry_after`: the seconds after which another try is worth it, where that is known. `kept`:
+    the request is known from now on; else another try is one of its own.
     """
 
     call: Call
     answer: Answer
     replayed: bool = False
     retry_after: int | None = None
+    kept: bool = True
 
 
 class Intake:
@@ -104,7 +106,8 @@ class Intake:
             return await self._replay(earlier, call)
         if self._closed:
             # Nothing of it is stored, for the store may be closed by the time that it would be.
-            return Submission(call, Answer((Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN),)))
+            fault = Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
+            return Submission(call, Answer((fault,)), kept=False)
         active = self._dispatcher.begin(call)
         if request_id is not None:
             try:
@@ -132,6 +135,7 @@ class Intake:
             key.auto_answer,
             key.auto_answer_always,
             key.confirm,
+            key.agent,
         )
         try:
             job = parse_job(parameters, rules)
@@ -192,5 +196,6 @@ class Intake:
         answer = await self._dispatcher.answer_of(earlier)
         if earlier.call.fingerprint != call.fingerprint:
             message = "This request_id was used before for another call."
-            return Submission(call, Answer((Fault(ErrorCode.REQUEST_ID_CONFLICT, message),)))
+            fault = Fault(ErrorCode.REQUEST_ID_CONFLICT, message)
+            return Submission(call, Answer((fault,)), kept=False)
         return Submission(earlier.call, answer, replayed=True)

@@ -42,6 +42,7 @@ class CallJob:
     request_id: str | None = None  # the caller's own; None: one is made
     expires: float | None = None  # epoch seconds; later than that nobody may be rung
     confirm: bool = False  # whoever answers first has to say by a key that a person is there
+    agent: str | None = None  # beside the PBX that a relay gives it to
     auto_answer: str | None = None  # the profile by which the first phone answers by itself
 
     def has_expired(self, now: float) -> bool:
@@ -55,7 +56,7 @@ class JobRules:
 
     `names` are the extensions with letters that may stand in place of a number. `auto_answer` is
     the profile that may be asked for; `auto_answer_always`: it counts where nothing is said, as
-    `confirm` does.
+    `confirm` does. `agent`: to which agent a relay gives it.
     """
 
     timeout: int = 30
@@ -64,6 +65,7 @@ class JobRules:
     auto_answer: str | None = None
     auto_answer_always: bool = False
     confirm: bool = False
+    agent: str | None = None
 
 
 def is_request_id(text: object) -> bool:
@@ -98,6 +100,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         request_id=request_id,
         expires=expires,
         auto_answer=auto_answer,
+        agent=rules.agent,
         confirm=rules.confirm if confirm is None else confirm,
     )
 

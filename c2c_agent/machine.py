@@ -36,6 +36,7 @@ from c2c_agent.call import (
     HangUp,
     Place,
     Reject,
+    Relayed,
     Reply,
     SendOriginate,
     Settle,
@@ -270,6 +271,47 @@ def _gone(call: Call, event: Gone, now: float) -> Step:
     return Step(evolve(ended, answer=answer), (Reply(),))
 
 
+def _relayed(call: Call, event: Relayed, now: float) -> Step:
+    """Take over what the agent beside the PBX knows; what was known already changes nothing."""
+    told = event.call
+    timeline = dict.fromkeys([*call.timeline, *told.timeline])  # a set that keeps the order
+    if len(timeline) == len({*call.timeline}):
+        return Step(call)
+    relayed = evolve(
+        call,
+        state=told.state,
+        outcome=told.outcome,
+        answer=call.answer or told.answer,
+        pbx_response=Exchange(now, _words_of(event)),
+        first=told.first,
+        second=told.second,
+        dialed_at=told.dialed_at,
+        cancelled=call.cancelled or told.cancelled,
+        hung_up_by=told.hung_up_by,
+        hung_up_at=told.hung_up_at,
+        cause=told.cause,
+        cause_text=told.cause_text,
+        ended_at=told.ended_at,
+        timeline=tuple(sorted(timeline, key=lambda entry: entry.at)),
+    )
+    commands: tuple[Command, ...] = ()
+    if call.answer is None and relayed.answer is not None:
+        commands += (Reply(),)
+    if call.cancelled and not told.cancelled and told.outcome is None:
+        commands += (HangUp(),)
+    return Step(relayed, commands)
+
+
+def _words_of(event: Relayed) -> Mapping[str, object]:
+    """The exchange with the PBX, as the agent had it."""
+    request, response = event.call.pbx_request, event.call.pbx_response
+    return {
+        "server_id": event.server_id,
+        "pbx_data": None if request is None else request.data,
+        "response_data": None if response is None else response.data,
+    }
+
+
 # The table
 
 
@@ -391,6 +433,7 @@ TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
         connected=_repeated,
         ended=_late,
     ),
+    Relayed: _in_progress(_relayed),
     LinkLost: _in_progress(_link_lost),
     Found: _in_progress(_found),
     Gone: _in_progress(_gone),

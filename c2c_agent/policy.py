@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import ge, optional
+from attrs.validators import ge, matches_re, optional
 
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.job import CallJob
@@ -28,6 +28,9 @@ _MINUTE: Final = 60.0
 #: The name of the key that the command line uses; no configured key may have it.
 OPERATOR: Final = "operator"
 
+
+#: What an agent is known by at the broker.
+AGENT_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 #: Ways to ask a phone to answer by itself; what each sends stands in asterisk-conf/c2c-bridge.conf.
 AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
@@ -40,7 +43,8 @@ class Key:
     `dial_as` None means: as anyone. `max_concurrent` and `per_minute` None mean: no cap of its own.
     `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
-    `confirm`: whoever answers first is asked to press 1, unless a call says no.
+    `confirm`: whoever answers first is asked to press 1, unless a call says no. `agent`: to which
+    agent a relay gives its calls.
     """
 
     name: str = field()
@@ -53,6 +57,7 @@ class Key:
     auto_answer: AutoAnswer | None = None
     auto_answer_always: bool = False
     confirm: bool = False
+    agent: str | None = field(default=None, validator=optional(matches_re(AGENT_ID)))
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:
@@ -115,6 +120,10 @@ class KeyRing:
             if hmac.compare_digest(digest, key.sha256):
                 found = key
         return found
+
+    def named(self, name: str) -> Key | None:
+        """The key of a name."""
+        return next((key for key in self._keys if key.name == name), None)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)

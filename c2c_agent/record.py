@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -37,11 +38,22 @@ def _converter() -> Converter:
 _CONVERTER = _converter()
 
 
+def to_json(call: Call) -> dict[str, Any]:
+    """A call as what JSON knows."""
+    record: dict[str, Any] = _CONVERTER.unstructure(call)
+    return record
+
+
+def from_json(record: object) -> Call:
+    """The call of a record; raises whatever is wrong with it, in words of cattrs."""
+    return _CONVERTER.structure(record, Call)
+
+
 def dump(call: Call) -> str:
     """The text of a call."""
-    return json.dumps(_CONVERTER.unstructure(call), separators=(",", ":"))
+    return json.dumps(to_json(call), separators=(",", ":"))
 
 
 def load(text: str) -> Call:
     """The call of a text."""
-    return _CONVERTER.structure(json.loads(text), Call)
+    return from_json(json.loads(text))

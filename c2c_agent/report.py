@@ -17,13 +17,19 @@ from attrs import frozen
 
 from c2c_agent.call import Call, CallState
 from c2c_agent.disposition import Outcome
+from c2c_agent.record import to_json
 from c2c_agent.result import Json, call_summary
 
 
 class EventType(StrEnum):
-    """What has happened; the last two are final."""
+    """What has happened; the last two are final.
+
+    That the PBX has taken the order (`PLACED`) is told to relays alone: somebody waits there for
+    the answer to a request.
+    """
 
     ACCEPTED = "call.accepted"
+    PLACED = "call.placed"
     FIRST_RINGING = "call.first_ringing"
     FIRST_ANSWERED = "call.first_answered"
     SECOND_RINGING = "call.second_ringing"
@@ -45,14 +51,20 @@ _TOLD: Final = {
 
 @frozen
 class Target:
-    """Somebody who is told: of which kinds of events, of which keys' calls. None: of all."""
+    """Somebody who is told: of which kinds of events, of which keys' calls. None: of all.
+
+    A `relay` is told more: it shows the call as if it had placed it itself.
+    """
 
     name: str
     types: Collection[EventType] | None = None
     keys: Collection[str] | None = None
+    relay: bool = False
 
     def wants(self, event: EventType, key: str) -> bool:
         """Whether an event of a call of this key is for it."""
+        if event is EventType.PLACED and not self.relay:
+            return False
         return (self.types is None or event in self.types) and (
             self.keys is None or key in self.keys
         )
@@ -82,7 +94,8 @@ class Waiting:
 def event_type(before: Call, after: Call) -> EventType | None:
     """What is told of a change of a call, if anything."""
     if after.state is before.state:
-        return None
+        answered = before.answer is None and after.answer is not None
+        return EventType.PLACED if answered else None
     if after.outcome is Outcome.REJECTED:
         return EventType.REJECTED
     return _TOLD.get(after.state)
@@ -112,9 +125,16 @@ def reports(
         return ()
     at = after.timeline[-1].at
     told = event_json(after, event, server_id=server_id, at=at)
-    body = json.dumps(told, separators=(",", ":"))
+    relayed = {**told, "record": to_json(after)} if any(target.relay for target in wanted) else told
     return tuple(
-        Report(target.name, told["id"], event.value, after.request_id, at, body)
+        Report(
+            target.name,
+            told["id"],
+            event.value,
+            after.request_id,
+            at,
+            json.dumps(relayed if target.relay else told, separators=(",", ":")),
+        )
         for target in wanted
     )
 

@@ -30,13 +30,20 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from c2c_agent.agi.protocol import AgiFactory, Refusal
 from c2c_agent.agi.scripts import SCRIPT
 from c2c_agent.ami.service import AmiLink
+from c2c_agent.amqp import AmqpLink, AmqpUser
+from c2c_agent.amqp_jobs import JobConsumer
+from c2c_agent.amqp_login import broker_endpoint, login_parameters
+from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.asterisk import AsteriskDriver
+from c2c_agent.broker import jobs_queue
 from c2c_agent.clock import SteadyClock
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
+    AmqpConfig,
     AsteriskConfig,
     Config,
+    RelayConfig,
     WebhookConfig,
     differences,
     tcp_address,
@@ -61,6 +68,8 @@ from c2c_agent.policy import (
     new_secret,
     operator_key,
 )
+from c2c_agent.relay import RelayDriver
+from c2c_agent.report import Reporter
 from c2c_agent.retention import Retention
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.store import Store
@@ -98,9 +107,12 @@ class AgentService(Service):
         self._drivers: dict[str, PbxDriver] = {}
         self._reports = OutboxTable(self._store)
         self._pool = HTTPConnectionPool(reactor)
+        self._results = self._result_publisher(config)
+        reporters: list[Reporter] = [self._webhook(receiver) for receiver in config.webhooks]
+        reporters += [] if self._results is None else [self._results]
         self._outbox = Outbox(
             self._reports,
-            [self._webhook(receiver) for receiver in config.webhooks],
+            reporters,
             server_id=config.server_id,
             clock=reactor,
             now=self._clock.now,
@@ -127,6 +139,7 @@ class AgentService(Service):
         self._operator_sha256 = key_digest(_operator_secret(operator_file))
         self._keys = KeyRing(self._with_operator(config.keys))
         self._link: AmiLink | None = None
+        self._broker: AmqpLink | None = None
         self._link_tried = False
         self._agi: AgiFactory | None = None
         self._parts: list[Service] = [
@@ -137,6 +150,8 @@ class AgentService(Service):
         ]
         if config.asterisk is not None:
             self._add_asterisk(config.asterisk, config.calls.max_duration)
+        if config.amqp is not None:
+            self._add_broker(config.amqp, config.relay)
         self._http = self._listener(config.http.listen, self._site(config))
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
@@ -293,6 +308,50 @@ class AgentService(Service):
         )
         self._parts += [self._listener(config.agi.listen, self._agi), link]
 
+    def _result_publisher(self, config: Config) -> ResultPublisher | None:
+        """Who tells the broker; a relay is told, and tells nobody there."""
+        if config.amqp is None or config.relay is not None or not config.amqp.results:
+            return None
+        agent_id = config.amqp.agent_id or config.server_id
+        return ResultPublisher(agent_id, self._reactor, lambda: self._outbox.stored())
+
+    def _add_broker(self, config: AmqpConfig, relay: RelayConfig | None) -> None:
+        """The link to the broker, and who works over it."""
+        agent_id = config.agent_id or self._config.server_id
+        users: list[AmqpUser] = []
+        if self._results is not None:
+            users.append(self._results)
+        if config.jobs_key is not None:
+            key_name = config.jobs_key
+            users.append(
+                JobConsumer(
+                    jobs_queue(agent_id),
+                    prefetch=config.prefetch,
+                    key=lambda: self._keys.named(key_name),
+                    intake=self._intake,
+                    dispatcher=self._dispatcher,
+                    clock=self._reactor,
+                )
+            )
+        if relay is not None:
+            driver = RelayDriver(
+                server_id=self._config.server_id,
+                agents=lambda: {key.agent for key in self._keys if key.agent is not None},
+                answer_timeout=relay.answer_timeout,
+                clock=self._reactor,
+                now=self._clock.now,
+            )
+            driver.observer = self._dispatcher
+            self._drivers["asterisk"] = driver
+            users.append(driver)
+        self._broker = AmqpLink(
+            broker_endpoint(config, self._reactor),
+            login_parameters(config, f"c2c-agent {agent_id}"),
+            clock=self._reactor,
+            users=users,
+        )
+        self._parts.append(self._broker)
+
     def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
         try:
             return listen_service(description, factory, reactor=self._reactor)
@@ -307,6 +366,8 @@ class AgentService(Service):
             parts["ami"] = (
                 None if self._link.is_up else self._link.last_error or "not connected yet"
             )
+        if self._broker is not None:
+            parts["amqp"] = self._broker.last_error or None
         return parts
 
     def _age(self, since: float | None) -> float:

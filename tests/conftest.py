@@ -14,7 +14,7 @@ settings.register_profile("c2c-agent", deadline=None)
 settings.load_profile("c2c-agent")
 
 #: What tests share that bear it in their names: an Asterisk, the phones' address, or a host.
-_SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/host/")
+_SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/")
 
 
 class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from itertools import product
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -13,7 +14,9 @@ from c2c_agent.call import (
     Answer,
     CallState,
     Cancel,
+    Entry,
     Event,
+    Exchange,
     Expire,
     Guard,
     GuardExpired,
@@ -21,6 +24,7 @@ from c2c_agent.call import (
     HungUpBy,
     Place,
     Reject,
+    Relayed,
     Reply,
     SendOriginate,
     Settle,
@@ -72,6 +76,10 @@ ONE_OF_EACH: list[Event] = [
     SecondDialed(30),
     SecondRinging("PJSIP/200-2"),
     SecondAnswered("PJSIP/200-2"),
+    Relayed(
+        "pbx1",
+        a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),)),
+    ),
     LinkLost("cut"),
     Found(),
     Gone(CallEvidence(first=BUSY)),
@@ -96,6 +104,7 @@ EXPECTED = {
     SecondDialed: ".444....",
     SecondRinging: ".5555...",
     SecondAnswered: ".66666..",
+    Relayed: ".222222.",
     LinkLost: "........",
     Found: "........",
     Gone: ".777777.",
@@ -413,6 +422,87 @@ class TestGuard:
         assert guard_after_restart(connected, 1016.0) == Guard(3600 - 10 + GRACE)
         assert guard_after_restart(connected, 99999.0) == Guard(GRACE)
         assert guard_after_restart(placed().call, 1016.0) == Guard(GRACE)
+
+
+class TestRelayed:
+    """What an agent elsewhere says of its own call is taken over."""
+
+    def told(self, **changes: Any) -> Relayed:
+        """The word of an agent that was given the call."""
+        record = evolve(
+            a_call(),
+            key="cloud",
+            pbx_request=Exchange(1002.0, {"Action": "Originate"}),
+            timeline=(Entry(1001.5, "accepted"), Entry(1002.0, "dialing_first")),
+            state=CallState.DIALING_FIRST,
+        )
+        return Relayed("pbx1", evolve(record, **changes))
+
+    def test_the_answer_of_its_pbx(self) -> None:
+        """It is the answer to the request; both sides of the exchange are shown."""
+        story = Playbook(a_call()).on(Place(PLAN)).at(3)
+        story.on(self.told()).does()
+        answered = self.told(
+            answer=Answer(),
+            pbx_response=Exchange(1002.5, {"Response": "Success"}),
+            timeline=(Entry(1001.5, "accepted"), Entry(1002.5, "originate_accepted")),
+        )
+        story.on(answered).does(Reply())
+        assert story.call.answer == Answer()
+        assert story.call.key == "crm"
+        assert story.call.pbx_request == Exchange(1000.0, PLAN.data)
+        assert story.call.pbx_response == Exchange(
+            1003.0,
+            {
+                "server_id": "pbx1",
+                "pbx_data": {"Action": "Originate"},
+                "response_data": {"Response": "Success"},
+            },
+        )
+
+    def test_a_story_told_in_parts(self) -> None:
+        """Each entry once, in the order of their times; what comes again changes nothing."""
+        story = Playbook(a_call(timeline=(Entry(1000.0, "accepted"),))).on(Place(PLAN))
+        for told in (self.told(), self.told()):
+            story.on(told).does()
+        more = (*self.told().call.timeline, Entry(1004.0, "first_ringing"))
+        story.on(self.told(state=CallState.FIRST_RINGING, timeline=more)).goes_to("first_ringing")
+        assert [(entry.at, entry.event) for entry in story.call.timeline] == [
+            (1000.0, "accepted"),
+            (1000.0, "dialing_first"),
+            (1001.5, "accepted"),
+            (1002.0, "dialing_first"),
+            (1004.0, "first_ringing"),
+        ]
+
+    def test_the_end(self) -> None:
+        """The outcome is the agent's, with all its evidence."""
+        ended = self.told(
+            state=CallState.ENDED,
+            outcome=Outcome.SECOND_BUSY,
+            second=BUSY,
+            cause=17,
+            ended_at=1009.0,
+            timeline=(Entry(1009.0, "ended", "second_busy"),),
+        )
+        story = Playbook(a_call()).on(Place(PLAN)).on(ended)
+        story.ends(Outcome.SECOND_BUSY, cause=17, hung_up_by=None)
+        assert (story.call.second, story.call.ended_at) == (BUSY, 1009.0)
+
+    def test_what_the_requester_was_told_stays(self) -> None:
+        """The agent was late; its truth is in the story."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("Late.")).does(Reply())
+        told = story.call.answer
+        assert told is not None
+        story.on(self.told(answer=Answer())).does()
+        assert story.call.answer == told
+
+    def test_a_cancel_that_the_agent_does_not_know_of(self) -> None:
+        """It is said again, until the agent knows."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(Cancel()).does(HangUp())
+        story.on(self.told()).does(HangUp())
+        more = (*self.told().call.timeline, Entry(1004.0, "cancel_requested"))
+        story.on(self.told(cancelled=True, timeline=more)).does()
 
 
 class TestLostAndFound:

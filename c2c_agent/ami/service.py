@@ -22,20 +22,15 @@ from contextlib import suppress
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import (
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from c2c_agent.ami.actions import Action, core_settings, login, logoff
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
+from c2c_agent.watched_endpoint import WatchedEndpoint
 
 __all__ = ["AmiLink", "AmiObserver", "LinkDown"]
 
@@ -99,7 +94,7 @@ class AmiLink(Service):
         factory = Factory.forProtocol(self._new_session)
         factory.noisy = False
         self._client = ClientService(
-            _Watched(endpoint, self._not_connected), factory, self._delay, clock
+            WatchedEndpoint(endpoint, self._not_connected), factory, self._delay, clock
         )
 
     @property
@@ -236,26 +231,3 @@ class AmiLink(Service):
                 seconds=seconds,
             )
         return seconds
-
-
-@implementer(IStreamClientEndpoint)
-class _Watched:
-    """An endpoint that tells why it did not connect, which ClientService keeps to itself."""
-
-    def __init__(
-        self, endpoint: IStreamClientEndpoint, not_connected: Callable[[Failure], None]
-    ) -> None:
-        self._endpoint = endpoint
-        self._not_connected = not_connected
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect, as the endpoint does."""
-
-        def tell(failure: Failure) -> Failure:
-            self._not_connected(failure)
-            return failure
-
-        return self._endpoint.connect(factory).addErrback(tell)
-
-    def __repr__(self) -> str:
-        return repr(self._endpoint)

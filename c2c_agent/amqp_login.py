@@ -1,0 +1,93 @@
+"""Where the broker is, and how the agent and the broker know each other: TLS, password, certificate.
+
+Raises ConfigError for files that cannot be used.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pika
+from OpenSSL.crypto import Error as OpenSSLError
+from pika.credentials import ExternalCredentials, PlainCredentials
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    PrivateCertificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+
+from c2c_agent.config import AmqpConfig
+from c2c_agent.configfile import read_secret
+from c2c_agent.configparse import ConfigError
+
+#: Seconds without a word after which either side takes the other for dead; asked for every half.
+_HEARTBEAT: Final = 20
+
+#: Seconds that the broker may hold our messages back (it does where it runs short of memory or
+#: disk) before the link is made anew.
+_BLOCKED: Final = 60
+
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def broker_endpoint(config: AmqpConfig, reactor: Any) -> IStreamClientEndpoint:
+    """Where the broker is; over TLS its certificate is verified for that host."""
+    endpoint = HostnameEndpoint(reactor, config.host.encode(), config.port)
+    if not config.tls:
+        return endpoint
+    trust = None
+    if config.ca_file is not None:
+        found = _PEM.findall(_bytes(config.ca_file))
+        if not found:
+            raise ConfigError(f"{config.ca_file}: certificates in PEM should be in this file")
+        trust = trustRootFromCertificates([_loaded(config.ca_file, pem) for pem in found])
+    own = _own_certificate(config)
+    options = optionsForClientTLS(config.host, trustRoot=trust, clientCertificate=own)
+    return wrapClientTLS(options, endpoint)
+
+
+def login_parameters(config: AmqpConfig, name: str) -> pika.ConnectionParameters:
+    """How to log in. `name` is what the broker lists the connection by."""
+    if config.password_file is None:
+        credentials: Any = ExternalCredentials()
+    else:
+        credentials = PlainCredentials(config.username, read_secret(config.password_file))
+    return pika.ConnectionParameters(
+        host=config.host,
+        port=config.port,
+        virtual_host=config.virtual_host,
+        credentials=credentials,
+        heartbeat=_HEARTBEAT,
+        blocked_connection_timeout=_BLOCKED,
+        client_properties={"connection_name": name},
+    )
+
+
+def _own_certificate(config: AmqpConfig) -> PrivateCertificate | None:
+    if config.certificate_file is None or config.private_key_file is None:
+        return None
+    certificate, key = _bytes(config.certificate_file), _bytes(config.private_key_file)
+    try:
+        return PrivateCertificate.loadPEM(certificate + b"\n" + key)
+    except OpenSSLError as error:
+        files = f"{config.certificate_file}, {config.private_key_file}"
+        raise ConfigError(f"{files}: no certificate with its key, in PEM: {error}") from None
+
+
+def _loaded(file: str, pem: bytes) -> Certificate:
+    try:
+        return Certificate.loadPEM(pem)
+    except OpenSSLError as error:
+        raise ConfigError(f"{file}: no certificate in PEM: {error}") from None
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None

@@ -1,0 +1,157 @@
+"""What goes over the broker: the names of queues and exchanges, and the messages.
+
+Pure. A relay publishes jobs to the queue of an agent, and the agent publishes what became of them
+to the exchange of events (outside contract, section 5). Whoever may touch what, the broker's own
+permissions say; so all names begin alike.
+
+    c2c.jobs.<agent_id>       queue, quorum: jobs and cancellations for one agent
+    c2c.events                exchange, topic: events, with the routing key <agent_id>.<type>
+    c2c.results.<server_id>   queue, quorum: all events, for one relay
+    c2c.dead                  exchange, fanout, and queue: what could not be used, with the reason
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from c2c_agent.call import Call
+from c2c_agent.errors import C2CError
+from c2c_agent.job import CallJob, is_request_id
+from c2c_agent.record import from_json
+
+EVENTS: Final = "c2c.events"
+DEAD: Final = "c2c.dead"
+
+#: AMQP's property `type` of the messages in a queue of jobs; a job may have none.
+JOB: Final = "c2c.job"
+CANCEL: Final = "c2c.cancel"
+
+#: The header of a dead letter that says why it is one.
+REASON: Final = "c2c-reason"
+
+#: Bytes of a message that are looked at; no job and no event comes near.
+_LONGEST: Final = 256 * 1024
+
+#: What a job may say of a call; anything else in it is passed over.
+_JOB_FIELDS: Final = (
+    "request_id",
+    "dial_first",
+    "dial_second",
+    "dial_as",
+    "timeout",
+    "pbx",
+    "expires",
+    "auto_answer",
+    "confirm",
+)
+
+
+class MalformedMessage(C2CError):  # noqa: N818 - it says what it is
+    """A message that cannot be used; the text says why."""
+
+
+def jobs_queue(agent_id: str) -> str:
+    """The queue of an agent."""
+    return f"c2c.jobs.{agent_id}"
+
+
+def results_queue(server_id: str) -> str:
+    """The queue of a relay."""
+    return f"c2c.results.{server_id}"
+
+
+def event_key(agent_id: str, event_type: str) -> str:
+    """The routing key of an event."""
+    return f"{agent_id}.{event_type}"
+
+
+def agent_of(routing_key: str) -> str:
+    """Whose event it is; types have one dot."""
+    return routing_key.rsplit(".", 2)[0]
+
+
+# Jobs
+
+
+def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, object]:
+    """The job as an agent takes it: it must not ring anybody later than `expires`."""
+    message: dict[str, object] = {
+        "request_id": request_id,
+        "dial_first": job.dial_first,
+        "dial_second": job.dial_second,
+        "dial_as": job.dial_as,
+        "timeout": job.timeout,
+        "pbx": job.pbx,
+        "expires": round(expires, 3),
+    }
+    # Only where it is wanted: what nothing is said of, the agent's own key decides.
+    if job.auto_answer is not None:
+        message["auto_answer"] = True
+    if job.confirm:
+        message["confirm"] = True
+    return message
+
+
+def cancel_message(request_id: str) -> dict[str, object]:
+    """The word that a call is not wanted any more."""
+    return {"request_id": request_id}
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """A message's body."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def read_job(body: bytes) -> Mapping[str, object]:
+    """The parameters of a job, or of a cancellation; raises MalformedMessage.
+
+    Whether they are right is for `job.parse_job` to say; but without an id nobody could ever be
+    told what is wrong with them.
+    """
+    fields = _object(body)
+    request_id = fields.get("request_id")
+    if not isinstance(request_id, str) or not is_request_id(request_id):
+        raise MalformedMessage("request_id is not a UUID")
+    parameters: dict[str, object] = {name: fields[name] for name in _JOB_FIELDS if name in fields}
+    return {**parameters, "request_id": request_id.lower()}
+
+
+# Events
+
+
+@frozen
+class RelayedEvent:
+    """An event as it came from an agent."""
+
+    agent_id: str
+    server_id: str
+    call: Call
+
+
+def read_event(routing_key: str, body: bytes) -> RelayedEvent:
+    """The event of a message; raises MalformedMessage."""
+    fields = _object(body)
+    try:
+        call = from_json(fields["record"])
+        server_id = str(fields["server_id"])
+    except Exception as error:
+        raise MalformedMessage(f"no event of an agent: {error!r}"[:300]) from error
+    if not is_request_id(call.request_id):
+        raise MalformedMessage("request_id is not a UUID")
+    return RelayedEvent(agent_of(routing_key), server_id, call)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > _LONGEST:
+        raise MalformedMessage(f"longer than {_LONGEST} bytes")
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedMessage("no valid JSON") from error
+    if not isinstance(fields, dict):
+        raise MalformedMessage("no JSON object")
+    return fields

@@ -1,0 +1,320 @@
+"""The PBX driver of a relay: calls are given to an agent beside a PBX elsewhere, over the broker.
+
+Keeps the originate contract of `pbx`. A job goes to the queue of the key's agent, and the agent's
+events say what became of it: the agent's own record of the call takes the place of what an
+Asterisk would have told here. To publish a job twice does no harm (the agent knows each request by
+its id, and a job past its `expires` rings nobody), so a job whose fate is not known is published
+again; a call that was answered, or that the requester was told has failed, is never dialled late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
+
+from attrs import define
+from pika.adapters.twisted_connection import TwistedProtocolConnection
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown, Unroutable, consume
+from c2c_agent.broker import (
+    CANCEL,
+    DEAD,
+    EVENTS,
+    JOB,
+    MalformedMessage,
+    RelayedEvent,
+    cancel_message,
+    encode,
+    job_message,
+    jobs_queue,
+    read_event,
+    results_queue,
+)
+from c2c_agent.call import Relayed
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.pbx import (
+    CallEvidence,
+    Gone,
+    LegEvent,
+    OriginatePlan,
+    OriginateUnanswered,
+    OriginateUnsent,
+    PbxObserver,
+    PlacedCall,
+)
+
+_log = Logger()
+
+#: Seconds that the agent has less than the requester waits: for its answer to come back.
+_WAY_BACK: Final = 1.0
+
+#: Seconds after which nothing more is expected to be heard of a call: a day.
+_GIVE_UP: Final = 86400
+
+#: Events taken from the broker at once.
+_PREFETCH: Final = 200
+
+#: Days that a dead letter, and times that a job is given back, before the broker drops it.
+_DEAD_DAYS: Final = 30
+_DELIVERIES: Final = 20
+_DAY_MILLISECONDS: Final = 86_400_000
+
+_NOBODY: Final = "The agent beside the PBX has not answered in time."
+
+
+class RelayObserver(PbxObserver, Protocol):
+    """The dispatcher, as a relay needs it."""
+
+    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
+        """Take what an agent says of a call; fires when that is stored, or is of no use."""
+
+
+@define(eq=False)
+class _Job:
+    """A job that was given to an agent."""
+
+    agent: str
+    message: Mapping[str, object]
+    confirmed: bool = False  # the broker has it
+    heard: bool = False  # the agent has told of it
+    waiting: IDelayedCall | None = None  # for the agent's answer
+
+
+class RelayDriver:
+    """The `PbxDriver` that gives calls to agents; an `AmqpUser`.
+
+    `agents` are the ids of all agents that calls are given to; `server_id` is the relay's own.
+    """
+
+    method = "asterisk.call"
+
+    def __init__(
+        self,
+        *,
+        server_id: str,
+        agents: Callable[[], Collection[str]],
+        answer_timeout: float,
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
+        self._server_id = server_id
+        self._agents = agents
+        self._answer_timeout = answer_timeout
+        self._clock = clock
+        self._now = now
+        self._jobs: dict[str, _Job] = {}
+        self._publisher: Publisher | None = None
+        self._channel: Any = None
+        self.observer: RelayObserver  # set by who puts the parts together
+
+    # PbxDriver
+
+    def unready(self) -> str | None:
+        """Why no call can be placed at present."""
+        return None if self._publisher is not None else "The broker cannot be reached at present."
+
+    async def prepare(self, request_id: str, job: CallJob) -> OriginatePlan:
+        """Make the job's message."""
+        if job.agent is None:
+            message = "No PBX is configured for this key."
+            raise ApiError(Fault(ErrorCode.UNSUPPORTED_PBX, message))
+        expires = self._now() + self._answer_timeout - _WAY_BACK
+        expires = expires if job.expires is None else min(expires, job.expires)
+        return OriginatePlan(
+            data={"agent": job.agent, **job_message(request_id, job, expires)},
+            target=jobs_queue(job.agent),
+            timeout=_GIVE_UP,
+        )
+
+    def originate(self, request_id: str, plan: OriginatePlan) -> None:
+        """Give the job to the agent; its answer, and all that follows, comes as events."""
+        if self._publisher is None:
+            self._tell(request_id, OriginateUnsent(str(self.unready())))
+            return
+        job = self._jobs[request_id] = _job_of(plan)
+        job.waiting = self._clock.callLater(self._answer_timeout, self._too_late, request_id)
+        self._in_background(self._publish(request_id, job))
+
+    def hang_up(self, request_id: str) -> None:
+        """Have the agent hang up whatever exists of the call."""
+        job = self._jobs.get(request_id)
+        if job is not None:
+            self._in_background(self._cancel(request_id, job))
+
+    def adopt(self, calls: Collection[PlacedCall]) -> None:
+        """Take over calls that were placed before a restart; they are published again."""
+        for call in calls:
+            self._jobs[call.request_id] = _job_of(call.plan)
+
+    def settle(self, request_ids: Collection[str]) -> None:
+        """Give up calls of which nothing was heard for too long; the others tell of themselves."""
+        for request_id in request_ids:
+            job = self._jobs.get(request_id)
+            if job is None or self._now() > _expiry(job) + _GIVE_UP:
+                self._tell(request_id, Gone(CallEvidence(lost=True)))
+
+    # AmqpUser
+
+    async def opened(self, connection: TwistedProtocolConnection, lose: Lose) -> None:
+        """Make sure of the queues, publish what was not confirmed, and listen to the agents."""
+        channel = await connection.channel()
+        await self._declare(channel)
+        self._channel = channel
+        self._publisher = await Publisher.open(connection, self._clock)
+        await channel.basic_qos(prefetch_count=_PREFETCH)
+        messages, _ = await channel.basic_consume(results_queue(self._server_id))
+        consume(messages, self._take, lose)
+        self.observer.pbx_up()
+        for request_id, job in list(self._jobs.items()):
+            if not job.confirmed and not job.heard:
+                self._in_background(self._publish(request_id, job))
+
+    def closed(self, reason: str) -> None:
+        """Jobs can no longer be given to anybody; those that were go on."""
+        self._publisher = None
+        self.observer.pbx_down(reason)
+
+    async def _declare(self, channel: Any) -> None:
+        dead = {"x-queue-type": "quorum", "x-message-ttl": _DEAD_DAYS * _DAY_MILLISECONDS}
+        await channel.exchange_declare(EVENTS, exchange_type="topic", durable=True)
+        await channel.exchange_declare(DEAD, exchange_type="fanout", durable=True)
+        await channel.queue_declare(DEAD, durable=True, arguments=dead)
+        await channel.queue_bind(DEAD, DEAD, "")
+        results = results_queue(self._server_id)
+        await channel.queue_declare(results, durable=True, arguments=_quorum())
+        await channel.queue_bind(results, EVENTS, "#")
+        for agent in sorted(self._agents()):
+            await _declare_jobs(channel, agent)
+
+    # Jobs out
+
+    async def _publish(self, request_id: str, job: _Job) -> None:
+        publisher = self._publisher
+        if publisher is None:
+            return  # as soon as there is a link again
+        try:
+            await self._send(publisher, job.agent, request_id, JOB, job.message)
+        except NotPublished as error:
+            if job.waiting is not None:
+                self._drop(request_id)
+                self._tell(request_id, OriginateUnsent(f"The job was not taken: {error}."))
+            else:
+                _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
+        except PublishingUnknown as error:
+            _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
+        else:
+            job.confirmed = True
+
+    async def _cancel(self, request_id: str, job: _Job) -> None:
+        if self._publisher is None:
+            return  # the machine asks again when the agent is heard
+        try:
+            message = cancel_message(request_id)
+            await self._send(self._publisher, job.agent, request_id, CANCEL, message)
+        except (NotPublished, PublishingUnknown) as error:
+            _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
+
+    async def _send(
+        self,
+        publisher: Publisher,
+        agent: str,
+        request_id: str,
+        kind: str,
+        message: Mapping[str, object],
+    ) -> None:
+        async def publish() -> None:
+            queue = jobs_queue(agent)
+            await publisher.publish("", queue, encode(message), kind=kind, message_id=request_id)
+
+        try:
+            await publish()
+        except Unroutable:
+            await _declare_jobs(self._channel, agent)  # of a key that is new since the link came up
+            await publish()
+
+    def _too_late(self, request_id: str) -> None:
+        """The requester has waited long enough: nobody is to be rung any more."""
+        job = self._jobs.get(request_id)
+        if job is not None:
+            job.waiting = None
+            self._in_background(self._cancel(request_id, job))
+            self._tell(request_id, OriginateUnanswered(_NOBODY))
+
+    # Events in
+
+    async def _take(self, message: Any) -> None:
+        """Take one event, and say so when it cannot be lost any more."""
+        channel, tag = message.channel, message.method.delivery_tag
+        try:
+            event = read_event(message.method.routing_key, message.body)
+        except MalformedMessage as error:
+            key = message.method.routing_key
+            _log.warn("an event of {key} is a dead letter: {reason}", key=key, reason=str(error))
+            if channel.is_open:
+                channel.basic_reject(tag, requeue=False)
+            return
+        await self._relay(event)
+        if channel.is_open:
+            channel.basic_ack(tag)
+
+    async def _relay(self, event: RelayedEvent) -> None:
+        request_id = event.call.request_id
+        job = self._jobs.get(request_id)
+        if job is None:
+            return  # another's, or over
+        if job.agent != event.agent_id:
+            _log.warn("call {call}: {agent} told of it", call=request_id, agent=event.agent_id)
+            return
+        job.heard = True
+        if event.call.answer is not None:
+            _stop_waiting(job)
+        await self.observer.relayed(request_id, Relayed(event.server_id, event.call))
+        if event.call.outcome is not None:
+            self._drop(request_id)
+
+    def _tell(self, request_id: str, event: LegEvent) -> None:
+        if isinstance(event, Gone):
+            self._drop(request_id)
+        self.observer.leg_event(request_id, event)
+
+    def _drop(self, request_id: str) -> None:
+        job = self._jobs.pop(request_id, None)
+        if job is not None:
+            _stop_waiting(job)
+
+    def _in_background(self, work: Any) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: _log.failure("a mistake in the relay", failure)
+        )
+
+
+async def _declare_jobs(channel: Any, agent: str) -> None:
+    await channel.queue_declare(jobs_queue(agent), durable=True, arguments=_quorum())
+
+
+def _job_of(plan: OriginatePlan) -> _Job:
+    data = dict(plan.data)
+    return _Job(agent=str(data.pop("agent")), message=data)
+
+
+def _expiry(job: _Job) -> float:
+    expires = job.message["expires"]
+    return float(expires) if isinstance(expires, (int, float)) else 0.0
+
+
+def _stop_waiting(job: _Job) -> None:
+    if job.waiting is not None and job.waiting.active():
+        job.waiting.cancel()
+    job.waiting = None
+
+
+def _quorum() -> dict[str, object]:
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": _DELIVERIES,
+        "x-dead-letter-exchange": DEAD,
+    }

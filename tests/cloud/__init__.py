@@ -1,0 +1,1 @@
+"""Tests of the cloud role and the broker, with a real RabbitMQ."""

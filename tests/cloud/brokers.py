@@ -1,0 +1,220 @@
+"""A real RabbitMQ on a loopback address: started, asked, stopped, killed and removed.
+
+It has the users and permissions of `deploy/definitions.json`, and a few more of the same kind.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import socket
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+
+from tests.pbx.hosts import LABEL, HostError
+from tests.pbx.waiting import wait_until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from docker.models.containers import Container
+
+    from tests.cloud.certificates import Authority
+
+ADDRESS: Final = "127.0.0.30"
+PORT: Final = 5672
+TLS_PORT: Final = 5671
+PASSWORD: Final = "a password of the tests"
+
+_IMAGE: Final = "c2c-agent-test/rabbitmq:latest"
+_BOOT_SECONDS: Final = 60.0
+_DEFINITIONS: Final = Path(__file__).parents[2] / "deploy" / "definitions.json"
+
+#: Users of the tests: name, and whose rights in `deploy/definitions.json` they are like.
+USERS: Final = {"cloud": "cloud", "pbx1": "pbx1", "pbx2": "pbx1"}
+
+_SETTINGS: Final = f"""\
+listeners.tcp.1 = {ADDRESS}:{PORT}
+listeners.ssl.1 = {ADDRESS}:{TLS_PORT}
+ssl_options.cacertfile = /etc/rabbitmq/ca.pem
+ssl_options.certfile = /etc/rabbitmq/broker.pem
+ssl_options.keyfile = /etc/rabbitmq/broker.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = EXTERNAL
+auth_mechanisms.2 = PLAIN
+load_definitions = /etc/rabbitmq/definitions.json
+log.console = true
+log.console.level = info
+"""
+
+_ENVIRONMENT: Final = {
+    "RABBITMQ_NODENAME": "c2c@localhost",
+    "RABBITMQ_NODE_IP_ADDRESS": ADDRESS,
+    "ERL_EPMD_ADDRESS": "127.0.0.1",
+    "ERL_EPMD_PORT": "14369",
+    "RABBITMQ_DIST_PORT": "25699",
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+}
+
+
+class Broker:
+    """One RabbitMQ. A container in the machine's own network, as the Asterisks are."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self._name = f"c2c-agent-test-{ADDRESS}"
+        self._container: Container | None = None
+
+    def __repr__(self) -> str:
+        return f"<RabbitMQ on {ADDRESS}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def start(self) -> None:
+        """Start it, with what it had kept if it ran before, and wait until it takes logins."""
+        if self._container is None:
+            self._container = self._create()
+        self._container.start()
+        wait_until(self._is_up, _BOOT_SECONDS, f"{self} is up")
+
+    def stop(self) -> None:
+        """Shut it down in good order."""
+        self._started().stop(timeout=30)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._started().kill()
+        self._started().wait()
+
+    def remove(self) -> None:
+        """Take the container away."""
+        if self._container is not None:
+            self._container.remove(force=True, v=True)
+            self._container = None
+
+    def depth(self, queue: str) -> int:
+        """How many messages a queue holds, also those that nobody has acknowledged yet."""
+        listed = self.ctl("list_queues", "--silent", "name", "messages")
+        depths = dict(line.split("\t") for line in listed.splitlines() if "\t" in line)
+        return int(depths.get(queue, 0))
+
+    def ctl(self, *command: str) -> str:
+        """What `rabbitmqctl` prints."""
+        code, output = self._started().exec_run(["rabbitmqctl", *command], user="rabbitmq")
+        text = bytes(output).decode("utf-8", "replace")
+        if code != 0:
+            raise HostError(f"rabbitmqctl {' '.join(command)}: {text}")
+        return text
+
+    def logs(self, since: float | None = None) -> str:
+        """What it logged."""
+        if self._container is None:
+            return ""
+        whole = self._container.logs(since=since) if since else self._container.logs()
+        return bytes(whole).decode("utf-8", "replace")
+
+    def _started(self) -> Container:
+        if self._container is None:
+            raise HostError(f"{self} was not started")
+        return self._container
+
+    def _create(self) -> Container:
+        try:
+            engine = docker.from_env()
+            try:
+                engine.containers.get(self._name).remove(force=True, v=True)
+            except NotFound:
+                pass  # nothing was left behind
+            container = engine.containers.create(
+                _IMAGE,
+                ["rabbitmq-server"],
+                name=self._name,
+                user="rabbitmq",
+                environment=_ENVIRONMENT,
+                network_mode="host",
+                labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
+            )
+        except ImageNotFound:
+            raise HostError(f"no image {_IMAGE}: scripts/test builds it") from None
+        except DockerException as error:
+            raise HostError(f"no Docker engine to be used here: {error}") from error
+        container.put_archive("/etc/rabbitmq", self._files())
+        return container
+
+    def _files(self) -> bytes:
+        server = self.authority.issue("broker", ADDRESS)
+        files = {
+            "rabbitmq.conf": _SETTINGS.encode(),
+            "enabled_plugins": b"[rabbitmq_auth_mechanism_ssl].\n",
+            "definitions.json": json.dumps(_definitions()).encode(),
+            "ca.pem": self.authority.file.read_bytes(),
+            "broker.pem": server.certificate.read_bytes(),
+            "broker.key": server.key.read_bytes(),
+        }
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), 0o644
+                tar.addfile(member, io.BytesIO(content))
+        return archive.getvalue()
+
+    def _is_up(self) -> bool:
+        container = self._started()
+        container.reload()
+        if container.status != "running":
+            raise HostError(f"{self} does not stay up:\n{self.logs()[-4000:]}")
+        try:
+            with closing(socket.create_connection((ADDRESS, PORT), timeout=1)) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(connection.recv(8))
+        except OSError:
+            return False
+
+
+def _definitions() -> dict[str, Any]:
+    """Those that are shipped, with passwords, for all users of the tests."""
+    shipped = json.loads(_DEFINITIONS.read_text(encoding="utf-8"))
+    made: dict[str, Any] = {**shipped, "users": [], "permissions": [], "topic_permissions": []}
+    made["queues"] = [queue for queue in shipped["queues"] if "jobs" not in queue["name"]]
+    for name, like in USERS.items():
+        made["users"].append({"name": name, "password_hash": _hash(PASSWORD), "tags": []})
+        for kind in ("permissions", "topic_permissions"):
+            made[kind] += [
+                json.loads(json.dumps(entry).replace(like, name))
+                for entry in shipped[kind]
+                if entry["user"] == like
+            ]
+        made["queues"] += [
+            json.loads(json.dumps(queue).replace(like, name))
+            for queue in shipped["queues"]
+            if queue["name"].endswith(f".{like}")
+        ]
+    return made
+
+
+def _hash(password: str) -> str:
+    """A password as RabbitMQ keeps it: salt, and SHA-256 of salt and password."""
+    salt = os.urandom(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

@@ -1,0 +1,187 @@
+"""A cloud in small: a broker, two PBXs with an agent beside each, and relays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.cloud.brokers import ADDRESS, PASSWORD, PORT, TLS_PORT, Broker
+from tests.cloud.certificates import Authority
+from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess, key_digest
+from tests.pbx.conftest import alone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.phones import Phone
+from tests.pbx.sip_scenario import ANSWERS, Behaviour
+from tests.pbx.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: The versions of the two PBXs, and where each lives.
+PBXS = {"pbx1": ("22", "127.0.0.42"), "pbx2": ("16", "127.0.0.36")}
+_RELAY_ADDRESS = "127.0.0.31"
+
+
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Mark what needs Docker."""
+    if "broker" in item.fixturenames:
+        item.add_marker("pbx")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Add what the processes logged meanwhile to the report of a test that failed."""
+    report: Any = yield
+    if report.failed:
+        given = getattr(item, "funcargs", {})
+        if "tmp_path" in given:
+            for log in sorted(given["tmp_path"].glob("*/agent.log")):
+                report.sections.append((str(log.parent.name), log.read_text(encoding="utf-8")))
+        if "broker" in given:
+            report.sections.append(("broker", given["broker"].logs(since=call.start)[-4000:]))
+    return report
+
+
+class Relay(AgentProcess):
+    """A cloud process: gives the calls of its keys to the agents."""
+
+
+class _NoPbx:
+    """Where a relay lives."""
+
+    address = _RELAY_ADDRESS
+    ami_port = 5038
+    ami_username = "nobody"
+    ami_secret = "nothing"
+
+
+class Cloud:
+    """Makes the processes of one test; they share its directory and end with it."""
+
+    def __init__(self, broker: Broker, hosts: Mapping[str, AsteriskHost], directory: Path) -> None:
+        self.broker = broker
+        self.hosts = hosts
+        self._directory = directory
+        self._processes: list[AgentProcess] = []
+
+    def agent(
+        self, name: str = "pbx1", *, broker_port: int | None = None, **changes: Any
+    ) -> AgentProcess:
+        """An agent beside its PBX; known to the broker by a certificate, unless it is moved."""
+        directory = self._own(name)
+        issued = self.broker.authority.issue(name)
+        amqp: dict[str, Any] = {"host": ADDRESS, "agent_id": name, "jobs_key": "crm"}
+        if broker_port is None:
+            amqp |= {
+                "port": TLS_PORT,
+                "ca_file": str(self.broker.authority.file),
+                "certificate_file": str(issued.certificate),
+                "private_key_file": str(issued.key),
+            }
+        else:
+            amqp |= self._password(directory, name) | {"port": broker_port}
+        agent = AgentProcess(
+            self.hosts[name], directory, {"server_id": f"{name}.test", "amqp": amqp, **changes}
+        )
+        self._processes.append(agent)
+        return agent
+
+    def relay(self, name: str = "a", *, broker_port: int = PORT, **changes: Any) -> Relay:
+        """A relay whose key `crm` belongs to pbx1 and whose key `other` to pbx2."""
+        directory = self._own(f"relay-{name}")
+        amqp = {"host": ADDRESS, "port": broker_port, **self._password(directory, "cloud")}
+        keys = [
+            {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"], "agent": "pbx1"},
+            {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_XXX"], "agent": "pbx2"},
+        ]
+        host: Any = _NoPbx()
+        settings = {
+            "server_id": f"relay-{name}",
+            "asterisk": False,
+            "amqp": amqp,
+            "relay": {"answer_timeout": 5},
+            "keys": keys,
+        }
+        relay = Relay(host, directory, {**settings, **changes})
+        self._processes.append(relay)
+        return relay
+
+    def _own(self, name: str) -> Path:
+        directory = self._directory / name
+        directory.mkdir()
+        return directory
+
+    def _password(self, directory: Path, user: str) -> dict[str, Any]:
+        file = directory / "amqp.password"
+        file.write_text(PASSWORD + "\n", encoding="utf-8")
+        return {"username": user, "password_file": str(file), "tls": False}
+
+    def end(self) -> None:
+        """Stop whatever still runs."""
+        for process in reversed(self._processes):
+            process.stop()
+
+
+class StartPhone(Protocol):
+    """What the fixture `phone` is: starts a phone of a PBX."""
+
+    def __call__(self, pbx: str, number: str, behaviour: Behaviour = ANSWERS) -> Phone:
+        """The phone of that number, ready to be called."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def broker(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Broker]:
+    """A RabbitMQ with TLS."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    with alone(ADDRESS, request.config), Broker(authority) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hosts(broker: Broker) -> Iterator[Mapping[str, AsteriskHost]]:  # noqa: ARG001 - alone with it
+    """Two PBXs, of both versions."""
+    hosts = {name: AsteriskHost(*place) for name, place in PBXS.items()}
+    with hosts["pbx1"], hosts["pbx2"]:
+        yield hosts
+
+
+@pytest.fixture
+def cloud(broker: Broker, hosts: Mapping[str, AsteriskHost], tmp_path: Path) -> Iterator[Cloud]:
+    """Nothing runs yet, and nothing is in the queues."""
+    for queue in ("c2c.jobs.pbx1", "c2c.jobs.pbx2", "c2c.dead"):
+        broker.ctl("purge_queue", queue)
+    made = Cloud(broker, hosts, tmp_path)
+    yield made
+    made.end()
+    for host in hosts.values():
+        wait_until(lambda host=host: not host.core_show_channels(), 10, f"{host} is idle")
+
+
+@pytest.fixture
+def phone(hosts: Mapping[str, AsteriskHost], tmp_path: Path) -> Iterator[StartPhone]:
+    """Start phones; they end after the test."""
+    phones: list[Phone] = []
+    memory = Path("/dev", "shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(prefix="phones-", dir=place) as directory:
+
+        def start(pbx: str, number: str, behaviour: Behaviour = ANSWERS) -> Phone:
+            own = Path(directory) / f"{len(phones)}-{number}"
+            own.mkdir()
+            address = (hosts[pbx].phones_address, hosts[pbx].phone_port(number))
+            phones.append(Phone(number, *address, behaviour, own))
+            phones[-1].start()
+            return phones[-1]
+
+        yield start
+        for started in phones:
+            started.stop()
+        shutil.copytree(directory, tmp_path / "phones")
