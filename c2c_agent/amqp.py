@@ -113,12 +113,12 @@ class AmqpLink(Service):
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Connect, and go on connecting."""
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
         self._client.startService()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - the same
         """Close; fires when nothing is left."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -318,7 +318,7 @@ def within(waiting: Deferred[Any], clock: IReactorTime) -> Deferred[Any]:
     """Wait for the broker, but not for ever; fails with TimeoutError."""
 
     def too_late(failure: Failure, seconds: float) -> None:
-        failure.trap(CancelledError)  # type: ignore[no-untyped-call]
+        failure.trap(CancelledError)
         raise TimeoutError(f"no answer from the broker within {seconds:g} s")
 
     return waiting.addTimeout(_PATIENCE, clock, onTimeoutCancel=too_late)

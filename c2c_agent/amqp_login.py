@@ -1,4 +1,4 @@
-"""Where the broker is, and how the agent and the broker know each other: TLS, password, certificate.
+"""Where the broker is, and how it and the agent know each other: by TLS, password, certificate.
 
 Raises ConfigError for files that cannot be used.
 """
@@ -73,10 +73,11 @@ def _own_certificate(config: AmqpConfig) -> PrivateCertificate | None:
         return None
     certificate, key = _bytes(config.certificate_file), _bytes(config.private_key_file)
     try:
-        return PrivateCertificate.loadPEM(certificate + b"\n" + key)
+        own: PrivateCertificate = PrivateCertificate.loadPEM(certificate + b"\n" + key)
     except OpenSSLError as error:
         files = f"{config.certificate_file}, {config.private_key_file}"
         raise ConfigError(f"{files}: no certificate with its key, in PEM: {error}") from None
+    return own
 
 
 def _loaded(file: str, pem: bytes) -> Certificate:

@@ -145,6 +145,8 @@ def _expire(call: Call, _event: Expire, now: float) -> Step:
 
 
 def _cancel_unplaced(call: Call, _event: Cancel, now: float) -> Step:
+    if call.job is not None and call.job.has_expired(now):
+        return _expire(call, Expire(), now)  # it would not have been placed anyway
     fault = Fault(ErrorCode.EXPIRED, "The call was cancelled before it was placed.")
     cancelled = evolve(call, cancelled=True, answer=Answer((fault,)))
     return Step(_end(cancelled, Outcome.CANCELLED, now), (Reply(),))

@@ -313,7 +313,10 @@ class AgentService(Service):
         if config.amqp is None or config.relay is not None or not config.amqp.results:
             return None
         agent_id = config.amqp.agent_id or config.server_id
-        return ResultPublisher(agent_id, self._reactor, lambda: self._outbox.stored())
+        return ResultPublisher(agent_id, self._reactor, self._results_can_go)
+
+    def _results_can_go(self) -> None:
+        self._outbox.stored()
 
     def _add_broker(self, config: AmqpConfig, relay: RelayConfig | None) -> None:
         """The link to the broker, and who works over it."""

@@ -56,7 +56,7 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from tests.playbook import PLAN, Playbook, a_call
+from tests.playbook import JOB, PLAN, Playbook, a_call
 
 BUSY = LegEvidence(status="BUSY", cause=17, cause_text="User busy")
 FAULT = Fault(ErrorCode.NOT_ALLOWED, "No.")
@@ -269,6 +269,11 @@ class TestStories:
     def test_cancelled_before_it_was_placed(self) -> None:
         """Nothing was sent, nothing is hung up, and the requester is told."""
         Playbook(a_call()).on(Cancel()).does(Reply()).ends(Outcome.CANCELLED)
+
+    def test_cancelled_when_it_was_too_late_anyway(self) -> None:
+        """A relay withdraws a job that nobody took in time: it expired."""
+        story = Playbook(a_call(job=evolve(JOB, expires=1003.0)))
+        story.at(4).on(Cancel()).does(Reply()).ends(Outcome.EXPIRED)
 
     def test_cancelled_while_it_was_being_stored(self) -> None:
         """The order does not go out any more."""

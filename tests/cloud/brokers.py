@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import tarfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,7 +122,8 @@ class Broker:
     def ctl(self, *command: str) -> str:
         """What `rabbitmqctl` prints."""
         code, output = self._started().exec_run(["rabbitmqctl", *command], user="rabbitmq")
-        text = bytes(output).decode("utf-8", "replace")
+        assert isinstance(output, bytes)
+        text = output.decode("utf-8", "replace")
         if code != 0:
             raise HostError(f"rabbitmqctl {' '.join(command)}: {text}")
         return text
@@ -142,10 +143,8 @@ class Broker:
     def _create(self) -> Container:
         try:
             engine = docker.from_env()
-            try:
+            with suppress(NotFound):  # unless an earlier run left it behind
                 engine.containers.get(self._name).remove(force=True, v=True)
-            except NotFound:
-                pass  # nothing was left behind
             container = engine.containers.create(
                 _IMAGE,
                 ["rabbitmq-server"],

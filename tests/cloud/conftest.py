@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from c2c_agent.policy import key_digest
 from tests.cloud.brokers import ADDRESS, PASSWORD, PORT, TLS_PORT, Broker
 from tests.cloud.certificates import Authority
-from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess, key_digest
+from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess
 from tests.pbx.conftest import alone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.phones import Phone
+from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
 from tests.pbx.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
 #: The versions of the two PBXs, and where each lives.
 PBXS = {"pbx1": ("22", "127.0.0.42"), "pbx2": ("16", "127.0.0.36")}
 _RELAY_ADDRESS = "127.0.0.31"
+_WIRE_ADDRESS = "127.0.0.32"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pyst2 use the names that threading's methods had in its days."""
+    for old in ("setDaemon", "isSet", "currentThread"):
+        config.addinivalue_line("filterwarnings", rf"ignore:{old}\(\) is deprecated")
 
 
 def pytest_itemcollected(item: pytest.Function) -> None:
@@ -34,16 +44,16 @@ def pytest_itemcollected(item: pytest.Function) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what the processes logged meanwhile to the report of a test that failed."""
-    report: Any = yield
-    if report.failed:
-        given = getattr(item, "funcargs", {})
-        if "tmp_path" in given:
-            for log in sorted(given["tmp_path"].glob("*/agent.log")):
-                report.sections.append((str(log.parent.name), log.read_text(encoding="utf-8")))
-        if "broker" in given:
-            report.sections.append(("broker", given["broker"].logs(since=call.start)[-4000:]))
+    report = yield
+    given = getattr(item, "funcargs", {})
+    if report.failed and "broker" in given:
+        for log in sorted(given["tmp_path"].glob("*/agent.log")):
+            report.sections.append((log.parent.name, log.read_text(encoding="utf-8")))
+        report.sections.append(("broker", given["broker"].logs(since=call.start)[-4000:]))
     return report
 
 
@@ -70,31 +80,33 @@ class Cloud:
         self._processes: list[AgentProcess] = []
 
     def agent(
-        self, name: str = "pbx1", *, broker_port: int | None = None, **changes: Any
+        self, name: str = "pbx1", *, wire: Wire | None = None, **changes: Any
     ) -> AgentProcess:
-        """An agent beside its PBX; known to the broker by a certificate, unless it is moved."""
+        """An agent beside its PBX; known to the broker by a certificate, unless behind a wire."""
         directory = self._own(name)
         issued = self.broker.authority.issue(name)
-        amqp: dict[str, Any] = {"host": ADDRESS, "agent_id": name, "jobs_key": "crm"}
-        if broker_port is None:
+        amqp: dict[str, Any] = {"agent_id": name, "jobs_key": "crm"}
+        if wire is None:
             amqp |= {
+                "host": ADDRESS,
                 "port": TLS_PORT,
                 "ca_file": str(self.broker.authority.file),
                 "certificate_file": str(issued.certificate),
                 "private_key_file": str(issued.key),
             }
         else:
-            amqp |= self._password(directory, name) | {"port": broker_port}
+            host, port = wire.place
+            amqp |= self._password(directory, name) | {"host": host, "port": port}
         agent = AgentProcess(
             self.hosts[name], directory, {"server_id": f"{name}.test", "amqp": amqp, **changes}
         )
         self._processes.append(agent)
         return agent
 
-    def relay(self, name: str = "a", *, broker_port: int = PORT, **changes: Any) -> Relay:
+    def relay(self, name: str = "a", *, answer_timeout: int = 5, **changes: Any) -> Relay:
         """A relay whose key `crm` belongs to pbx1 and whose key `other` to pbx2."""
         directory = self._own(f"relay-{name}")
-        amqp = {"host": ADDRESS, "port": broker_port, **self._password(directory, "cloud")}
+        amqp = {"host": ADDRESS, "port": PORT, **self._password(directory, "cloud")}
         keys = [
             {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"], "agent": "pbx1"},
             {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_XXX"], "agent": "pbx2"},
@@ -104,7 +116,7 @@ class Cloud:
             "server_id": f"relay-{name}",
             "asterisk": False,
             "amqp": amqp,
-            "relay": {"answer_timeout": 5},
+            "relay": {"answer_timeout": answer_timeout},
             "keys": keys,
         }
         relay = Relay(host, directory, {**settings, **changes})
@@ -125,6 +137,10 @@ class Cloud:
         """Stop whatever still runs."""
         for process in reversed(self._processes):
             process.stop()
+
+
+def _is_idle(host: AsteriskHost) -> bool:
+    return not host.core_show_channels()
 
 
 class StartPhone(Protocol):
@@ -162,7 +178,7 @@ def cloud(broker: Broker, hosts: Mapping[str, AsteriskHost], tmp_path: Path) -> 
     yield made
     made.end()
     for host in hosts.values():
-        wait_until(lambda host=host: not host.core_show_channels(), 10, f"{host} is idle")
+        wait_until(partial(_is_idle, host), 10, f"{host} is idle")
 
 
 @pytest.fixture
@@ -185,3 +201,10 @@ def phone(hosts: Mapping[str, AsteriskHost], tmp_path: Path) -> Iterator[StartPh
         for started in phones:
             started.stop()
         shutil.copytree(directory, tmp_path / "phones")
+
+
+@pytest.fixture
+def wire(broker: Broker) -> Iterator[Wire]:  # noqa: ARG001 - it leads there
+    """The way from an agent to the broker."""
+    with Wire(_WIRE_ADDRESS, PORT, (ADDRESS, PORT)) as whole:
+        yield whole

@@ -1,4 +1,4 @@
-"""A wire between the agent and Asterisk's AMI that a test can cut, mend, and make deaf."""
+"""A wire between the agent and what it talks to, that a test can cut, mend, and make deaf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _TICK: Final = 0.02
 class Wire:
     """Passes bytes from connections to `address`:`port` on to `target`, as long as it is whole.
 
-    `deaf`: what comes from the target is swallowed, while what goes to it arrives.
+    `deaf`: what comes from the target is swallowed, while what goes to it arrives; `mute`: the
+    other way round.
     """
 
     def __init__(self, address: str, port: int, target: tuple[str, int]) -> None:
@@ -29,6 +30,7 @@ class Wire:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.deaf = False
+        self.mute = False
         self.connections = 0
 
     def __enter__(self) -> Self:
@@ -104,7 +106,8 @@ class Wire:
             return
         try:
             data = source.recv(65536)
-            if data and not (self.deaf and source is pair[1]):
+            swallowed = self.deaf if source is pair[1] else self.mute
+            if data and not swallowed:
                 other.sendall(data)
         except OSError:
             data = b""

@@ -1,0 +1,166 @@
+"""What an agent takes from the broker, and what the broker lets it do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pika
+import pytest
+from pika.exceptions import ChannelClosedByBroker
+
+from tests.cloud.brokers import ADDRESS, PASSWORD, PORT
+from tests.cloud.conftest import Cloud, StartPhone
+from tests.pbx.sip_scenario import Behaviour
+from tests.pbx.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.cloud.brokers import Broker
+
+TALKS = Behaviour(ring_seconds=0.3, talk_seconds=0.5)
+QUICK = Behaviour(ring_seconds=0.3)
+
+
+def channel_of(user: str) -> Any:
+    """A channel of a foreign client that has logged in as this user."""
+    login = pika.PlainCredentials(user, PASSWORD)
+    return pika.BlockingConnection(
+        pika.ConnectionParameters(ADDRESS, PORT, credentials=login)
+    ).channel()
+
+
+@pytest.fixture
+def channel(broker: Broker) -> Iterator[Any]:  # noqa: ARG001 - it is there
+    """A channel of somebody who may give jobs."""
+    opened = channel_of("cloud")
+    with closing(opened.connection):
+        yield opened
+
+
+def give(channel: Any, body: bytes) -> None:
+    """Put a message into the queue of pbx1."""
+    channel.basic_publish("", "c2c.jobs.pbx1", body, pika.BasicProperties(delivery_mode=2))
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    """A job as the contract has it."""
+    return {
+        "request_id": str(uuid4()),
+        "dial_first": "100",
+        "dial_second": "200",
+        "dial_as": "100",
+        "timeout": 10,
+        "pbx": "asterisk",
+        "expires": time.time() + 20,
+    } | changes
+
+
+class TestJobs:
+    def test_the_same_job_three_times(self, cloud: Cloud, phone: StartPhone, channel: Any) -> None:
+        """It is one call."""
+        first = phone("pbx1", "100", QUICK)
+        phone("pbx1", "200", TALKS)
+        one = job()
+        for _ in range(3):
+            give(channel, json.dumps(one).encode())
+        with cloud.agent() as agent:
+            agent.logged(f"call {one['request_id']} dialing_first")
+            assert agent.ended(one["request_id"])["outcome"] == "connected"
+            wait_until(lambda: not cloud.broker.depth("c2c.jobs.pbx1"), 20, "all are acknowledged")
+        assert len(first.calls()) == 1
+
+    def test_malformed(self, cloud: Cloud, phone: StartPhone, channel: Any) -> None:
+        """Each is a dead letter with its reason, and the next one is taken."""
+        phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+        good = job()
+        give(channel, b"\xff\x00")
+        give(channel, b"[1]")
+        give(channel, json.dumps({**job(), "request_id": "7"}).encode())
+        give(channel, json.dumps(good).encode())
+        with cloud.agent() as agent:
+            agent.logged(f"call {good['request_id']} dialing_first")
+            assert agent.ended(good["request_id"])["outcome"] == "connected"
+        letters = [channel.basic_get("c2c.dead", auto_ack=True) for _ in range(3)]
+        reasons = sorted(properties.headers["c2c-reason"] for _, properties, _ in letters)
+        assert reasons == ["no JSON object", "no valid JSON", "request_id is not a UUID"]
+        assert {method.routing_key for method, _, _ in letters} == {"c2c.jobs.pbx1"}
+
+    def test_another_call_with_the_same_id(
+        self, cloud: Cloud, phone: StartPhone, channel: Any
+    ) -> None:
+        """It is not what the id stands for: a dead letter."""
+        phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+        one = job()
+        give(channel, json.dumps(one).encode())
+        with cloud.agent() as agent:
+            agent.logged(f"call {one['request_id']} dialing_first")
+            agent.ended(one["request_id"])
+            give(channel, json.dumps({**one, "dial_second": "201"}).encode())
+            wait_until(lambda: cloud.broker.depth("c2c.dead"), 20, "it is a dead letter")
+        _, properties, _ = channel.basic_get("c2c.dead", auto_ack=True)
+        assert "used before for another call" in properties.headers["c2c-reason"]
+
+    def test_past_its_time(self, cloud: Cloud, phone: StartPhone, channel: Any) -> None:
+        """It rings nobody, and is told as expired."""
+        first = phone("pbx1", "100", QUICK)
+        late = job(expires=time.time() - 1)
+        give(channel, json.dumps(late).encode())
+        with cloud.agent() as agent:
+            agent.logged(f"call {late['request_id']} ended: expired")
+            assert agent.ended(late["request_id"])["outcome"] == "expired"
+        assert first.calls() == []
+
+    def test_beyond_the_agent_s_own_policy(self, cloud: Cloud, channel: Any) -> None:
+        """Whatever a relay allows, the agent's key has to allow it as well."""
+        abroad = job(dial_second="0037112345678")
+        give(channel, json.dumps(abroad).encode())
+        with cloud.agent() as agent:
+            agent.logged(f"call {abroad['request_id']} ended: rejected")
+
+
+class TestPermissions:
+    """As `deploy/definitions.json` gives them."""
+
+    def test_another_s_queue(self, broker: Broker) -> None:  # noqa: ARG002
+        """An agent reads its own jobs only."""
+        own = channel_of("pbx1")
+        with closing(own.connection):
+            own.basic_get("c2c.jobs.pbx1")
+            with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+                own.basic_get("c2c.jobs.pbx2")
+
+    @pytest.mark.parametrize(
+        ("exchange", "key"),
+        [
+            ("c2c.events", "pbx2.call.ended"),  # in another's name
+            ("", "c2c.jobs.pbx2"),  # a job for another
+            ("", "c2c.jobs.pbx1"),  # or for itself
+            ("amq.topic", "pbx1.call.ended"),
+        ],
+    )
+    def test_what_an_agent_may_not_publish(
+        self,
+        broker: Broker,  # noqa: ARG002
+        exchange: str,
+        key: str,
+    ) -> None:
+        """Nothing but its own events, and dead letters."""
+        own = channel_of("pbx1")
+        with closing(own.connection):
+            own.confirm_delivery()
+            own.basic_publish("c2c.dead", "c2c.jobs.pbx1", b"{}")
+            with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+                own.basic_publish(exchange, key, b"{}")
+
+    def test_what_an_agent_may_not_make(self, broker: Broker) -> None:  # noqa: ARG002
+        """No queues or exchanges of its own."""
+        own = channel_of("pbx1")
+        with (
+            closing(own.connection),
+            pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"),
+        ):
+            own.queue_declare("c2c.jobs.pbx3")
