@@ -199,6 +199,7 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
         super().__init__(parameters, clock)
         self.is_lost = False
         self.was_refused = False
+        self._let_in = False
         self._ready: Deferred[Any] = self.ready
         self._when_lost = lost
         self._reason = ""
@@ -206,6 +207,7 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
     async def logged_in(self) -> None:
         """Wait until the broker has let us in."""
         await self._ready
+        self._let_in = True
         self.closed.addBoth(self._note)
 
     def lose(self, reason: str) -> None:
@@ -222,17 +224,16 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Tell the link."""
         self.is_lost = True
+        # What the broker said at last; pika does not pass it on where it let nobody in.
+        said = self._impl._error  # noqa: SLF001
+        if isinstance(said, AMQPError):
+            self.was_refused = not self._let_in
+            self._note(said)
         super().connectionLost(reason)
         self._when_lost(self, self._reason or _words(reason.value))
 
     def _note(self, error: object) -> None:
         self._reason = self._reason or _words(error)
-
-    def _on_connection_failed(self, connection: Any, error: Exception | None = None) -> None:
-        """Keep the reason, which pika's own adapter drops."""
-        self.was_refused = True
-        self._note(error)
-        super()._on_connection_failed(connection, error)
 
 
 class Publisher:
@@ -289,7 +290,8 @@ class Publisher:
             pass  # of this message or of one beside it: the numbers tell
         except NackError as error:
             raise NotPublished("the broker could not keep it") from error
-        except (AMQPError, TimeoutError) as error:
+        except Exception as error:
+            # A TimeoutError, or whatever ended the connection: pika passes that on as it is.
             raise PublishingUnknown(_words(error)) from error
         if number in self._returned:
             self._returned.discard(number)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pika.adapters.twisted_connection import TwistedChannel, TwistedProtocolConnection
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -86,21 +85,17 @@ class JobConsumer:
         key = self._key()
         if key is None:
             raise MalformedMessage("the agent has no key for jobs")
-        submitting = Deferred.fromCoroutine(
-            self._intake.submit(key, parameters, url=f"amqp:{self._queue}", method="AMQP")
-        )
-        # The answer of the PBX, which `submit` waits for, is told by an event: the job itself is
-        # safe as soon as it is stored.
-        if await self._dispatcher.stored(str(parameters["request_id"])):
-            submitting.addErrback(lambda failure: _log.failure("a job's answer", failure))
-            return True
         try:
-            submission = await submitting
+            submission = await self._intake.submit(
+                key, parameters, url=f"amqp:{self._queue}", method="AMQP"
+            )
         except Exception as error:  # noqa: BLE001 - the store cannot be read; it comes again
             _log.warn("a job could not be taken: {reason}", reason=str(error))
             return False
         if any(fault.code is ErrorCode.REQUEST_ID_CONFLICT for fault in submission.answer.faults):
             raise MalformedMessage(submission.answer.faults[0].message)
+        if submission.kept:
+            await self._dispatcher.stored(str(parameters["request_id"]))
         return submission.kept
 
     async def _bury(self, message: Any, reason: str) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from c2c_agent.config import (
+    AmqpConfig,
     AsteriskConfig,
     CallsConfig,
     Config,
     HttpConfig,
     LegRule,
+    RelayConfig,
     WebhookConfig,
 )
 from c2c_agent.configparse import ConfigError, parse
@@ -45,6 +47,11 @@ def a_key(name: str = "crm", **more: object) -> dict[str, object]:
 def a_webhook(name: str = "crm", **more: object) -> dict[str, object]:
     """A receiver as it stands in the YAML."""
     return {"name": name, "url": "http://127.0.0.1/x", "secret_file": "/etc/whsec", **more}
+
+
+def a_broker(**more: object) -> dict[str, object]:
+    """A broker as it stands in the YAML."""
+    return {"host": "broker", "password_file": "/etc/amqp.password", **more}
 
 
 class TestWell:
@@ -102,6 +109,18 @@ class TestWell:
                     ),
                     a_key("bare"),
                 ],
+                "amqp": {
+                    "host": "broker.example.com",
+                    "port": 5673,
+                    "virtual_host": "c2c",
+                    "username": "pbx1",
+                    "password_file": "/etc/c2c-agent/amqp.password",
+                    "ca_file": "/etc/c2c-agent/ca.pem",
+                    "agent_id": "pbx1",
+                    "jobs_key": "bare",
+                    "prefetch": 7,
+                    "results": False,
+                },
                 "webhooks": [
                     {
                         "name": "crm",
@@ -136,6 +155,19 @@ class TestWell:
             ),
             Key("bare", ZEROS),
         )
+        assert config.amqp == AmqpConfig(
+            host="broker.example.com",
+            port=5673,
+            virtual_host="c2c",
+            username="pbx1",
+            password_file="/etc/c2c-agent/amqp.password",
+            tls=True,
+            ca_file="/etc/c2c-agent/ca.pem",
+            agent_id="pbx1",
+            jobs_key="bare",
+            prefetch=7,
+            results=False,
+        )
         assert config.webhooks == (
             WebhookConfig(
                 "crm",
@@ -160,6 +192,13 @@ class TestWell:
         assert asterisk.variables == {"__X": "{number}"}
         assert asterisk.confirm_prompt == "our/prompt&beep"
         assert asterisk.freepbx is True
+
+    def test_relay(self) -> None:
+        """In the place of a PBX; a later file may take it back."""
+        document = {"amqp": a_broker(), "asterisk": False, "relay": {"answer_timeout": 20}}
+        assert parsed(document).relay == RelayConfig(20)
+        assert parsed(document, {"relay": {}}).relay == RelayConfig(20)
+        assert parsed(document, {"relay": False, "amqp": False}).amqp is None
 
     def test_without_asterisk(self) -> None:
         """`asterisk: false` is an agent without one; what is left out is the Asterisk beside it."""
@@ -466,6 +505,61 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
     "keys of one name in a later file": (
         [{"keys": [a_key("a")]}, {"keys": [a_key("a"), a_key("a")]}],
         ["conf.d/1.yml: keys[1]: each needs a name of its own; 'a' stands there twice"],
+    ),
+    "agent with a blank": (
+        [{"keys": [a_key(agent="p b")]}],
+        ["main.yml: keys[0]: 'agent' must match regex '[A-Za-z0-9_.-]{1,64}' ('p b' doesn't)"],
+    ),
+    "amqp without a login": (
+        [{"amqp": {"host": "broker"}}],
+        [
+            (
+                "main.yml: amqp.password_file: must be given, or certificate_file and "
+                "private_key_file, and not both"
+            )
+        ],
+    ),
+    "amqp with two logins": (
+        [{"amqp": a_broker(certificate_file="a", private_key_file="b")}],
+        [
+            (
+                "main.yml: amqp.password_file: must be given, or certificate_file and "
+                "private_key_file, and not both"
+            )
+        ],
+    ),
+    "half a certificate": (
+        [{"amqp": {"host": "broker", "certificate_file": "a"}}],
+        ["main.yml: amqp.certificate_file: must be given together with private_key_file"],
+    ),
+    "a certificate without tls": (
+        [
+            {
+                "amqp": {
+                    "host": "broker",
+                    "tls": False,
+                    "certificate_file": "a",
+                    "private_key_file": "b",
+                }
+            }
+        ],
+        ["main.yml: amqp.tls: must be true for a client certificate"],
+    ),
+    "jobs of an unknown key": (
+        [{"amqp": a_broker(jobs_key="crm")}],
+        ["main.yml: amqp.jobs_key: there is no key with the name 'crm'"],
+    ),
+    "empty relay": (
+        [{"amqp": a_broker(), "asterisk": False, "relay": None}],
+        ["main.yml: relay: is empty; write {} for its defaults, or leave it out"],
+    ),
+    "relay without a broker": (
+        [{"asterisk": False, "relay": {}}],
+        ["main.yml: relay: needs the section amqp"],
+    ),
+    "relay beside a PBX": (
+        [{"amqp": a_broker(), "relay": {}, "asterisk": {}}],
+        ["main.yml: asterisk: must be false beside relay: a call goes to one or the other"],
     ),
     "webhooks of one name": (
         [{"webhooks": [a_webhook("a")]}, {"webhooks": [a_webhook("b"), a_webhook("b")]}],

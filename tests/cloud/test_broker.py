@@ -122,6 +122,15 @@ class TestJobs:
             agent.logged(f"call {abroad['request_id']} ended: rejected")
 
 
+class TestLogin:
+    def test_a_wrong_password(self, cloud: Cloud) -> None:
+        """The broker's own word for it is in the log."""
+        relay = cloud.relay()
+        (relay.directory / "amqp.password").write_text("wrong\n", encoding="utf-8")
+        relay.start(wait=False)
+        relay.logged("ACCESS_REFUSED")
+
+
 class TestPermissions:
     """As `deploy/definitions.json` gives them."""
 

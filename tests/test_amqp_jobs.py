@@ -1,0 +1,210 @@
+"""Jobs from the broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pika.exceptions import NackError
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.amqp_jobs import JobConsumer
+from c2c_agent.broker import CANCEL, cancel_message, encode
+from c2c_agent.disposition import Outcome
+from c2c_agent.pbx import FirstRinging, OriginateAccepted
+from tests.fake_broker import FakeConnection
+from tests.fakes import CRM, EPOCH, Desk, uuid
+
+ONE = uuid(1)
+
+
+class JobTest(SynchronousTestCase):
+    """An agent that takes jobs from a queue."""
+
+    def setUp(self) -> None:
+        """Begin to take jobs."""
+        self.desk = Desk()
+        self.key: Any = CRM
+        self.lost: list[str] = []
+        self.consumer = JobConsumer(
+            "c2c.jobs.pbx1",
+            prefetch=7,
+            key=lambda: self.key,
+            intake=self.desk.intake,
+            dispatcher=self.desk.dispatcher,
+            clock=self.desk.clock,
+        )
+        self.connect()
+
+    def connect(self) -> None:
+        """The link comes up."""
+        self.broker = FakeConnection()
+        opening = self.consumer.opened(self.broker, self.lost.append)
+        self.successResultOf(Deferred.fromCoroutine(opening))
+
+    def give(self, **changes: object) -> int:
+        """Give the agent a job; its tag."""
+        job = {
+            "request_id": ONE,
+            "dial_first": "100",
+            "dial_second": "200",
+            "dial_as": "100",
+            "timeout": 20,
+            "pbx": "asterisk",
+            "expires": EPOCH + 10,
+        }
+        return self.broker.deliver(encode(job | changes))
+
+    def dead_letter(self) -> str:
+        """Why the one dead letter is one."""
+        [(exchange, key, _, properties)] = self.broker.published
+        assert (exchange, key) == ("c2c.dead", "c2c.jobs.pbx1")
+        return str(properties.headers["c2c-reason"])
+
+
+class Taking(JobTest):
+    """Acknowledged when it is in the store."""
+
+    def test_the_queue(self) -> None:
+        """So many at once."""
+        assert (self.broker.consumed, self.broker.prefetch) == ("c2c.jobs.pbx1", 7)
+
+    def test_not_before_it_is_stored(self) -> None:
+        """Until then the broker has to keep it."""
+        self.desk.store.hold_writes()
+        tag = self.give()
+        assert self.broker.settled == {}
+        self.desk.store.commit()
+        assert self.desk.driver.originated == [ONE]
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        assert self.broker.settled == {}
+        self.desk.store.commit()
+        assert self.broker.settled == {tag: "ack"}
+
+    def test_again_while_its_answer_is_not_durable(self) -> None:
+        """That it was answered does not make it safe."""
+        self.give()
+        self.desk.store.hold_writes()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        tag = self.give()
+        assert self.broker.settled.get(tag) is None
+        self.desk.store.commit()
+        assert self.broker.settled[tag] == "ack"
+
+    def test_again(self) -> None:
+        """Also while the first is not stored yet: acknowledged, and not dialled."""
+        self.desk.store.hold_writes()
+        first, second = self.give(), self.give()
+        self.desk.store.release()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        assert self.broker.settled == {first: "ack", second: "ack"}
+        third = self.give()
+        assert self.broker.settled[third] == "ack"
+        assert self.desk.driver.originated == [ONE]
+
+    def test_again_after_its_end(self) -> None:
+        """Known from the store."""
+        self.give(dial_second="999")
+        assert self.desk.call(ONE).outcome is Outcome.REJECTED
+        assert self.broker.settled[self.give(dial_second="999")] == "ack"
+        assert self.broker.published == []
+
+    def test_what_is_wrong_with_it_is_a_result(self) -> None:
+        """A number that may not be dialled is no malformed job: who asked is told."""
+        tag = self.give(dial_second="0037112345678")
+        assert self.desk.call(ONE).outcome is Outcome.REJECTED
+        assert self.broker.settled == {tag: "ack"}
+
+    def test_past_its_time(self) -> None:
+        """It rings nobody."""
+        self.give(expires=EPOCH - 1)
+        assert self.desk.call(ONE).outcome is Outcome.EXPIRED
+        assert self.desk.driver.originated == []
+
+    def test_the_store_cannot_be_read(self) -> None:
+        """Nobody knows whether it was dialled before: it comes again, later."""
+        self.desk.store.hold_reads()
+        tag = self.give()
+        self.desk.store.fail_reads()
+        assert self.broker.settled == {}
+        self.desk.clock.advance(5)
+        assert self.broker.settled == {tag: "again"}
+        assert self.desk.driver.originated == []
+
+    def test_the_agent_stops(self) -> None:
+        """What it does not take in any more, comes again."""
+        self.desk.intake.close()
+        tag = self.give()
+        self.desk.clock.advance(5)
+        assert self.broker.settled == {tag: "again"}
+        assert self.desk.store.saves == []
+
+    def test_the_link_is_lost_meanwhile(self) -> None:
+        """Then nothing can be said; the broker gives it again, and it is known."""
+        self.desk.store.hold_writes()
+        self.give()
+        self.broker.channels[-1].is_open = False
+        self.consumer.closed("cut")
+        self.desk.store.release()
+        assert self.broker.settled == {}
+        self.connect()
+        tag = self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        assert self.broker.settled == {tag: "ack"}
+        assert self.desk.driver.originated == [ONE]
+
+
+class Cancelling(JobTest):
+    """A call that is not wanted any more."""
+
+    def test_cancel(self) -> None:
+        """Whatever there is of it is hung up."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstRinging())
+        tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.desk.driver.hung_up == [ONE]
+        assert self.broker.settled[tag] == "ack"
+
+    def test_nothing_to_cancel(self) -> None:
+        """It has ended long ago, or never was."""
+        tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.broker.settled == {tag: "ack"}
+
+
+class DeadLetters(JobTest):
+    """What cannot be used."""
+
+    def test_malformed(self) -> None:
+        """The reason goes along, and the next one is taken."""
+        tag = self.broker.deliver(b"hello")
+        assert self.dead_letter() == "no valid JSON"
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        assert self.broker.settled == {tag: "ack", 2: "ack"}
+        assert self.desk.driver.originated == [ONE]
+
+    def test_another_call(self) -> None:
+        """An id stands for one call."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        self.give(dial_second="201")
+        assert self.dead_letter() == "This request_id was used before for another call."
+        assert self.desk.driver.originated == [ONE]
+
+    def test_without_a_key(self) -> None:
+        """Jobs are held to nobody's policy: none is taken."""
+        self.key = None
+        self.give()
+        assert self.dead_letter() == "the agent has no key for jobs"
+
+    def test_the_reason_cannot_be_told(self) -> None:
+        """It is a dead letter all the same."""
+        self.broker.error = NackError([])
+        tag = self.broker.deliver(b"hello")
+        assert self.broker.settled == {tag: "dead"}
+
+    def test_the_link_is_lost_meanwhile(self) -> None:
+        """It comes again, and is judged again."""
+        self.consumer.closed("cut")
+        tag = self.broker.deliver(b"hello")
+        assert self.broker.settled == {tag: "dead"}

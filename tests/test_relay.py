@@ -1,0 +1,357 @@
+"""A relay: jobs to agents, and their events back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from attrs import evolve
+from pika.exceptions import ChannelClosed, NackError
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.call import Answer, Call, CallState, Relayed
+from c2c_agent.disposition import Outcome
+from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.pbx import (
+    CallEvidence,
+    Gone,
+    LegEvidence,
+    OriginatePlan,
+    OriginateUnanswered,
+    OriginateUnsent,
+    PlacedCall,
+)
+from c2c_agent.record import to_json
+from c2c_agent.relay import RelayDriver
+from tests.fake_broker import FakeConnection
+from tests.playbook import JOB, REQUEST_ID, a_call
+
+NOW = 1_435_628_937.0
+ENDED = a_call(state=CallState.ENDED, outcome=Outcome.CONNECTED, answer=Answer())
+
+
+class Heard:
+    """Who hears of leg events; `stored` is what the store says when it is asked."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.story: list[str] = []
+        self.stored: Deferred[bool] | None = None
+
+    def leg_event(self, request_id: str, event: Any) -> None:
+        assert request_id == REQUEST_ID
+        self.events.append(event)
+
+    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
+        self.leg_event(request_id, event)
+        stored, self.stored = self.stored, None
+        if stored is None:
+            stored = Deferred()
+            stored.callback(True)
+        return stored
+
+    def may_bridge(self, request_id: str) -> OriginatePlan | None:
+        raise AssertionError(request_id)
+
+    def pbx_up(self) -> None:
+        self.story.append("up")
+
+    def pbx_down(self, reason: str) -> None:
+        self.story.append(f"down: {reason}")
+
+
+class RelayTest(SynchronousTestCase):
+    """A relay of two agents; `job` is for pbx1."""
+
+    def setUp(self) -> None:
+        """Bring the link up."""
+        self.clock = Clock()
+        self.heard = Heard()
+        self.lost: list[str] = []
+        self.agents: Collection[str] = {"pbx1", "pbx2"}
+        clock: Any = self.clock
+        self.driver = RelayDriver(
+            server_id="relay-a",
+            agents=lambda: self.agents,
+            answer_timeout=10,
+            clock=clock,
+            now=lambda: NOW + self.clock.seconds(),
+        )
+        self.driver.observer = self.heard
+        self.connect()
+
+    def connect(self) -> None:
+        """The link comes up."""
+        self.broker = FakeConnection()
+        connection: Any = self.broker
+        opening = self.driver.opened(connection, self.lost.append)
+        self.successResultOf(Deferred.fromCoroutine(opening))
+
+    def plan(self, **changes: Any) -> OriginatePlan:
+        """The plan of a job for pbx1."""
+        job = evolve(JOB, agent="pbx1", **changes)
+        preparing = self.driver.prepare(REQUEST_ID, job)
+        plan: OriginatePlan = self.successResultOf(Deferred.fromCoroutine(preparing))
+        return plan
+
+    def place(self) -> None:
+        """Give the job to the agent."""
+        self.driver.originate(REQUEST_ID, self.plan())
+
+    def tell(self, call: Call, agent: str = "pbx1") -> int:
+        """Have an agent tell of its call; the tag of the message."""
+        event = {"server_id": f"{agent}.test", "record": to_json(call)}
+        return self.broker.deliver(json.dumps(event).encode(), key=f"{agent}.call.ended")
+
+    def published(self) -> list[tuple[str, str]]:
+        """What went to which queue."""
+        return [(str(properties.type), key) for _, key, _, properties in self.broker.published]
+
+
+class Broker(RelayTest):
+    """What has to be there."""
+
+    def test_queues_and_exchanges(self) -> None:
+        """Made sure of, each time that the link comes up."""
+        assert self.broker.declared == [
+            "c2c.events topic True",
+            "c2c.dead fanout True",
+            "c2c.dead quorum True",
+            "c2c.dead > c2c.dead",
+            "c2c.results.relay-a quorum True",
+            "c2c.events #> c2c.results.relay-a",
+            "c2c.jobs.pbx1 quorum True",
+            "c2c.jobs.pbx2 quorum True",
+        ]
+        assert self.broker.consumed == "c2c.results.relay-a"
+
+    def test_up_and_down(self) -> None:
+        """Without the link no call can be placed."""
+        assert self.driver.unready() is None
+        self.driver.closed("cut")
+        assert self.driver.unready() == "The broker cannot be reached at present."
+        assert self.heard.story == ["up", "down: cut"]
+        self.place()
+        [event] = self.heard.events
+        assert isinstance(event, OriginateUnsent)
+        assert self.clock.getDelayedCalls() == []
+
+
+class Jobs(RelayTest):
+    """One for each call."""
+
+    def test_the_job(self) -> None:
+        """To the queue of the key's agent, with the time until which it may ring."""
+        self.place()
+        [(exchange, key, body, properties)] = self.broker.published
+        assert (exchange, key) == ("", "c2c.jobs.pbx1")
+        assert (properties.type, properties.message_id) == ("c2c.job", REQUEST_ID)
+        assert json.loads(body) == {
+            "request_id": REQUEST_ID,
+            "dial_first": "100",
+            "dial_second": "200",
+            "dial_as": "100",
+            "timeout": 30,
+            "pbx": "asterisk",
+            "expires": NOW + 9,
+        }
+
+    def test_an_earlier_expiry_counts(self) -> None:
+        """The requester's own."""
+        assert self.plan(expires=NOW + 3).data["expires"] == NOW + 3
+        assert self.plan(expires=NOW + 30).data["expires"] == NOW + 9
+
+    def test_a_key_without_an_agent(self) -> None:
+        """It has no PBX."""
+        preparing = Deferred.fromCoroutine(self.driver.prepare(REQUEST_ID, JOB))
+        error = self.failureResultOf(preparing, ApiError).value
+        assert isinstance(error, ApiError)
+        assert [fault.code for fault in error.faults] == [ErrorCode.UNSUPPORTED_PBX]
+
+    def test_an_agent_that_is_new(self) -> None:
+        """Its queue is made when it is first needed."""
+        self.broker.unroutable.add("c2c.jobs.pbx3")
+        preparing = self.driver.prepare(REQUEST_ID, evolve(JOB, agent="pbx3"))
+        plan = self.successResultOf(Deferred.fromCoroutine(preparing))
+        self.driver.originate(REQUEST_ID, plan)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx3")]
+
+    def test_not_taken(self) -> None:
+        """The broker has not got it, so nobody will be rung."""
+        self.broker.error = NackError([])
+        self.place()
+        [event] = self.heard.events
+        assert isinstance(event, OriginateUnsent)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_the_link_is_lost_meanwhile(self) -> None:
+        """Given out again when it is back, for nobody knows; the agent knows it by its id."""
+        self.broker.error = ChannelClosed(0, "cut")
+        self.place()
+        assert self.heard.events == []
+        self.driver.closed("cut")
+        self.connect()
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
+
+    def test_confirmed(self) -> None:
+        """It is not given out again."""
+        self.place()
+        self.driver.closed("cut")
+        self.connect()
+        assert self.published() == []
+
+    def test_after_a_restart(self) -> None:
+        """Given out again, as it was; unless the agent has told of it since."""
+        plan = self.plan()
+        self.driver.closed("stopped")
+        call = PlacedCall(REQUEST_ID, evolve(plan, order=None), LegEvidence(), LegEvidence())
+        self.driver.adopt([call])
+        self.connect()
+        [(_, key, body, _)] = self.broker.published
+        assert key == "c2c.jobs.pbx1"
+        assert json.loads(body)["expires"] == NOW + 9
+        self.tell(a_call(state=CallState.CONNECTED))
+        self.driver.closed("cut")
+        self.connect()
+        assert self.published() == []
+
+    def test_refused_after_a_restart(self) -> None:
+        """Logged; whoever asked is gone."""
+        plan = self.plan()
+        self.driver.closed("stopped")
+        self.driver.adopt([PlacedCall(REQUEST_ID, plan, LegEvidence(), LegEvidence())])
+        self.broker = FakeConnection()
+        self.broker.error = NackError([])
+        connection: Any = self.broker
+        opening = self.driver.opened(connection, self.lost.append)
+        self.successResultOf(Deferred.fromCoroutine(opening))
+        assert self.heard.events == []
+
+
+class Answers(RelayTest):
+    """What the agent's PBX says, in time or not."""
+
+    def test_in_time(self) -> None:
+        """Passed on, and nothing is waited for any more."""
+        self.place()
+        tag = self.tell(a_call(answer=Answer()))
+        assert self.heard.events == [Relayed("pbx1.test", a_call(answer=Answer()))]
+        assert self.broker.settled == {tag: "ack"}
+        assert self.clock.getDelayedCalls() == []
+
+    def test_not_in_time(self) -> None:
+        """The requester is told, and the agent that the call is not wanted any more."""
+        self.place()
+        self.tell(a_call(state=CallState.FIRST_RINGING))  # rings, but has not answered the order
+        self.clock.advance(10)
+        told = self.heard.events.pop()
+        assert isinstance(told, OriginateUnanswered)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1"), ("c2c.cancel", "c2c.jobs.pbx1")]
+        self.tell(ENDED)
+        assert self.heard.events[-1] == Relayed("pbx1.test", ENDED)
+
+    def test_too_late_without_a_link(self) -> None:
+        """The job has expired by then in any case."""
+        self.place()
+        self.driver.closed("cut")
+        self.clock.advance(10)
+        assert isinstance(self.heard.events[-1], OriginateUnanswered)
+
+
+class Events(RelayTest):
+    """Taken from the broker when they are stored here."""
+
+    def setUp(self) -> None:
+        """Place the call."""
+        super().setUp()
+        self.place()
+
+    def test_not_before_it_is_stored(self) -> None:
+        """A crash before that must not lose it."""
+        stored = self.heard.stored = Deferred()
+        tag = self.tell(ENDED)
+        assert self.broker.settled == {}
+        stored.callback(True)
+        assert self.broker.settled == {tag: "ack"}
+
+    def test_again(self) -> None:
+        """After the end nobody wants to know."""
+        self.tell(ENDED)
+        tag = self.tell(ENDED)
+        assert self.broker.settled[tag] == "ack"
+        assert len(self.heard.events) == 1
+
+    def test_of_another_agent(self) -> None:
+        """An agent speaks for its own calls only."""
+        tag = self.tell(ENDED, agent="pbx2")
+        assert self.heard.events == []
+        assert self.broker.settled[tag] == "ack"
+
+    def test_of_calls_that_are_not_ours(self) -> None:
+        """Another relay's, or placed beside the PBX."""
+        tag = self.tell(evolve(ENDED, request_id=REQUEST_ID.replace("2", "3")))
+        assert self.heard.events == []
+        assert self.broker.settled[tag] == "ack"
+
+    def test_malformed(self) -> None:
+        """A dead letter; the next one is taken."""
+        tag = self.broker.deliver(b"{}", key="pbx1.call.ended")
+        self.tell(ENDED)
+        assert self.broker.settled == {tag: "dead", 2: "ack"}
+
+    def test_the_link_is_lost_meanwhile(self) -> None:
+        """The broker gives them again; nothing is said on a channel that is gone."""
+        for channel in self.broker.channels:
+            channel.is_open = False
+        self.tell(ENDED)
+        self.broker.deliver(b"{}", key="pbx1.call.ended")
+        assert self.broker.settled == {}
+
+
+class HangingUp(RelayTest):
+    """A call that is not wanted any more."""
+
+    def test_told_to_the_agent(self) -> None:
+        """Whatever there is of it, is there."""
+        self.place()
+        self.driver.hang_up(REQUEST_ID)
+        assert self.published()[1] == ("c2c.cancel", "c2c.jobs.pbx1")
+
+    def test_cannot_be_told(self) -> None:
+        """It is asked for again when the agent is heard."""
+        self.place()
+        self.broker.error = NackError([])
+        self.driver.hang_up(REQUEST_ID)
+        self.driver.closed("cut")
+        self.driver.hang_up(REQUEST_ID)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
+
+    def test_nothing_there(self) -> None:
+        """A call that has ended."""
+        self.driver.hang_up(REQUEST_ID)
+        assert self.published() == []
+
+
+class Settling(RelayTest):
+    """Calls of which nothing is heard."""
+
+    def test_in_a_day_it_may_still_be_told(self) -> None:
+        """By an agent that was away for a night."""
+        self.place()
+        self.clock.advance(80_000)
+        self.heard.events.clear()
+        self.driver.settle([REQUEST_ID])
+        assert self.heard.events == []
+
+    def test_given_up(self) -> None:
+        """What became of it, nobody knows."""
+        self.place()
+        self.clock.advance(90_000)
+        self.driver.settle([REQUEST_ID])
+        assert self.heard.events[-1] == Gone(CallEvidence(lost=True))
+        self.heard.events.clear()
+        self.tell(ENDED)
+        assert self.heard.events == []
