@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
+from attrs import evolve
 
 from c2c_agent import __version__, configfile, log, setup_asterisk, setup_files
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
@@ -24,7 +25,7 @@ from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
-from c2c_agent.pattern import PatternError, parse_pattern
+from c2c_agent.pattern import Pattern, PatternError, parse_pattern
 from c2c_agent.policy import Key, key_digest, new_secret
 
 P = ParamSpec("P")
@@ -351,7 +352,7 @@ def setup() -> None:
     "--allow",
     multiple=True,
     metavar="PATTERN",
-    help="What the first key may dial, such as _1XX; may be given several times.",
+    help="What the first key may dial, such as _1XX; several with blanks between, or given again.",
 )
 @click.option(
     "--asterisk-dir",
@@ -381,15 +382,19 @@ def set_up_asterisk(
         _say(setup_files.reload_asterisk())
         return
     try:
-        patterns = [parse_pattern(text) for text in allow]
+        patterns = _patterns(" ".join(allow))
     except PatternError as error:
         raise click.BadParameter(str(error), param_hint="--allow") from error
     place = setup_files.place(asterisk_dir, _path(config_path))
+    found = setup_files.read(place)
     wishes = setup_asterisk.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
     try:
-        plan = setup_asterisk.plan(place, setup_files.read(place), setup_files.shipped(), wishes)
+        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
     except setup_asterisk.AllowMissingError as error:
-        raise click.UsageError(str(error)) from error
+        if not _can_ask():
+            raise click.UsageError(str(error)) from error
+        wishes = evolve(wishes, allow=_asked_patterns())
+        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
     for change in plan.changes:
         click.echo(_printable(setup_asterisk.shown(change, hide=change.path == place.secret_file)))
     notes = [*plan.notes, *setup_files.notes(plan)]
@@ -406,6 +411,36 @@ def set_up_asterisk(
     if plan.key is not None:
         click.echo(f"The first key, for the caller (it is shown this once):\n\n    {plan.key}\n")
     click.echo("Now start the agent, and go the whole way round: c2c-agent check")
+
+
+def _patterns(text: str) -> list[Pattern]:
+    """The patterns of a text with blanks between; raises PatternError."""
+    return [parse_pattern(word) for word in text.split()]
+
+
+def _can_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty()
+
+
+def _asked_patterns() -> list[Pattern]:
+    """What the admin at the terminal says; there is no default, and nothing is no answer."""
+    click.echo(
+        "What may the first key dial? Numbers, or patterns as in Asterisk's dialplan\n"
+        "(X is 0-9, Z 1-9, N 2-9, a dot anything more), with blanks between: _1XX _NXXNXXXXXX"
+    )
+
+    def read(text: str) -> list[Pattern]:
+        try:
+            patterns = _patterns(text)
+        except PatternError as error:
+            raise click.UsageError(str(error)) from error
+        if not patterns:
+            raise click.UsageError("a key without patterns can dial nothing")
+        return patterns
+
+    patterns: list[Pattern] = click.prompt("The first key may dial", value_proc=read)
+    return patterns
 
 
 def _say(lines: list[str]) -> None:

@@ -154,6 +154,10 @@ def _files(config: Config) -> Iterator[Finding]:
     files = [store, store.parent / "operator.key"]
     if config.asterisk is not None:
         files.append(Path(config.asterisk.ami.secret_file))
+    if config.amqp is not None:
+        own = (config.amqp.password_file, config.amqp.private_key_file)
+        files += [Path(file) for file in own if file is not None]
+    files += [Path(webhook.secret_file) for webhook in config.webhooks]
     for file in files:
         with suppress(OSError):  # what cannot be read is for another check to tell
             wide = exposure.of_mode(str(file), file.stat().st_mode)

@@ -24,11 +24,13 @@ from c2c_agent.check import open_listeners, run
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
+    AmqpConfig,
     AsteriskConfig,
     Config,
     DialAsConfig,
     LegRule,
     StoreConfig,
+    WebhookConfig,
 )
 from c2c_agent.finding import Finding
 from c2c_agent.pattern import parse_pattern
@@ -335,6 +337,20 @@ class Exposed(CheckTest):
         assert not [finding for finding in findings if finding.failed]
         assert findings[-1].name == "test call"
         return [finding.name for finding in findings if finding.warning]
+
+    def test_secrets_of_others(self) -> None:
+        """Every file with a secret in it is looked at, not only that of AMI."""
+        names = ("amqp.password", "crm.whsec")
+        files = [self.directory / name for name in names]
+        for file in files:
+            file.write_text("hush\n")
+            file.chmod(0o644)
+        self.config = evolve(
+            self.config,
+            amqp=AmqpConfig(host="192.0.2.1", password_file=str(files[0])),
+            webhooks=[WebhookConfig("crm", "https://crm.example.com", str(files[1]))],
+        )
+        assert self.warned() == [f"file {file}" for file in files]
 
     def test_all_at_once(self) -> None:
         """Each finds its way into the report."""

@@ -189,11 +189,23 @@ class TestSetUp:
     def test_allow(self, host: Host) -> None:
         """Nobody may dial what nobody has said."""
         before = host.tree()
-        for arguments in ([], ["--dry-run"], ["--allow", "1 2"], ["--allow", "_"]):
+        for arguments in ([], ["--dry-run"], ["--allow", " "], ["--allow", "_1X _"]):
             result = host.run(*arguments)
             assert result.exit_code == 2
             assert "--allow" in result.output
         assert host.tree() == before
+
+    def test_asked(self, plain: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Somebody at a terminal is asked, until it is an answer; several have blanks between."""
+        monkeypatch.setattr("c2c_agent.__main__._can_ask", lambda: True)
+        words = ["setup", "asterisk", "--config", str(plain.config)]
+        words += ["--asterisk-dir", str(plain.etc)]
+        result = CliRunner().invoke(main, words, input="\n  \n1+1\n_1XX _NXXNXXXXXX\n")
+        assert result.exit_code == 0, result.output
+        assert "a key without patterns can dial nothing" in result.output
+        assert "'1+1' is neither a number nor a pattern" in result.output
+        allow = [pattern.text for pattern in configfile.load(str(plain.config)).keys[0].allow]
+        assert allow == ["_1XX", "_NXXNXXXXXX"]
 
     def test_link(self, plain: Host) -> None:
         """A file that is linked from elsewhere is written where it is."""
