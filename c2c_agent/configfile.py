@@ -69,13 +69,19 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, obje
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def document(data: bytes, name: str) -> object:
+    """What the YAML of a file of that name says; raises ConfigError."""
+    try:
+        return yaml.load(data, _StrictLoader)  # noqa: S506 - it is a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as a date with a month 13
+        raise ConfigError(f"{name}: no valid YAML: {error}") from None
+
+
 def _document(file: Path) -> object:
     try:
-        return yaml.load(file.read_bytes(), _StrictLoader)  # noqa: S506 - it is a SafeLoader
+        return document(file.read_bytes(), str(file))
     except OSError as error:
         raise ConfigError(f"{file}: {_reason(error)}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as a date with a month 13
-        raise ConfigError(f"{file}: no valid YAML: {error}") from None
 
 
 def _reason(error: Exception) -> str:

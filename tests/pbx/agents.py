@@ -9,10 +9,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
@@ -62,6 +63,7 @@ class AgentProcess:
         self.url = f"http://{host.address}:{self.http_port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = directory / "agent.log"
+        self._answers = directory / "answers.log"
         secret = directory / "ami.secret"
         secret.write_text(host.ami_secret + "\n", encoding="utf-8")
         secret.chmod(0o640)
@@ -93,6 +95,7 @@ class AgentProcess:
                 "agi": {"listen": f"tcp:{self.agi_port}:interface={address}"},
             },
             "calls": {"timeout": 10},
+            "log": {"level": "debug", "numbers": "full"},  # see tests/written.py
             "keys": [
                 {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"]},
                 {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_1XX"]},
@@ -113,9 +116,13 @@ class AgentProcess:
             )
         if wait:
             wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")
+            self._note_process(self._process.pid)
 
     def stop(self) -> None:
         """Stop it as systemd does."""
+        with suppress(OSError, HTTPException):  # it may have ended by itself
+            for path in ("/metrics", "/readyz"):
+                self._noted(self._get(path))
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -163,20 +170,42 @@ class AgentProcess:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line beside it, to its end."""
         command = [sys.executable, "-m", "c2c_agent", *arguments, "--config", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        self._noted(f"{done.stdout}{done.stderr}".encode())
+        return done
 
     def logged(self, text: str, timeout: float = 20) -> None:
         """Wait until it has logged something."""
         wait_until(lambda: text in self.log(), timeout, f"{text!r} in the log")
 
+    # What tests/written.py looks through
+
+    def _note_process(self, pid: int) -> None:
+        """Keep what the system shows of the process to others."""
+        shown = [Path("/proc", str(pid), name).read_bytes() for name in ("cmdline", "environ")]
+        with (self.directory / "process.log").open("ab") as log:
+            log.write(b"\n".join(shown).replace(b"\0", b"\n"))
+
+    def _noted(self, body: bytes) -> bytes:
+        with self._answers.open("ab") as log:
+            log.write(body + b"\n")
+        return body
+
     # HTTP
+
+    def _get(self, path: str) -> bytes:
+        try:
+            with urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - our own
+                return bytes(answer.read())
+        except HTTPError as error:
+            return error.read()
 
     def ask(self, path: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Send a GET, or a POST of a form; the JSON of the answer."""
         data = urlencode(form).encode() if form is not None else None
         request = Request(self.url + path, data)  # noqa: S310 - our own
         with urlopen(request, timeout=90) as answer:  # noqa: S310
-            body: dict[str, Any] = json.load(answer)
+            body: dict[str, Any] = json.loads(self._noted(answer.read()))
         return body
 
     def place(self, first: str, second: str, key: str | None = None, **more: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""The search for secrets finds them: one that finds nothing anywhere would be worth nothing."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from tests.pbx.agents import KEY
+from tests.written import leaks, main, secrets_in
+
+MADE: str = "bWFkZSBhbmV3IGluIHRoaXMgcnVu"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What a run leaves behind, with nothing in it that should not be."""
+    for name in ("agent.log", "answers.log", "process.log", "c2c.sqlite3"):
+        (tmp_path / name).write_text("all is well\n")
+    (tmp_path / "amqp.password").write_text(f"{MADE}\n")
+    (tmp_path / "manager.conf").write_text(f"secret = {MADE}\n")
+    return tmp_path
+
+
+def test_nothing(folder: Path) -> None:
+    """A secret may stand where it belongs."""
+    assert main(folder) == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    [KEY, quote_plus(KEY), MADE, base64.b64encode(MADE.encode()).decode(), MADE.encode().hex()],
+)
+def test_each_form(folder: Path, written: str) -> None:
+    """Plain, and as URLs and headers have it."""
+    (folder / "agent.log").write_text(f"GET /c2c/v2?api_key={written}&x=1\n")
+    assert len(list(leaks(folder, secrets_in(folder)))) == 1
+    assert main(folder) == 1
+
+
+def test_nothing_was_looked_at(folder: Path) -> None:
+    """A run that has left no log has shown nothing."""
+    (folder / "agent.log").unlink()
+    assert main(folder) == 1
