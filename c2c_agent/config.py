@@ -113,6 +113,8 @@ class HttpConfig:
     """The HTTP API. `public_url` None: status URLs start as the request's own did.
 
     `trusted_proxies` are the addresses and networks whose word counts for who the client is.
+    `max_streams` of live events may there be at once, `max_streams_each` of one key or address, and
+    `stream_buffer` bytes may wait for each.
     """
 
     listen: str = "tcp:8470:interface=127.0.0.1"
@@ -121,6 +123,9 @@ class HttpConfig:
     )
     status_requires_key: bool = False
     trusted_proxies: Sequence[str] = field(factory=tuple, validator=_networks)
+    max_streams: int = field(default=500, validator=_range(1, 100_000, "streams"))
+    max_streams_each: int = field(default=50, validator=_range(1, 100_000, "streams"))
+    stream_buffer: int = field(default=524_288, validator=_range(16_384, 2**30, "bytes"))
 
 
 @frozen

@@ -132,7 +132,7 @@ class Dispatcher:
         store: CallStore,
         drivers: Mapping[str, PbxDriver],
         meter: Meter,
-        observer: CallObserver | None = None,
+        observers: Sequence[CallObserver] = (),
         outbox: ReportQueue | None = None,
     ) -> None:
         self._clock = clock
@@ -140,7 +140,7 @@ class Dispatcher:
         self._store = store
         self._drivers = drivers
         self._meter = meter
-        self._observer = observer
+        self._observers = observers
         self._outbox = outbox
         self._active: dict[str, ActiveCall] = {}
         self._stopped = False
@@ -407,9 +407,9 @@ class Dispatcher:
         _wake_durable(active)
 
     def _announce(self, before: Call, after: Call) -> None:
-        if self._observer is not None:
+        for observer in self._observers:
             with _log.failuresHandled("a mistake in what follows the calls"):
-                self._observer.call_changed(before, after)
+                observer.call_changed(before, after)
 
     def _wake(self, active: ActiveCall, *, forgotten: bool = False) -> None:
         woken, active.change_waiters = active.change_waiters, []

@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "expired"
     INTERNAL_ERROR = "internal_error"
     NOT_FOUND = "not_found"
+    TOO_MANY_STREAMS = "too_many_streams"
 
 
 @frozen

@@ -8,10 +8,10 @@ them on a listener. What is asked for is done by `intake` and `dispatcher`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,10 +20,12 @@ from c2c_agent import result
 from c2c_agent.call import Call, CallState
 from c2c_agent.config import HttpConfig
 from c2c_agent.dispatcher import Dispatcher
-from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.history import history
 from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
 from c2c_agent.job import is_request_id
+from c2c_agent.live import Live, LiveEvent, Watch
 from c2c_agent.metrics import Exposition
 from c2c_agent.policy import Key, KeyRing
 from c2c_agent.result import Json
@@ -40,15 +42,19 @@ _CALL: Final = "asterisk.call"
 _CANCEL: Final = "asterisk.cancel"
 _CALLS: Final = "asterisk.calls"
 _REPLAY: Final = "asterisk.replay"
+_EVENTS: Final = "asterisk.events"
+
+#: Seconds after which a refused stream is worth another try.
+_STREAM_RETRY: Final = 30
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
 
 
 @frozen
 class Reply:
-    """What goes back to the client: JSON, or metrics in Prometheus's own format."""
+    """What goes back to the client: JSON, metrics in Prometheus's own format, or live events."""
 
-    body: Json | Exposition
+    body: Json | Exposition | Watch
     code: int = 200
     retry_after: int | None = None
 
@@ -58,7 +64,10 @@ Handler: TypeAlias = Callable[["Ask"], Coroutine[Any, Any, Reply]]
 
 @frozen
 class Ask:
-    """A request, read: method, the id in the path, parameters, who asks."""
+    """A request, read: method, the id in the path, parameters, who asks.
+
+    `last_event_id` is the last event that a client of a stream has seen before.
+    """
 
     method: str
     path: str
@@ -67,6 +76,7 @@ class Ask:
     parameters: Parameters
     bearer: str | None
     client: str
+    last_event_id: str = ""
 
     @property
     def secret(self) -> str | None:
@@ -87,6 +97,7 @@ class Api:
         operator: str,
         intake: Intake,
         dispatcher: Dispatcher,
+        live: Live,
         readiness: Callable[[], Mapping[str, str | None]],
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
@@ -98,6 +109,7 @@ class Api:
         self._operator = operator  # name of the key that may see and cancel every call
         self._intake = intake
         self._dispatcher = dispatcher
+        self._live = live
         self._readiness = readiness
         self._metrics = metrics
         self._replay = replay
@@ -108,6 +120,8 @@ class Api:
             (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), _shown(self.status)),
             (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": self.cancel}),
             (re.compile(PREFIX + "/calls"), _shown(self.calls)),
+            (re.compile(PREFIX + "/events"), _shown(self.all_events)),
+            (re.compile(PREFIX + "/events/(?P<item>[^/]+)"), _shown(self.events)),
             (re.compile(PREFIX + "/replay"), {"POST": self.replay}),
             (re.compile("/healthz"), _shown(self.healthz)),
             (re.compile("/readyz"), _shown(self.readyz)),
@@ -196,6 +210,52 @@ class Api:
         calls = await self._dispatcher.recent(20 if limit is None else limit, name)
         return Reply({"calls": [result.listing(call) for call in calls]})
 
+    async def all_events(self, ask: Ask) -> Reply:
+        """Stream what happens from now on to a key's calls; the operator sees those of all."""
+        key = self._key(ask)
+        if key is None:
+            return self._fail(self._unauthorized(ask), method=_EVENTS)
+        name = None if key.name == self._operator else key.name
+        try:
+            watch = self._live.follow_key(name, key.name)
+        except ApiError as error:
+            return evolve(self._fail(*error.faults, method=_EVENTS), retry_after=_STREAM_RETRY)
+        return Reply(watch)
+
+    async def events(self, ask: Ask) -> Reply:
+        """Stream what has happened to a call, and happens, to its end."""
+        key = self._key(ask)
+        if self._config.status_requires_key and key is None:
+            return Reply(result.no_status(self._unauthorized(ask)))
+        if not is_request_id(ask.item):
+            return Reply(result.not_found(ask.item))
+        owner = ask.client if key is None else key.name
+        try:
+            watch = self._live.follow_request(ask.item.lower(), owner)
+        except ApiError as error:
+            return Reply(result.no_status(error.faults[0]), retry_after=_STREAM_RETRY)
+        reply: Reply | None = None
+        try:
+            # What happens while the store is asked waits in the watch.
+            call = await self._find(ask)
+            if call is None or not self._may_see(key, call):
+                return Reply(result.not_found(ask.item))
+            past = list(self._past(call))
+            if past and past[-1].final and past[-1].id == ask.last_event_id:
+                # A browser that has seen the end would come again and again, but for this.
+                return Reply(result.status(call))
+            watch.begin(past, ask.last_event_id)
+            reply = Reply(watch)
+            return reply
+        finally:
+            if reply is None:
+                watch.close()
+
+    def _past(self, call: Call) -> Iterator[LiveEvent]:
+        for happened in history(call):
+            at = happened.call.timeline[-1].at
+            yield self._live.event(happened.call, happened.type, at)
+
     async def replay(self, ask: Ask) -> Reply:
         """Send dead letters again, for the operator: all, one target's, or one request's."""
         key = self._key(ask)
@@ -247,7 +307,7 @@ class Api:
 
     def failed(self, ask_path: str) -> Reply:
         """The answer where a handler failed by a mistake of ours, or the store by its own."""
-        if ask_path.startswith(PREFIX + "/status/"):
+        if ask_path.startswith((PREFIX + "/status/", PREFIX + "/events/")):
             return Reply(result.no_status(_INTERNAL))
         return Reply(self._fail(_INTERNAL).body, code=200 if ask_path.startswith(PREFIX) else 500)
 

@@ -18,6 +18,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 from c2c_agent.client_address import Proxies
 from c2c_agent.http_api import Api, Ask, Reply
 from c2c_agent.http_request import BoundedRequest, read_parameters
+from c2c_agent.http_stream import EventStream, write_head
+from c2c_agent.live import Watch
 from c2c_agent.metrics import Exposition
 
 _log = Logger()
@@ -25,7 +27,8 @@ _log = Logger()
 #: Seconds without a byte from a client after which its connection is closed.
 _IDLE: Final = 60
 
-Answer: TypeAlias = tuple[Reply, str, bytes]  # with the type and the bytes of its body
+#: A whole answer, with the type and the bytes of its body; or a stream.
+Answer: TypeAlias = tuple[Reply, str, bytes] | Watch
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
 
@@ -35,9 +38,12 @@ class ApiResource(Resource):
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, api: Api, public_url: str | None, proxies: Proxies) -> None:
+    def __init__(
+        self, api: Api, public_url: str | None, proxies: Proxies, clock: IReactorTime
+    ) -> None:
         super().__init__()
         self._api = api
+        self._clock = clock
         self._public_url = public_url
         self._proxies = proxies
 
@@ -54,12 +60,24 @@ class ApiResource(Resource):
             return _encode(self._api.failed(path))
 
         def write(answer: Answer) -> None:
-            if not gone:
+            if isinstance(answer, Watch):
+                self._stream(request, answer, gone=bool(gone))
+            elif not gone:
                 _write(request, *answer)
 
         answering.addErrback(failed).addCallback(write)
         answering.addErrback(lambda failure: _log.failure("an answer was not sent", failure))
         return NOT_DONE_YET
+
+    def _stream(self, request: BoundedRequest, watch: Watch, *, gone: bool) -> None:
+        if gone:
+            watch.close()
+        elif request.method == b"HEAD":
+            watch.close()
+            write_head(request)
+            request.finish()
+        else:
+            EventStream(request, watch, self._clock)
 
     async def _answer(self, request: BoundedRequest, method: str, path: str) -> Answer:
         handler, item = self._api.route(method, path)
@@ -81,6 +99,7 @@ class ApiResource(Resource):
                 str(getattr(request.getClientAddress(), "host", "-")),
                 ",".join(_headers(request, "x-forwarded-for")),
             ),
+            last_event_id=_header(request, b"last-event-id"),
         )
 
 
@@ -109,6 +128,8 @@ def _base_url(request: BoundedRequest) -> str:
 
 
 def _encode(reply: Reply) -> Answer:
+    if isinstance(reply.body, Watch):
+        return reply.body
     if isinstance(reply.body, Exposition):
         return reply, reply.body.content_type, reply.body.content
     return reply, "application/json", json.dumps(reply.body).encode() + b"\n"
@@ -139,7 +160,7 @@ class ApiSite(Site):
     ) -> None:
         base_url = public_url.rstrip("/") if public_url is not None else None
         super().__init__(
-            ApiResource(api, base_url, Proxies(trusted_proxies)),
+            ApiResource(api, base_url, Proxies(trusted_proxies), clock),
             requestFactory=BoundedRequest,
             timeout=_IDLE,
             reactor=clock,

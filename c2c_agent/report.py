@@ -39,7 +39,7 @@ class EventType(StrEnum):
 
 
 #: A state that is entered, and what is told of it. That the second leg is dialled says nothing yet.
-_TOLD: Final = {
+TOLD: Final = {
     CallState.DIALING_FIRST: EventType.ACCEPTED,
     CallState.FIRST_RINGING: EventType.FIRST_RINGING,
     CallState.FIRST_ANSWERED: EventType.FIRST_ANSWERED,
@@ -98,7 +98,7 @@ def event_type(before: Call, after: Call) -> EventType | None:
         return EventType.PLACED if answered else None
     if after.outcome is Outcome.REJECTED:
         return EventType.REJECTED
-    return _TOLD.get(after.state)
+    return TOLD.get(after.state)
 
 
 def event_json(call: Call, event: EventType, *, server_id: str, at: float) -> Json:

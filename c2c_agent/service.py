@@ -54,6 +54,7 @@ from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
+from c2c_agent.live import Live
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.outbox import Outbox
 from c2c_agent.outbox_table import OutboxTable
@@ -117,13 +118,19 @@ class AgentService(Service):
             clock=reactor,
             now=self._clock.now,
         )
+        self._live = Live(
+            config.server_id,
+            most=config.http.max_streams,
+            most_each=config.http.max_streams_each,
+            buffer=config.http.stream_buffer,
+        )
         self._dispatcher = Dispatcher(
             clock=reactor,
             now=self._clock.now,
             store=self._store,
             drivers=self._drivers,
             meter=self._meter,
-            observer=self._metrics,
+            observers=(self._metrics, self._live),
             outbox=self._outbox,
         )
         self._intake = Intake(
@@ -180,6 +187,7 @@ class AgentService(Service):
     async def _stop(self) -> None:
         """Stop in stages, each whatever became of the others. Calls go on in Asterisk."""
         self._intake.close()
+        self._live.close()
         async with AsyncExitStack() as last_first:
             last_first.callback(self._store.close)
             last_first.push_async_callback(self._without_connections)
@@ -222,6 +230,9 @@ class AgentService(Service):
         calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
         after = evolve(self._config, keys=config.keys, calls=calls, log=config.log)
         changed = list(differences(self._config, after))
+        kept = {(key.name, key.sha256) for key in config.keys}
+        old = self._config.keys
+        self._live.forbid([key.name for key in old if (key.name, key.sha256) not in kept])
         self._config = after
         self._keys.change(self._with_operator(config.keys))
         self._intake.change(calls)
@@ -257,6 +268,7 @@ class AgentService(Service):
             operator=OPERATOR,
             intake=self._intake,
             dispatcher=self._dispatcher,
+            live=self._live,
             readiness=self._readiness,
             metrics=self._metrics.expose,
             replay=self._outbox.replay,

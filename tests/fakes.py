@@ -26,6 +26,7 @@ from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.job import CallJob
+from c2c_agent.live import Live
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
@@ -323,12 +324,14 @@ class Desk:
 
     def _open(self) -> None:
         self.meter = Meter(self._limits.max_concurrent)
+        self.live = Live("pbx1", most=8, most_each=4, buffer=50_000)
         self.dispatcher = Dispatcher(
             clock=self.clock,
             now=self.now,
             store=self.store,
             drivers=self.drivers,
             meter=self.meter,
+            observers=[self.live],
             outbox=self.outbox,
         )
         self.intake = Intake(

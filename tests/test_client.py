@@ -283,6 +283,7 @@ class WithTheRealApi(TestCase):
             operator=OPERATOR,
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
+            live=self.desk.live,
             readiness=dict,
             metrics=lambda: Exposition("text/plain", b""),
             replay=self.replay,

@@ -42,6 +42,9 @@ class TestDefaults:
             "public_url": None,
             "status_requires_key": False,
             "trusted_proxies": (),
+            "max_streams": 500,
+            "max_streams_each": 50,
+            "stream_buffer": 524_288,
         }
         assert asdict(config.calls) == {
             "timeout": 30,

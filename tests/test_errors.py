@@ -21,6 +21,7 @@ def test_codes_are_those_of_the_contract() -> None:
         "expired",
         "internal_error",
         "not_found",
+        "too_many_streams",
     }
 
 

@@ -17,6 +17,7 @@ from c2c_agent.config import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_request import read_parameters
+from c2c_agent.live import Watch
 from c2c_agent.metrics import Exposition
 from c2c_agent.pbx import (
     CallEvidence,
@@ -27,6 +28,7 @@ from c2c_agent.pbx import (
     OriginateRefused,
 )
 from c2c_agent.policy import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.report import EventType
 from tests.fakes import (
     CALL_PARAMETERS,
     CRM,
@@ -68,6 +70,7 @@ class ApiTest(DeskTest):
             operator=OPERATOR,
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
+            live=self.desk.live,
             readiness=lambda: self.parts,
             metrics=lambda: EXPOSITION,
             replay=self.replay,
@@ -101,6 +104,7 @@ class ApiTest(DeskTest):
         *,
         key: str | None = CRM_SECRET,
         json_body: object = None,
+        last_event_id: str = "",
         **form: Any,
     ) -> Deferred[Reply]:
         """Ask with a key as bearer; parameters in the query, the form, or as JSON."""
@@ -117,6 +121,7 @@ class ApiTest(DeskTest):
             parameters=read_parameters(text.encode(), kind, body),
             bearer=key,
             client="192.0.2.7",
+            last_event_id=last_event_id,
         )
         asked = Deferred.fromCoroutine(handler(ask))
         asked.addCallback(self.note)
@@ -375,8 +380,12 @@ class Unauthorized(ApiTest):
         assert self.store.saves == []
 
     def test_everywhere(self) -> None:
-        """Cancelling and listing ask for a key, too."""
-        for method, path in (("POST", f"{PREFIX}/cancel/{ONE}"), ("GET", f"{PREFIX}/calls")):
+        """Cancelling, listing and following ask for a key, too."""
+        for method, path in (
+            ("POST", f"{PREFIX}/cancel/{ONE}"),
+            ("GET", f"{PREFIX}/calls"),
+            ("GET", f"{PREFIX}/events"),
+        ):
             for key, message in (
                 (None, "api_key is missing."),
                 (UNKNOWN_KEY, "This api_key is not known."),
@@ -675,6 +684,171 @@ class Listing(ApiTest):
         assert call["utc.time"] == f"{EPOCH + 2:.3f}"
         story = self.get(f"{PREFIX}/status/{uuid(2)}")["c2c_status"]
         assert call["call"] == story["call"]
+
+
+class Following(ApiTest):
+    """`GET /c2c/v2/events` and `GET /c2c/v2/events/<request_id>`."""
+
+    def tearDown(self) -> None:
+        """Nobody is counted who was refused, or has heard all."""
+        self.desk.live.close()
+        assert self.desk.live.open == 0
+        super().tearDown()
+
+    def watch(self, request_id: str | None = ONE, key: str | None = None, **how: Any) -> Watch:
+        """Follow a request, or with None all calls of a key."""
+        reply = self.successResultOf(self.follows(request_id, key, **how))
+        assert isinstance(reply.body, Watch), reply
+        return reply.body
+
+    def follows(self, request_id: str | None, key: str | None, **how: Any) -> Deferred[Reply]:
+        """Ask for a stream."""
+        path = f"{PREFIX}/events" if request_id is None else f"{PREFIX}/events/{request_id}"
+        return self.asks("GET", path, key=key, **how)
+
+    def refused(self, *asked: Any, **how: Any) -> list[tuple[str, str]]:
+        """Ask for a stream that is refused: the errors."""
+        return self.faults(self.told(self.follows(*asked, **how)))
+
+    def heard(self, watch: Watch) -> list[tuple[str, str]]:
+        """What waits for a reader: ids and types."""
+        lines = watch.take().decode().splitlines()
+        ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+        return list(
+            zip(ids, [line[12:] for line in lines if line.startswith("event: ")], strict=True)
+        )
+
+    def types(self, watch: Watch) -> list[str]:
+        """The same, without the ids."""
+        return [event for _, event in self.heard(watch)]
+
+    def test_a_request(self) -> None:
+        """What has happened, then what happens, to its end; the id is enough."""
+        self.placed()
+        watch = self.watch()
+        assert self.types(watch) == ["accepted"]
+        self.driver.tells(ONE, FirstRinging())
+        self.driver.tells(ONE, BUSY)
+        assert self.types(watch) == ["first_ringing", "ended"]
+        assert watch.ended
+
+    def test_the_same_as_webhooks_get(self) -> None:
+        """Each event, byte for byte, whether it is told at once or later."""
+        self.placed()
+        at_once = self.watch()
+        self.driver.tells(ONE, FirstRinging("PJSIP/100-1"), BUSY)
+        told = at_once.take()
+        reports = [report.body for report in self.store.reports]
+        assert [line[6:] for line in told.decode().splitlines() if line[:5] == "data:"] == reports
+        assert self.watch().take() == told
+
+    def test_one_that_has_ended(self) -> None:
+        """Its story, and the end."""
+        self.ended()
+        watch = self.watch()
+        assert (self.types(watch), watch.ended) == (["accepted", "ended"], True)
+
+    def test_one_that_was_refused(self) -> None:
+        """The one event that there is."""
+        self.asks("GET", PREFIX, {"dial_first": "&", "request_id": ONE})
+        assert self.types(self.watch()) == ["rejected"]
+
+    def test_coming_again(self) -> None:
+        """From where the client was; who has seen the end is answered, and comes no more."""
+        self.placed()
+        [(accepted, _)] = self.heard(self.watch())
+        self.driver.tells(ONE, FirstRinging())
+        assert self.types(self.watch(last_event_id=accepted)) == ["first_ringing"]
+        self.driver.tells(ONE, BUSY)
+        events = self.heard(self.watch(last_event_id=accepted))
+        assert [event for _, event in events] == ["first_ringing", "ended"]
+        asked = self.follows(ONE, None, last_event_id=events[-1][0])
+        assert self.told(asked)["c2c_status"]["call"]["outcome"] == "first_busy"
+
+    def test_while_the_store_is_asked(self) -> None:
+        """What happens meanwhile is heard, once."""
+        self.ended()
+        kept = self.store.kept(ONE)
+        assert kept is not None
+        self.store.hold_reads()
+        asked = self.follows(ONE, None)
+        self.desk.live.publish(kept, EventType.ENDED)
+        self.store.release()
+        body = self.successResultOf(asked).body
+        assert isinstance(body, Watch)
+        assert self.types(body) == ["accepted", "ended"]
+
+    def test_unknown(self) -> None:
+        """As its status says it."""
+        for unknown in (ONE, "x", ONE + "0"):
+            said = self.refused(unknown, None)
+            assert said == [("not_found", f"No request has the id {unknown}.")]
+
+    def test_in_capitals(self) -> None:
+        """It is the same id."""
+        upper = "ABCDEF00-0000-4000-8000-000000000000"
+        self.placed(upper.lower())
+        assert self.types(self.watch(upper)) == ["accepted"]
+
+    def test_the_store_cannot_be_read(self) -> None:
+        """Then nobody follows."""
+        self.store.hold_reads()
+        asked = self.follows(ONE, None)
+        self.store.fail_reads()
+        self.failureResultOf(asked)
+        assert self.desk.live.open == 0
+
+    def test_a_key(self) -> None:
+        """Its calls from now on, and no one else's; the operator hears of all."""
+        crm, shop, operator = (
+            self.watch(None, key) for key in (CRM_SECRET, SHOP_SECRET, OPERATOR_SECRET)
+        )
+        self.placed()
+        self.placed(TWO, SHOP_SECRET)
+        self.driver.tells(ONE, BUSY)
+        assert self.types(crm) == ["accepted", "ended"]
+        assert self.types(shop) == ["accepted"]
+        assert self.types(operator) == ["accepted", "accepted", "ended"]
+        assert self.types(self.watch(None, CRM_SECRET)) == []
+
+    def test_too_many(self) -> None:
+        """The desk has room for four of one key or address; later there may be more."""
+        self.placed()
+        for _ in range(4):
+            self.watch()
+            watch = self.watch(None, CRM_SECRET)
+        for request_id, key in ((ONE, None), (ONE, CRM_SECRET), (None, CRM_SECRET)):
+            reply = self.successResultOf(self.follows(request_id, key))
+            body = json.loads(json.dumps(reply.body))
+            message = "There are as many streams as there may be."
+            assert self.faults(body) == [("too_many_streams", message)]
+            assert (reply.code, reply.retry_after) == (200, 30)
+        watch.close()
+        self.watch(ONE, CRM_SECRET)
+
+
+class FollowingWithKey(Following):
+    """The same where a status needs the key as well."""
+
+    config = HttpConfig(status_requires_key=True)
+
+    def follows(
+        self, request_id: str | None, key: str | None = None, **how: Any
+    ) -> Deferred[Reply]:
+        """With the key that placed it, unless another is given."""
+        return super().follows(request_id, key or CRM_SECRET, **how)
+
+    def test_too_many(self) -> None:
+        """As above; all are of the key here."""
+
+    def test_who_may(self) -> None:
+        """The operator, and nobody else."""
+        self.placed()
+        assert self.types(self.watch(ONE, OPERATOR_SECRET)) == ["accepted"]
+        assert self.refused(ONE, SHOP_SECRET) == [("not_found", f"No request has the id {ONE}.")]
+        assert self.refused(ONE, UNKNOWN_KEY) == [("unauthorized", "This api_key is not known.")]
+        asked = self.asks("GET", f"{PREFIX}/events/{ONE}", key=None)
+        assert self.faults(self.told(asked)) == [("unauthorized", "api_key is missing.")]
 
 
 class Health(ApiTest):

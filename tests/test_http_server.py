@@ -55,6 +55,7 @@ def api_of(desk: Desk) -> Api:
         operator=OPERATOR,
         intake=desk.intake,
         dispatcher=desk.dispatcher,
+        live=desk.live,
         readiness=dict,
         metrics=lambda: Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n"),
         replay=nothing_to_replay,

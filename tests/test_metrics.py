@@ -213,7 +213,7 @@ class FromTheDispatcher(DeskTest):
 
     def observe(self, observer: Metrics) -> None:
         """Let somebody follow the calls."""
-        self.desk.dispatcher._observer = observer
+        self.desk.dispatcher._observers = [observer]
 
     def test_a_call(self) -> None:
         """Where it is, and what became of it; asked for again, it does not count again."""

@@ -48,7 +48,7 @@ from c2c_agent.service import AgentService, agi_url, ami_endpoint
 from c2c_agent.store import StoreError
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import FakeAsterisk, FakeSession, refuse_login
-from tests.fakes import CRM, CRM_SECRET, uuid
+from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request
 
 # Its type is that of a module.
@@ -360,6 +360,18 @@ class Stopping(AgentTest):
         self.host.turn()
         self.successResultOf(stopped)
 
+    def test_streams(self) -> None:
+        """Who follows calls is let go at once, and nothing waits for it."""
+        agent = self.started()
+        client = Connection(self.host.factory(HTTP_PORT))
+        client.sends(request("/c2c/v2/events", AUTHORIZED))
+        stopped = agent.stopService()
+        assert client.transport.value().endswith(b"retry: 3000\n\n\r\n0\r\n\r\n")
+        for _ in range(100):
+            self.host.turn()  # no time passes
+        self.successResultOf(stopped)
+        client.leaves()
+
     def test_the_store_is_closed_whatever_happens(self) -> None:
         """A stage that fails does not keep the store from writing what waits."""
         agent = self.started()
@@ -452,6 +464,20 @@ class Changing(AgentTest):
         assert changed == ["calls.max_concurrent", "keys"]
         assert self.asks(place, AUTHORIZED).faults == ["unauthorized"]
         self.stop(agent)
+
+    def test_streams(self) -> None:
+        """Who follows with a key that is not valid any more is let go, and nobody else."""
+        self.config = evolve(self.config, keys=[CRM, SHOP])
+        agent = self.started()
+        clients = [Connection(self.host.factory(HTTP_PORT)) for _ in range(2)]
+        for client, secret in zip(clients, (CRM_SECRET, SHOP_SECRET), strict=True):
+            client.sends(request(f"/c2c/v2/events?api_key={secret}"))
+        agent.change(evolve(self.config, keys=[evolve(CRM, sha256="0" * 64), SHOP]))
+        ended = [client.transport.value().endswith(b"\r\n0\r\n\r\n") for client in clients]
+        assert ended == [True, False]
+        self.stop(agent)
+        for client in clients:
+            client.leaves()
 
     def test_what_waits(self) -> None:
         """What needs a restart is named, each time anew, and does not change."""
