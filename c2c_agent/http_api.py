@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from c2c_agent import result
+from c2c_agent import openapi, result
 from c2c_agent.call import Call, CallState
 from c2c_agent.config import HttpConfig
 from c2c_agent.dispatcher import Dispatcher
@@ -126,6 +126,7 @@ class Api:
             (re.compile("/healthz"), _shown(self.healthz)),
             (re.compile("/readyz"), _shown(self.readyz)),
             (re.compile("/metrics"), _shown(self.metrics)),
+            (re.compile(r"/openapi\.json"), _shown(self.describe)),
         )
 
     def route(self, method: str, path: str) -> tuple[Handler, str]:
@@ -284,6 +285,10 @@ class Api:
     async def metrics(self, _ask: Ask) -> Reply:
         """Everything that is counted, for Prometheus."""
         return Reply(self._metrics())
+
+    async def describe(self, _ask: Ask) -> Reply:
+        """Say what this API is, in words of OpenAPI."""
+        return Reply(openapi.description())
 
     async def nothing_here(self, ask: Ask) -> Reply:
         """Answer for a path that does not exist."""
