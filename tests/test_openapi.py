@@ -41,6 +41,7 @@ from tests.schemas import Schemas
 from tests.test_history import TALKED
 from tests.test_http_server import AUTHORIZED, FORM, JSON, ONE, PLACE, SiteTest, api_of
 from tests.test_http_stream import Stream
+from tests.test_live import read
 
 DESCRIPTION: Final = description()
 SCHEMAS: Final = Schemas(DESCRIPTION)
@@ -228,10 +229,12 @@ class RealAnswers(SiteTest):
         self.talk()
         described = DESCRIPTION["paths"][path]["get"]["responses"]["200"]["content"]
         assert stream.head["content-type"] in described
-        lines = stream.text.splitlines()
-        events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+        at = ("paths", path, "get", "responses", "200", "content", "text/event-stream", "schema")
+        streamed = read(stream.text.removeprefix("retry: 3000\n\n").encode())
+        events = [json.loads(fields["data"]) for fields in streamed]
         assert len(events) == 6
-        for event in events:
+        for fields, event in zip(streamed, events, strict=True):
+            assert SCHEMAS.faults(pointer(*at), fields) == []
             assert SCHEMAS.faults(pointer("components", "schemas", "Event"), event) == []
         seen = self.client.asks(url, f"Last-Event-ID: {events[-1]['id']}")
         assert self.check(path, seen)["c2c_status"]["call"]["outcome"] == "connected"
