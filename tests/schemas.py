@@ -33,16 +33,27 @@ def _close(part: Any) -> None:
 
 
 class Schemas:
-    """The schemas of a description, strict, by the JSON pointer at which they stand."""
+    """The schemas of a description, strict, by the JSON pointer at which they stand.
 
-    def __init__(self, description: Mapping[str, Any]) -> None:
-        resource = Resource.from_contents(strict(description), DRAFT202012)
-        self._registry: Registry[Any] = Registry().with_resource("urn:description", resource)
+    `beside` are files that it refers to, by their URLs; `at` is its own.
+    """
+
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        at: str = "file:///description",
+        beside: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._at = at
+        self._registry: Registry[Any] = Registry().with_resources(
+            (url, Resource.from_contents(strict(file), DRAFT202012))
+            for url, file in {**(beside or {}), at: description}.items()
+        )
 
     def faults(self, pointer: str, instance: object) -> list[str]:
         """What is wrong with something that is to keep to a schema."""
         validator = Draft202012Validator(
-            {"$ref": f"urn:description#{pointer}"},
+            {"$ref": f"{self._at}#{pointer}"},
             registry=self._registry,
             format_checker=FormatChecker(),
         )
