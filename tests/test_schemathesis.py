@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from c2c_agent.policy import key_digest
-from tests.fuzzing import findings
 from tests.pbx.agents import KEY, AgentProcess
+from tests.schemathesis_run import findings
 
 
 @pytest.fixture

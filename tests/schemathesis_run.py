@@ -59,7 +59,11 @@ def findings(url: str, description: str, directory: Path, *, seconds: int, key: 
             *who,
         ],
         cwd=directory,
-        env={**environment, "SCHEMATHESIS_HOOKS": "tests.fuzzing", "PYTHONPATH": str(_ROOT)},
+        env={
+            **environment,
+            "SCHEMATHESIS_HOOKS": "tests.schemathesis_run",
+            "PYTHONPATH": str(_ROOT),
+        },
         capture_output=True,
         text=True,
         timeout=seconds + 100,

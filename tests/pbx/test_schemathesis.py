@@ -8,9 +8,9 @@ from pathlib import Path
 
 from c2c_agent.openapi import description
 from c2c_agent.policy import key_digest
-from tests.fuzzing import findings
 from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.hosts import AsteriskHost
+from tests.schemathesis_run import findings
 
 #: Numbers that no phone has, and that no extension is for.
 NOBODY = {"type": "string", "pattern": "^77[0-9]$", "examples": ["770"]}
