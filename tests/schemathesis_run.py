@@ -61,7 +61,7 @@ def findings(url: str, description: str, directory: Path, *, seconds: int, key: 
         cwd=directory,
         env={
             **environment,
-            "SCHEMATHESIS_HOOKS": "tests.schemathesis_run",
+            "SCHEMATHESIS_HOOKS": __name__,
             "PYTHONPATH": str(_ROOT),
         },
         capture_output=True,
