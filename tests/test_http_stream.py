@@ -281,10 +281,13 @@ class WhoDoesNotRead(StreamTest):
         assert self.desk.live.open == 0
 
     def test_stopped(self) -> None:
-        """A transport that stops its producer is heard."""
+        """A transport that stops its producer is heard, and has no more from it."""
         stream = self.follow(ALL, AUTHORIZED)
-        stream.transport.producer.stopProducing()
-        assert self.desk.live.open == 0
+        producer = stream.transport.producer
+        producer.stopProducing()
+        producer.resumeProducing()
+        self.site_clock.advance(15)
+        assert (stream.text, self.desk.live.open) == ("retry: 3000\n\n", 0)
 
 
 class Reads(Protocol):

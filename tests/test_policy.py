@@ -160,6 +160,12 @@ class TestKeyRing:
         assert KeyRing([]).find("one") is None
         assert list(ring) == [crm, shop]
 
+    def test_named(self) -> None:
+        """The key of a name; None where there is none any more."""
+        crm = key("crm", secret="one")
+        assert KeyRing([key("shop", secret="two"), crm]).named("crm") is crm
+        assert KeyRing([crm]).named("shop") is None
+
     @pytest.mark.parametrize("secret", ["one", "two", "three", "none of them"])
     def test_every_key_is_compared(self, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """In constant time each, and all of them: time tells neither hit nor place."""
