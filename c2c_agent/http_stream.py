@@ -86,7 +86,7 @@ class EventStream:
         if self._over:
             return
         if self._watch.behind:
-            self._cut("too much waits for it")
+            self._cut()
             return
         if not self._paused:
             self._write(self._watch.take())
@@ -101,7 +101,7 @@ class EventStream:
             return
         self._unread += 1
         if self._unread >= _PATIENCE:
-            self._cut("it reads nothing")
+            self._watch.let_go()
 
     def _write(self, data: bytes) -> None:
         if data:
@@ -114,9 +114,9 @@ class EventStream:
         self._request.unregisterProducer()
         self._request.finish()
 
-    def _cut(self, why: str) -> None:
+    def _cut(self) -> None:
         peer = str(getattr(self._request.getClientAddress(), "host", "-"))
-        _log.info("a stream of events to {peer} is cut: {why}", peer=peer, why=why)
+        _log.info("a stream of events is cut, for {peer} does not read it", peer=peer)
         self._stop()
         self._request.channel.forceAbortClient()
 

@@ -75,6 +75,8 @@ class Live:
         self._watches: dict[_Followed, dict[Watch, None]] = {}
         self._owners: Counter[str] = Counter()
         self._closed = False
+        #: How many readers were let go because they were too slow.
+        self.cut = 0
 
     # Events
 
@@ -134,6 +136,7 @@ class Live:
             del self._owners[owner]
         watches = self._watches[followed]
         del watches[watch]
+        self.cut += watch.behind
         if not watches:
             del self._watches[followed]
 
@@ -157,7 +160,8 @@ class Live:
 class Watch:
     """What waits for one reader: it is woken when there is something, and takes when it can.
 
-    `behind`: too much waited, and now nothing does. `ended`: what can be taken now is the last.
+    `behind`: the reader is too slow, and nothing waits for it any more. `ended`: what can be taken
+    now is the last.
     """
 
     def __init__(self, *, buffer: int, to_its_end: bool, left: Callable[[], None]) -> None:
@@ -190,10 +194,7 @@ class Watch:
         self._waiting.append(event)
         self._bytes += len(event.text)
         if self._bytes > self._buffer or len(self._waiting) > _MOST_EVENTS:
-            self.behind = True
-            self._waiting.clear()
-            self._bytes = 0
-            self.end()
+            self.let_go()
         elif event.final and self._to_its_end:
             self.end()
         else:
@@ -205,6 +206,13 @@ class Watch:
         self._waiting.clear()
         self._bytes = 0
         return text
+
+    def let_go(self) -> None:
+        """The reader is too slow."""
+        self.behind = True
+        self._waiting.clear()
+        self._bytes = 0
+        self.end()
 
     def end(self) -> None:
         """Nothing more is to come; what waits can still be taken."""

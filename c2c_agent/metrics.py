@@ -81,6 +81,8 @@ class Sample:
     ami: AmiSample | None = None
     agi: AgiSample | None = None
     outbox: Mapping[str, OutboxSample] = field(factory=dict)  # by target
+    streams: int = 0  # of live events
+    streams_cut: int = 0  # because their readers were too slow
 
 
 @frozen
@@ -204,6 +206,14 @@ class _Sampled(Collector):
             calls.add_metric([state.value], sample.calls.get(state, 0))
         yield calls
         yield from _outbox(sample.outbox)
+        yield GaugeMetricFamily(
+            "c2c_event_streams", "Streams of live events that are open.", value=sample.streams
+        )
+        yield CounterMetricFamily(
+            "c2c_event_streams_cut",
+            "Streams of live events that were cut, for their readers were too slow.",
+            value=sample.streams_cut,
+        )
         if sample.ami is not None:
             yield GaugeMetricFamily(
                 "c2c_ami_up", "Whether the AMI link is up.", value=float(sample.ami.up)

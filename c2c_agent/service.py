@@ -392,6 +392,8 @@ class AgentService(Service):
         link, agi = self._link, self._agi
         return Sample(
             calls=self._dispatcher.states,
+            streams=self._live.open,
+            streams_cut=self._live.cut,
             outbox={
                 target: OutboxSample(depth.waiting, depth.dead, self._age(depth.oldest_at))
                 for target, depth in self._outbox.depths.items()

@@ -194,6 +194,13 @@ class Parts(SynchronousTestCase):
             "c2c_outbox_oldest_seconds crm": 12.5,
         }
 
+    def test_streams(self) -> None:
+        """How many are open, and how many were cut."""
+        assert told(Metrics(lambda: Sample(streams=3, streams_cut=2))) == {
+            "c2c_event_streams": 3,
+            "c2c_event_streams_cut_total": 2,
+        }
+
     def test_two_agents(self) -> None:
         """Two in one process count for themselves."""
         one, other = Metrics(Sample), Metrics(Sample)

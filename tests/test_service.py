@@ -214,6 +214,7 @@ class Starting(AgentTest):
             "c2c_ami_up 1.0",
             "c2c_ami_reconnects_total 0.0",
             "c2c_agi_sessions 0.0",
+            "c2c_event_streams 0.0",
             'c2c_agi_refused_total{reason="too_many"} 0.0',
         ):
             assert line in told
