@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.cloud.conftest import Cloud, StartPhone
 from tests.pbx.agents import OTHER_KEY
+from tests.pbx.event_reader import EventReader
 from tests.pbx.sip_scenario import BUSY, Behaviour
+from tests.pbx.test_live import CONNECTED
 from tests.pbx.witness import Witness
 
 TALKS = Behaviour(ring_seconds=0.4, talk_seconds=1.0)
@@ -31,6 +33,20 @@ class TestCalls:
         assert told["server_id"] == "pbx1.test"
         assert told["pbx_data"]["Action"] == "Originate"
         assert told["response_data"]["Response"] == "Success"
+
+    def test_live(self, cloud: Cloud, phone: StartPhone) -> None:
+        """Followed at the relay as beside the PBX: while it goes on, and afterwards."""
+        phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+        with cloud.agent() as agent, cloud.relay() as relay:
+            request_id = relay.call("100", "200")
+            path = f"/c2c/v2/events/{request_id}"
+            with EventReader(relay.url + path) as live, EventReader(agent.url + path) as beside:
+                live.ended()
+                beside.ended()
+            with EventReader(relay.url + path) as later:
+                later.ended()
+        assert live.of(request_id) == later.of(request_id) == beside.of(request_id) == CONNECTED
+        assert live.ids == later.ids
 
     def test_the_second_is_busy(self, cloud: Cloud, phone: StartPhone) -> None:
         """Its evidence comes along."""
