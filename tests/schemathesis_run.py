@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,16 +25,21 @@ _NOT_HERE: Final = "ignored_auth,negative_data_rejection,unsupported_method"
 
 _SEED: Final = 20
 
+#: How many operations there are at least, with or without a key: a run that tried fewer was none.
+_OPERATIONS: Final = 15
+
 #: What is answered with `unauthorized` where no key is given.
 _WITH_KEY_ONLY: Final = frozenset(
     ["/c2c/v2", "/c2c/v2/cancel/{request_id}", "/c2c/v2/calls", "/c2c/v2/events", "/c2c/v2/replay"]
 )
 
 
-def findings(url: str, description: str, directory: Path, *, seconds: int, key: str | None) -> str:
-    """Run it for so long, with a key or without; what it has found, empty if nothing.
+def findings(url: str, description: str, directory: Path, *, examples: int, key: str | None) -> str:
+    """Run it, with a key or without; what it has found, empty if nothing.
 
-    `description` is a URL or a file.
+    `examples` is how many requests it makes up for each operation, beside those that it always
+    tries: not seconds, for on a slow machine as much has to be tried. `description` is a URL or a
+    file.
     """
     # A stream of all calls of a key has no end; without a key it does not begin.
     who = (
@@ -51,7 +57,7 @@ def findings(url: str, description: str, directory: Path, *, seconds: int, key: 
             description,
             f"--url={url}",
             f"--seed={_SEED}",
-            f"--max-time={seconds}",
+            f"--max-examples={examples}",
             f"--exclude-checks={_NOT_HERE}",
             "--generation-database=none",
             "--request-timeout=10",
@@ -66,9 +72,12 @@ def findings(url: str, description: str, directory: Path, *, seconds: int, key: 
         },
         capture_output=True,
         text=True,
-        timeout=seconds + 100,
+        timeout=150,
         check=False,
     )
+    tried = re.search(r"^ *Tested: +(\d+)$", done.stdout, re.MULTILINE)
+    assert tried is not None, done.stdout + done.stderr
+    assert int(tried[1]) >= _OPERATIONS, done.stdout
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 

@@ -31,6 +31,6 @@ def agent(tmp_path: Path) -> Any:
 def test_nothing_is_found(agent: AgentProcess, tmp_path: Path, key: str | None) -> None:
     """With the description that the agent itself serves."""
     description = f"{agent.url}/openapi.json"
-    assert findings(agent.url, description, tmp_path, seconds=8, key=key) == ""
+    assert findings(agent.url, description, tmp_path, examples=10, key=key) == ""
     calls = agent.ask(f"/c2c/v2/calls?api_key={KEY.replace(' ', '+')}")["calls"]
     assert bool(calls) == (key is not None)

@@ -28,7 +28,7 @@ def test_nothing_is_found(asterisk: AsteriskHost, tmp_path: Path) -> None:
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(described), encoding="utf-8")
     with AgentProcess(asterisk, tmp_path, changes, asterisk_changes=contexts) as agent:
-        assert findings(agent.url, str(file), tmp_path, seconds=20, key=KEY) == ""
+        assert findings(agent.url, str(file), tmp_path, examples=25, key=KEY) == ""
         calls = agent.ask(f"/c2c/v2/calls?limit=1000&api_key={KEY.replace(' ', '+')}")["calls"]
         outcomes = Counter(agent.ended(call["request_id"])["outcome"] for call in calls)
         assert agent.is_ready()
