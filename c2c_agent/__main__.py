@@ -458,6 +458,17 @@ def store() -> None:
     """Care of the store, whether the agent runs or not."""
 
 
+def _store_file(config_path: str | None) -> Path:
+    """The file; a database has better tools of its own."""
+    config = _load(config_path).store
+    if config.url is not None:
+        _give_up(
+            f"The store is the database {config.url}, which has tools of its own: pg_dump makes a "
+            "backup, pg_amcheck checks it, and autovacuum gives room back."
+        )
+    return Path(config.file)
+
+
 @store.command("check")
 @_config_option
 @_plain_errors
@@ -465,7 +476,7 @@ def store_check(config_path: str | None) -> None:
     """Read all of the store. The exit status is 0 if it is sound, else 1."""
     from c2c_agent import store_care  # noqa: PLC0415
 
-    path = Path(_load(config_path).store.path)
+    path = _store_file(config_path)
     count = store_care.check(path)
     click.echo(f"The store {path} is sound: {count} requests.")
 
@@ -478,7 +489,7 @@ def store_backup(file: Path, config_path: str | None) -> None:
     """Copy the store to FILE, which may not exist yet: all of it, as it is at one moment."""
     from c2c_agent import store_care  # noqa: PLC0415
 
-    store_care.backup(Path(_load(config_path).store.path), file)
+    store_care.backup(_store_file(config_path), file)
 
 
 @store.command("vacuum")
@@ -488,7 +499,7 @@ def store_vacuum(config_path: str | None) -> None:
     """Give back the room of deleted requests, in steps for which no call waits long."""
     from c2c_agent import store_care  # noqa: PLC0415
 
-    path = Path(_load(config_path).store.path)
+    path = _store_file(config_path)
     click.echo(f"The store {path} has given back {store_care.vacuum(path) // 1024} KiB.")
 
 

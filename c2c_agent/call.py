@@ -102,6 +102,12 @@ class Call:
     timeline: tuple[Entry, ...] = ()
 
     @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it: it has ended, or its requester was told that it failed."""
+        failed = self.answer is not None and bool(self.answer.faults)
+        return failed or self.state is CallState.ENDED
+
+    @property
     def talk_seconds(self) -> float | None:
         """How long they talked; None if they did not, or if nobody knows."""
         if self.outcome is not Outcome.CONNECTED or self.second.answered_at is None:

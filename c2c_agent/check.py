@@ -32,12 +32,13 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import CHECK_PREFIX
 from c2c_agent.config import AmiConfig, AsteriskConfig, Config
-from c2c_agent.configfile import read_secret
+from c2c_agent.configfile import operator_file, read_secret
 from c2c_agent.configparse import ConfigError
-from c2c_agent.errors import C2CError
+from c2c_agent.errors import C2CError, StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners
 from c2c_agent.service import agi_url, ami_endpoint
+from c2c_agent.sharing import database_versions
 from c2c_agent.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.
@@ -83,7 +84,8 @@ async def run(
     yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
     for finding in _keys(config):
         yield finding
-    yield _store(config)
+    url = config.store.url
+    yield _store(config) if url is None else _database(url, config)
     for finding in _files(config):
         yield finding
     if config.asterisk is None:
@@ -126,7 +128,7 @@ def _keys(config: Config) -> Iterator[Finding]:
 
 def _store(config: Config) -> Finding:
     """The store is only looked at: this may be root, and the file has to be the agent's own."""
-    path = Path(config.store.path)
+    path = Path(config.store.file)
     try:
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             advice = f"Make {path.parent} a directory that the agent's user can write to."
@@ -148,10 +150,28 @@ def _store(config: Config) -> Finding:
     return Finding("store", f"{path} can be written")
 
 
+def _database(url: str, config: Config) -> Finding:
+    """The store that several processes share: reached, and of a schema that is known."""
+    try:
+        known, version = database_versions(config)
+    except (StoreError, ConfigError) as error:
+        advice = "See that the server runs, and that the user of the URL may connect to it."
+        return Finding("store", f"{url} cannot be used: {error}", advice)
+    if version > known:
+        advice = "Install the version of c2c-agent that has written it, or a newer one."
+        return Finding("store", f"{url} is of a newer version of c2c-agent.", advice)
+    if not version:
+        return Finding("store", f"{url} is reached; its tables will be made by the first start")
+    return Finding("store", f"{url} is reached")
+
+
 def _files(config: Config) -> Iterator[Finding]:
     """Files with secrets or telephone numbers in them that are open to others."""
-    store = Path(config.store.path)
-    files = [store, store.parent / "operator.key"]
+    files = [operator_file(config)]
+    if config.store.url is None:
+        files.append(Path(config.store.file))
+    elif config.store.password_file is not None:
+        files.append(Path(config.store.password_file))
     if config.asterisk is not None:
         files.append(Path(config.asterisk.ami.secret_file))
     if config.amqp is not None:

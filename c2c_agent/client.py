@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from c2c_agent.config import Config, tcp_address
+from c2c_agent.configfile import operator_file
 from c2c_agent.errors import C2CError
 from c2c_agent.policy import is_secret
 
@@ -37,7 +37,7 @@ def local_url(config: Config) -> str:
 
 def operator_secret(config: Config) -> str:
     """The key of this host's command line, which the running agent has made beside its store."""
-    file = Path(config.store.path).parent / "operator.key"
+    file = operator_file(config)
     try:
         secret = file.read_bytes().decode("ascii", "replace").strip()
     except OSError as error:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 from attrs import Attribute, field, fields, frozen, has
 from attrs.validators import and_, deep_mapping, optional
@@ -30,6 +31,7 @@ _AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
 _WORD: Final = re.compile(r"[!-~]{1,253}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
+_DATABASE: Final = re.compile(r"postgres(ql)?://[!-~]{1,500}")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 
 
@@ -100,12 +102,45 @@ _agent_id = _shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
 _context = _shape(CONTEXT, "the name of a dialplan context")
 
 
+_DEFAULT_PATH: Final = "/var/lib/c2c-agent/c2c.sqlite3"
+
+
+def _database(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: the URL of a PostgreSQL database, without a password in it."""
+    if _DATABASE.fullmatch(value) is None:
+        advice = "must be a URL such as postgresql://c2c-agent@db.example.com/c2c"
+        raise ImpossibleValueError(advice, attribute.name)  # not shown: it may hold a password
+    parts = urlsplit(value)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        advice = "must have no password in it; give it a file of its own, password_file"
+        raise ImpossibleValueError(advice, attribute.name)
+
+
 @frozen
 class StoreConfig:
-    """Where requests are kept, and for how many days after their end."""
+    """Where requests are kept, and for how many days after their end.
 
-    path: str = "/var/lib/c2c-agent/c2c.sqlite3"
+    `url` is that of a PostgreSQL database, which several relays may share, in the place of the file
+    `path`; None: there is only the file. `directory` is then where this host's own files are.
+    """
+
+    path: str | None = None
+    url: str | None = field(default=None, validator=optional(_database))
+    password_file: str | None = None
+    directory: str = "/var/lib/c2c-agent"
     keep_days: int = field(default=90, validator=_range(7, 36500, "days"))
+
+    def __attrs_post_init__(self) -> None:
+        if self.url is not None and self.path is not None:
+            advice = "must not be given beside url: the store is one or the other"
+            raise ImpossibleValueError(advice, "path")
+        if self.url is None and self.password_file is not None:
+            raise ImpossibleValueError("is of no use without url", "password_file")
+
+    @property
+    def file(self) -> str:
+        """The file, where it is one."""
+        return self.path or _DEFAULT_PATH
 
 
 @frozen
@@ -318,9 +353,13 @@ class Config:
 
     def __attrs_post_init__(self) -> None:
         names = {OPERATOR, *(key.name for key in self.keys)}
+        if self.store.url is not None and self.asterisk is not None:
+            advice = "must be false beside store.url: that store is for relays"
+            raise ImpossibleValueError(advice, "asterisk")
         for index, webhook in enumerate(self.webhooks):
             for name in webhook.keys or ():
-                if name not in names:
+                # Of the keys in a database nothing is known here.
+                if name not in names and self.store.url is None:
                     advice = f"there is no key with the name {name!r}"
                     raise ImpossibleValueError(advice, "webhooks", index, "keys")
         self._check_broker(names - {OPERATOR})

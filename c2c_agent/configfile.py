@@ -14,12 +14,20 @@ from c2c_agent.webhook_signature import parse_secrets
 
 DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"
 
+_OPERATOR = "operator.key"
+
 
 def load(path: str) -> Config:
     """Read the file and `conf.d/*.yml` beside it, in order of name; raises ConfigError."""
     main = Path(path)
     files = [main, *sorted((main.parent / "conf.d").glob("*.yml"))]
     return parse([(str(file), _document(file)) for file in files], server_id=socket.getfqdn())
+
+
+def operator_file(config: Config) -> Path:
+    """Where the agent keeps the key of its own host's command line: beside its store."""
+    store = config.store
+    return Path(store.directory if store.url is not None else Path(store.file).parent, _OPERATOR)
 
 
 def read_secret(path: str) -> str:
@@ -29,6 +37,12 @@ def read_secret(path: str) -> str:
     if not secret or not secret.isprintable():
         raise ConfigError(f"{file}: one line with a secret should be in this file")
     return secret
+
+
+def store_password(config: Config) -> str | None:
+    """The password for the database, where one is configured; raises ConfigError."""
+    file = config.store.password_file
+    return None if file is None else read_secret(file)
 
 
 def read_webhook_secrets(path: str) -> tuple[bytes, ...]:

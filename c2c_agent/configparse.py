@@ -27,6 +27,7 @@ from cattrs.gen import make_dict_structure_fn
 from c2c_agent.config import AmqpConfig, AsteriskConfig, Config, ImpossibleValueError, RelayConfig
 from c2c_agent.errors import C2CError
 from c2c_agent.pattern import Pattern, parse_pattern
+from c2c_agent.policy import Key
 
 #: The way from the root to a value: names of sections and indices of lists.
 Path: TypeAlias = tuple[str | int, ...]
@@ -62,6 +63,18 @@ def parse(documents: Iterable[tuple[str, object]], *, server_id: str) -> Config:
             f"{_origin(path, origins)}: {_dotted(path)}: {advice}"
             for path, advice in _advice(error, ())
         ]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def parse_key(fields: Mapping[str, object], place: str) -> Key:
+    """A key that stands somewhere else than in the configuration, and means the same.
+
+    Raises ConfigError, which names the `place`.
+    """
+    try:
+        return _converter().structure(fields, Key)
+    except BaseValidationError as error:
+        lines = [f"{place}: {_dotted(path)}: {advice}" for path, advice in _advice(error, ())]
         raise ConfigError("\n".join(lines)) from None
 
 

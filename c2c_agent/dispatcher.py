@@ -36,7 +36,9 @@ from c2c_agent.call import (
     Settle,
 )
 from c2c_agent.errors import C2CError, ErrorCode, Fault
+from c2c_agent.group_commit import Claim
 from c2c_agent.machine import guard_after_restart, step
+from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx import (
     CallEvidence,
     Gone,
@@ -48,7 +50,7 @@ from c2c_agent.pbx import (
     PbxDriver,
     PlacedCall,
 )
-from c2c_agent.policy import Meter
+from c2c_agent.policy import Key, Meter
 from c2c_agent.report import Report
 
 _log = Logger()
@@ -69,6 +71,13 @@ class CallStore(Protocol):
 
     def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
         """Keep a call, and the reports of its change; fires when it is durable."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes use it, too: then it counts calls."""
+
+    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+        """Take a request for this process, unless it was made before."""
 
     def find(self, request_id: str) -> Deferred[Call | None]:
         """The call of a request."""
@@ -106,6 +115,7 @@ class ActiveCall:
     sent: bool = False  # the PBX was given the order
     bridged: bool = False  # its second leg was given out to be dialled
     counted: bool = False  # it stands in the meter
+    foreign: bool = False  # another process has it, and was asked to answer the request
     changes: int = 0  # how often it was given to the store
     durable: int = 0  # the latest of these that the store has
     guard: IDelayedCall | None = None
@@ -134,6 +144,7 @@ class Dispatcher:
         meter: Meter,
         observers: Sequence[CallObserver] = (),
         outbox: ReportQueue | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self._clock = clock
         self._now = now
@@ -142,6 +153,7 @@ class Dispatcher:
         self._meter = meter
         self._observers = observers
         self._outbox = outbox
+        self._neighbours = neighbours
         self._active: dict[str, ActiveCall] = {}
         self._stopped = False
 
@@ -158,10 +170,12 @@ class Dispatcher:
 
     async def answer_of(self, active: ActiveCall) -> Answer:
         """What the requester is told, as soon as it is known."""
-        if active.call.answer is None:
+        if active.call.answer is None and not active.foreign:
             waiter = Deferred[None]()
             active.answer_waiters.append(waiter)
             await waiter
+        if active.call.answer is None and active.foreign and self._neighbours is not None:
+            active.call = await self._neighbours.answered(active.call)
         if active.call.answer is None:
             raise StoreUnreadableError("The store could not be asked about this request.")
         return active.call.answer
@@ -185,6 +199,13 @@ class Dispatcher:
         active = self._active.get(request_id)
         if active is not None:
             self.apply(active, Cancel())
+
+    async def cancel_anywhere(self, call: Call) -> None:
+        """Hang up whatever exists of a call, of this process or of another."""
+        if call.request_id in self._active:
+            self.cancel(call.request_id)
+        elif self._neighbours is not None:
+            await self._neighbours.cancel(call)
 
     # Questions
 
@@ -214,9 +235,12 @@ class Dispatcher:
     def changed(self, request_id: str) -> Deferred[None] | None:
         """Fires at the next change of a call; None where nothing of it will change any more.
 
+        Ask this before the call is looked at: what comes between the two would be missed.
         The Deferred may be cancelled by who does not want to wait any longer.
         """
         active = self._active.get(request_id)
+        if active is None and self._neighbours is not None:
+            return self._neighbours.changed(request_id)
         if active is None or active.call.state is CallState.ENDED:
             return None
         waiter = Deferred[None](lambda waiter: _take_out(waiter, active.change_waiters))
@@ -335,9 +359,7 @@ class Dispatcher:
         if active.call.state is CallState.ENDED:
             self._stop_guard(active)
         # Who was told that it failed does not wait for it; nor does the next call.
-        answer = active.call.answer
-        over = active.call.state is CallState.ENDED or (answer is not None and answer.faults)
-        if over and active.counted:
+        if active.call.is_over and active.counted:
             active.counted = False
             self._meter.release(active.call.key)
 

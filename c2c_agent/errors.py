@@ -15,6 +15,10 @@ class C2CError(Exception):
     """Root of every error that this program raises on purpose."""
 
 
+class StoreError(C2CError):
+    """The store cannot be used; the message says why."""
+
+
 class ErrorCode(StrEnum):
     """The `code` of an entry in a response's `errors`; the outside contract, section 1."""
 

@@ -188,7 +188,7 @@ class Api:
         if call is None or not self._is_of(key, call):
             message = f"This key placed no call with the id {ask.item}."
             return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
-        self._dispatcher.cancel(call.request_id)
+        await self._dispatcher.cancel_anywhere(call)
         return Reply(
             result.response(
                 call.request_id,
@@ -353,17 +353,20 @@ class Api:
     async def _wait(self, call: Call, seconds: int, seen: int | None) -> Call:
         """The call when it has ended, or has more than `seen` entries, or after `seconds`."""
         deadline = self._clock.seconds() + seconds
-        while call.state is not CallState.ENDED and (seen is None or len(call.timeline) <= seen):
-            changed = self._dispatcher.changed(call.request_id)
-            left = deadline - self._clock.seconds()
-            if changed is None or left <= 0:
-                break
+        left: float = seconds
+        while (changed := self._dispatcher.changed(call.request_id)) is not None:
             try:
+                call = await self._dispatcher.find(call.request_id) or call
+                seen_all = seen is None or len(call.timeline) <= seen
+                if call.state is CallState.ENDED or not seen_all or left <= 0:
+                    return call
                 await changed.addTimeout(left, self._clock, onTimeoutCancel=_let_pass)
             except CancelledError:
-                break
-            call = await self._dispatcher.find(call.request_id) or call
-        return call
+                pass  # the time is over: once more to look
+            finally:
+                changed.addErrback(_let_go).cancel()
+            left = deadline - self._clock.seconds()
+        return await self._dispatcher.find(call.request_id) or call
 
 
 def _shown(handler: Handler) -> Mapping[str, Handler]:
@@ -374,3 +377,7 @@ def _shown(handler: Handler) -> Mapping[str, Handler]:
 def _let_pass(failure: Any, _seconds: float) -> Any:
     """Leave a Deferred that took too long as it is: cancelled."""
     return failure
+
+
+def _let_go(failure: Any) -> None:
+    failure.trap(CancelledError)

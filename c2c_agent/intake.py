@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from c2c_agent.call import Answer, Call, CallState, Entry, Expire, Place, Received, Reject
 from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
-from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
+from c2c_agent.group_commit import Claim
 from c2c_agent.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.pbx import PbxDriver
 from c2c_agent.policy import Key, Meter
@@ -109,20 +110,39 @@ class Intake:
             fault = Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
             return Submission(call, Answer((fault,)), kept=False)
         active = self._dispatcher.begin(call)
-        if request_id is not None:
+        claim = Claim()
+        if request_id is not None or self._store.shared:
             try:
-                stored = await self._store.find(request_id)
+                claim = await self._claim(call, key, faults)
+            except StoreError:
+                # It may be there all the same, and was not placed: so it ends like one.
+                faults = (Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored."),)
             except BaseException:
                 self._dispatcher.forget(active)  # nothing is known of it, and nothing was done
                 raise
-            if stored is not None:
-                active.call = stored
-                self._dispatcher.forget(active)
-                return await self._replay(active, call)
-        retry_after = await self._start(active, key, faults)
+            if claim.earlier is not None:
+                return await self._answer_again(active, claim.earlier, call)
+        retry_after = await self._start(active, key, faults, claim)
         return Submission(
             active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
         )
+
+    async def _claim(self, call: Call, key: Key, faults: Sequence[Fault]) -> Claim:
+        """Take the request; where the store counts calls, only what can be placed is counted."""
+        placeable = call.job is not None and self._hindrance(call.job, faults) is None
+        return await self._store.claim(
+            call, key if placeable else None, self._limits.max_concurrent
+        )
+
+    async def _answer_again(self, active: ActiveCall, earlier: Call, call: Call) -> Submission:
+        """Answer a request that turned out to have been made before, perhaps of another process."""
+        cancelled = active.call.cancelled  # meanwhile
+        active.call = earlier
+        active.foreign = self._store.shared
+        self._dispatcher.forget(active)
+        if cancelled and earlier.key == call.key:
+            await self._dispatcher.cancel_anywhere(earlier)
+        return await self._replay(active, call)
 
     def _read(
         self, key: Key, parameters: Mapping[str, object]
@@ -158,27 +178,39 @@ class Intake:
             faults.append(Fault(ErrorCode.UNSUPPORTED_PBX, message))
         return f"{key.name} {wanted}", job, faults
 
-    async def _start(self, active: ActiveCall, key: Key, faults: Sequence[Fault]) -> int | None:
+    def _hindrance(self, job: CallJob, faults: Sequence[Fault]) -> Reject | Expire | None:
+        """What keeps a job from being placed, whatever the limits say."""
+        if faults:
+            return Reject(tuple(faults))
+        if job.has_expired(self._now()):
+            return Expire()
+        unready = _SHUTTING_DOWN if self._closed else self._drivers[job.pbx].unready()
+        if unready is not None:
+            return Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),))
+        return None
+
+    async def _start(
+        self, active: ActiveCall, key: Key, faults: Sequence[Fault], claim: Claim
+    ) -> int | None:
         """Place the call, or refuse it; gives the seconds after which another try is worth it."""
         job = active.call.job
         if active.call.state is CallState.ENDED:
             return None  # cancelled while the store was asked
-        if faults or job is None:
+        if job is None:
             self._dispatcher.apply(active, Reject(tuple(faults)))
             return None
-        if job.has_expired(self._now()):
-            self._dispatcher.apply(active, Expire())
+        hindrance = self._hindrance(job, faults)
+        if hindrance is not None:
+            self._dispatcher.apply(active, hindrance)
             return None
-        driver = self._drivers[job.pbx]
-        unready = _SHUTTING_DOWN if self._closed else driver.unready()
-        if unready is not None:
-            self._dispatcher.apply(active, Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),)))
-            return None
-        refusal = self._meter.admit(key, self._now())
+        refusal = claim.refusal if claim.counted else self._meter.admit(key, self._now())
         if refusal is not None:
             self._dispatcher.apply(active, Reject((refusal.fault,)))
             return refusal.retry_after
+        if claim.counted:
+            self._meter.resume(key.name)
         active.counted = True
+        driver = self._drivers[job.pbx]
         self._dispatcher.apply(active, await self._plan(driver, active.call.request_id, job))
         return None
 

@@ -6,13 +6,13 @@ postponed, given up, sent again and deleted. Who waits for what stands in the sc
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
+from c2c_agent.calls_table import Connection
 from c2c_agent.report import Report, Waiting
 
 T = TypeVar("T")
@@ -21,7 +21,8 @@ T = TypeVar("T")
 _DUE: Final = """
     SELECT id, attempts, target, event_id, type, request_id, created_at, body
     FROM outbox AS head
-    WHERE target = :target AND dead_at IS NULL AND due_at <= :now AND NOT EXISTS (
+    WHERE server_id = :server_id AND target = :target AND dead_at IS NULL AND due_at <= :now
+    AND NOT EXISTS (
         SELECT 1 FROM outbox AS earlier
         WHERE earlier.target = head.target AND earlier.request_id = head.request_id
         AND earlier.dead_at IS NULL AND earlier.id < head.id
@@ -29,9 +30,10 @@ _DUE: Final = """
     ORDER BY due_at, id LIMIT :most
 """
 _NEXT_DUE: Final = """
-    SELECT min(due_at) FROM outbox WHERE target = :target AND dead_at IS NULL AND due_at > :now
+    SELECT min(due_at) FROM outbox
+    WHERE server_id = :server_id AND target = :target AND dead_at IS NULL AND due_at > :now
 """
-_DELIVERED: Final = "DELETE FROM outbox WHERE id = ?"
+_DELIVERED: Final = "DELETE FROM outbox WHERE id = :id"
 _FAILED: Final = "UPDATE outbox SET attempts = attempts + :counted, reason = :reason WHERE id = :id"
 #: All that waits for a report waits as long as it does.
 _POSTPONE: Final = """
@@ -43,13 +45,14 @@ _BURY: Final = """
 """
 _REPLAY: Final = """
     UPDATE outbox SET attempts = 0, dead_at = NULL, due_at = :now
-    WHERE dead_at IS NOT NULL AND (:target IS NULL OR target = :target)
-    AND (:request_id IS NULL OR request_id = :request_id)
+    WHERE server_id = :server_id AND dead_at IS NOT NULL
+    AND (CAST(:target AS TEXT) IS NULL OR target = :target)
+    AND (CAST(:request_id AS TEXT) IS NULL OR request_id = :request_id)
 """
 _COUNT: Final = """
     SELECT target, count(*) FILTER (WHERE dead_at IS NULL), count(dead_at),
         min(created_at) FILTER (WHERE dead_at IS NULL)
-    FROM outbox GROUP BY target
+    FROM outbox WHERE server_id = :server_id GROUP BY target
 """
 _DELETE_OLD: Final = """
     DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < :before LIMIT 500)
@@ -66,17 +69,19 @@ class Depth:
 
 
 class Database(Protocol):
-    """What is needed of `store.Store`."""
+    """What is needed of `group_commit.GroupCommit`."""
 
-    def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+    server_id: str  # whose reports are meant
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
         """What a query gives."""
 
-    def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
         """Make a change in a transaction of its own."""
 
 
 class OutboxTable:
-    """Reports in the store. Every Deferred fails with StoreError where the store does."""
+    """This process' reports. Every Deferred fails with StoreError where the store does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,8 +91,8 @@ class OutboxTable:
     ) -> Deferred[tuple[Sequence[Waiting], float | None]]:
         """What may be delivered now, the first due first, and when the next one will be due."""
 
-        def query(reader: sqlite3.Connection) -> tuple[Sequence[Waiting], float | None]:
-            values = {"target": target, "now": now, "most": most}
+        def query(reader: Connection) -> tuple[Sequence[Waiting], float | None]:
+            values = self._ours(target=target, now=now, most=most)
             heads = [_waiting(*row) for row in reader.execute(_DUE, values)]
             (next_due,) = reader.execute(_NEXT_DUE, values).fetchone()
             return heads, next_due
@@ -97,8 +102,8 @@ class OutboxTable:
     def delivered(self, waiting: Waiting) -> Deferred[None]:
         """Forget a report: its target has it."""
 
-        def change(writer: sqlite3.Connection) -> None:
-            writer.execute(_DELIVERED, (waiting.id,))
+        def change(writer: Connection) -> None:
+            writer.execute(_DELIVERED, {"id": waiting.id})
 
         return self._database.write(change)
 
@@ -115,7 +120,7 @@ class OutboxTable:
             "counted": int(counted),
         }
 
-        def change(writer: sqlite3.Connection) -> None:
+        def change(writer: Connection) -> None:
             writer.execute(_FAILED, values)
             writer.execute(_POSTPONE, values)
 
@@ -132,7 +137,7 @@ class OutboxTable:
             "reason": reason,
         }
 
-        def change(writer: sqlite3.Connection) -> None:
+        def change(writer: Connection) -> None:
             writer.execute(_BURY, values)
             writer.execute(_POSTPONE, values)
 
@@ -142,14 +147,15 @@ class OutboxTable:
         self, now: float, target: str | None = None, request_id: str | None = None
     ) -> Deferred[int]:
         """Let dead letters be due again: all, or a target's, or a request's; gives how many."""
-        values = {"now": now, "target": target, "request_id": request_id}
+        values = self._ours(now=now, target=target, request_id=request_id)
         return self._database.write(lambda writer: writer.execute(_REPLAY, values).rowcount)
 
     def depths(self) -> Deferred[dict[str, Depth]]:
         """How much there is, by target."""
+        values = self._ours()
 
-        def query(reader: sqlite3.Connection) -> dict[str, Depth]:
-            return {target: Depth(*counts) for target, *counts in reader.execute(_COUNT)}
+        def query(reader: Connection) -> dict[str, Depth]:
+            return {target: Depth(*counts) for target, *counts in reader.execute(_COUNT, values)}
 
         return self._database.read(query)
 
@@ -158,6 +164,9 @@ class OutboxTable:
         return self._database.write(
             lambda writer: writer.execute(_DELETE_OLD, {"before": before}).rowcount
         )
+
+    def _ours(self, **values: object) -> dict[str, object]:
+        return {"server_id": self._database.server_id, **values}
 
 
 def _waiting(row_id: int, attempts: int, *columns: Any) -> Waiting:

@@ -145,6 +145,10 @@ class RelayDriver:
         if job is not None:
             self._in_background(self._cancel(request_id, job))
 
+    def hang_up_foreign(self, call: PlacedCall) -> None:
+        """Have the agent hang up a call that another process of the same store has given it."""
+        self._in_background(self._cancel(call.request_id, _job_of(call.plan)))
+
     def adopt(self, calls: Collection[PlacedCall]) -> None:
         """Take over calls that were placed before a restart; they are published again."""
         for call in calls:

@@ -48,14 +48,17 @@ from c2c_agent.config import (
     differences,
     tcp_address,
 )
-from c2c_agent.configfile import read_secret, read_webhook_secrets
+from c2c_agent.configfile import operator_file, read_secret, read_webhook_secrets
 from c2c_agent.configparse import ConfigError
 from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.group_commit import GroupCommit
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
+from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.live import Live
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
+from c2c_agent.neighbours import Neighbours, SharedStore
 from c2c_agent.outbox import Outbox
 from c2c_agent.outbox_table import OutboxTable
 from c2c_agent.pbx import PbxDriver
@@ -73,6 +76,7 @@ from c2c_agent.relay import RelayDriver
 from c2c_agent.report import Reporter
 from c2c_agent.retention import Retention
 from c2c_agent.sd_notify import Supervisor
+from c2c_agent.sharing import Sharing, shared_store
 from c2c_agent.store import Store
 from c2c_agent.webhook import Webhook
 
@@ -83,6 +87,11 @@ _RATE_WINDOW: Final = 60.0
 
 #: FastAGI sessions beyond the calls that may be in progress: refused ones, checks, strangers.
 _SPARE_SESSIONS: Final = 100
+
+#: Seconds that another process of the same store has to answer a request: without a relay's limit,
+#: and beyond it.
+_ANSWER: Final = 30.0
+_SPARE: Final = 5.0
 
 #: Seconds that one stage of the stop may take; all together have to keep to TimeoutStopSec=30.
 _STAGE: Final = 5.0
@@ -102,7 +111,8 @@ class AgentService(Service):
         self._reactor = reactor
         self._supervisor = supervisor or Supervisor(None, None, reactor)
         self._clock = SteadyClock()
-        self._store = Store(config.store.path, reactor)
+        shared = shared_store(config, reactor) if config.store.url is not None else None
+        self._store: GroupCommit = shared or Store(config.store.file, reactor)
         self._meter = Meter(config.calls.max_concurrent)
         self._metrics = Metrics(self._sample)
         self._drivers: dict[str, PbxDriver] = {}
@@ -124,6 +134,7 @@ class AgentService(Service):
             most_each=config.http.max_streams_each,
             buffer=config.http.stream_buffer,
         )
+        neighbours = None if shared is None else self._neighbours(config, shared)
         self._dispatcher = Dispatcher(
             clock=reactor,
             now=self._clock.now,
@@ -132,6 +143,7 @@ class AgentService(Service):
             meter=self._meter,
             observers=(self._metrics, self._live),
             outbox=self._outbox,
+            neighbours=neighbours,
         )
         self._intake = Intake(
             now=self._clock.now,
@@ -142,9 +154,14 @@ class AgentService(Service):
             limits=config.calls,
             meter=self._meter,
         )
-        operator_file = Path(config.store.path).parent / "operator.key"
-        self._operator_sha256 = key_digest(_operator_secret(operator_file))
-        self._keys = KeyRing(self._with_operator(config.keys))
+        self._operator_sha256 = key_digest(_operator_secret(operator_file(config)))
+        self._key_rows: Sequence[KeyRow] = ()  # in the database
+        self._keys = KeyRing(self._all_keys(config.keys))
+        self._sharing = None
+        if shared is not None and neighbours is not None:
+            self._sharing = Sharing(
+                shared, neighbours, keys=self._take_keys, cancel=self._dispatcher.cancel
+            )
         self._link: AmiLink | None = None
         self._broker: AmqpLink | None = None
         self._link_tried = False
@@ -171,6 +188,8 @@ class AgentService(Service):
             for key_name, placed_at in self._store.placed_since(since):
                 self._meter.recall(key_name, [placed_at])
             self._dispatcher.resume(unfinished)
+            if self._sharing is not None:
+                self._sharing.start()
             for part in [*self._parts, self._http]:
                 part.startService()
                 started.append(part)
@@ -234,15 +253,31 @@ class AgentService(Service):
         old = self._config.keys
         self._live.forbid([key.name for key in old if (key.name, key.sha256) not in kept])
         self._config = after
-        self._keys.change(self._with_operator(config.keys))
+        self._keys.change(self._all_keys(config.keys))
         self._intake.change(calls)
         self._meter.max_concurrent = calls.max_concurrent
         if self._agi is not None:
             self._agi.max_sessions = calls.max_concurrent + _SPARE_SESSIONS
         return changed, list(differences(after, config))
 
-    def _with_operator(self, keys: Sequence[Key]) -> list[Key]:
+    def _all_keys(self, configured: Sequence[Key]) -> list[Key]:
+        """The keys of the configuration, those of the database, and that of this host."""
+        shared, complaints = usable(self._key_rows, {key.name for key in configured})
+        for complaint in complaints:
+            _log.warn("left out: {complaint}", complaint=complaint)
+        keys = [*shared, *configured]
         return [*keys, operator_key(self._operator_sha256, keys)]
+
+    def _take_keys(self, rows: Sequence[KeyRow]) -> None:
+        """The table of keys, as it is now."""
+        self._key_rows = rows
+        keys = self._all_keys(self._config.keys)
+        self._keys.change(keys)
+        _log.info("{count} keys in the store", count=len(rows))
+
+    def _neighbours(self, config: Config, store: SharedStore) -> Neighbours:
+        answer_timeout = _ANSWER if config.relay is None else config.relay.answer_timeout + _SPARE
+        return Neighbours(store, self._drivers, answer_timeout=answer_timeout, clock=self._reactor)
 
     def _link_changed(self) -> None:
         self._link_tried = True

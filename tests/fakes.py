@@ -24,6 +24,7 @@ from c2c_agent.call import Call, CallState
 from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
+from c2c_agent.group_commit import Claim
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.job import CallJob
 from c2c_agent.live import Live
@@ -156,6 +157,11 @@ class FakeStore:
         return [call for call in self.all_kept() if call.state is not CallState.ENDED]
 
     # CallStore
+
+    shared = False
+
+    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:  # noqa: ARG002
+        return self.find(call.request_id).addCallback(Claim)
 
     def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
         self.saves.append(call)

@@ -34,9 +34,13 @@ class TestDefaults:
         """Everything on one host, and reached from there alone."""
         config = Config(server_id="pbx1.example.com")
         assert asdict(config.store) == {
-            "path": "/var/lib/c2c-agent/c2c.sqlite3",
+            "path": None,
+            "url": None,
+            "password_file": None,
+            "directory": "/var/lib/c2c-agent",
             "keep_days": 90,
         }
+        assert config.store.file == "/var/lib/c2c-agent/c2c.sqlite3"
         assert asdict(config.http) == {
             "listen": "tcp:8470:interface=127.0.0.1",
             "public_url": None,

@@ -17,10 +17,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call import CallState, Entry
+from c2c_agent.calls_table import _REPORT, Connection
+from c2c_agent.errors import StoreError
 from c2c_agent.outbox import Outbox
 from c2c_agent.outbox_table import _DUE, Depth, OutboxTable
 from c2c_agent.report import Delivered, Delivery, Later, Refused, Report, Target, Waiting
-from c2c_agent.store import _REPORT, StoreError
 from tests.fakes import uuid
 from tests.playbook import a_call
 
@@ -32,15 +33,17 @@ EPOCH = 1_435_628_937.0
 class MemoryDatabase:
     """The store's tables in memory. It answers at once; or when the test says so, or fails."""
 
+    server_id = ""
+
     def __init__(self) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        for version in (1, 2):
+        for version in (1, 2, 3):
             schema = files("c2c_agent").joinpath(f"schema_v{version}.sql").read_text()
             self.connection.executescript(schema)
         self.held: list[tuple[Any, Deferred[Any]]] | None = None
         self.broken = False
 
-    def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
         if self.broken:
             return fail(StoreError("disk I/O error"))
         found = query(self.connection)
@@ -50,7 +53,7 @@ class MemoryDatabase:
         self.held.append((found, answer))
         return answer
 
-    def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
         if self.broken:
             return fail(StoreError("database or disk is full"))
         return succeed(change(self.connection))
@@ -132,7 +135,7 @@ class OutboxTests(SynchronousTestCase):
         """Events are stored for a target, and the outbox hears of it."""
         for event in events:
             report = Report(target, event, "call.ended", uuid(int(event[0])), self.now(), "{}")
-            self.database.connection.execute(_REPORT, asdict(report))
+            self.database.connection.execute(_REPORT, {**asdict(report), "server_id": ""})
         self.outbox.stored()
 
     def left(self) -> list[tuple[str, str]]:
@@ -404,7 +407,7 @@ class Deleting(OutboxTests):
 
     def test_indexes(self) -> None:
         """What is due is found without looking at all that waits."""
-        values = {"target": "crm", "now": 1.0, "most": 3}
+        values = {"server_id": "", "target": "crm", "now": 1.0, "most": 3}
         query = f"EXPLAIN QUERY PLAN {_DUE}"
         plan = self.database.connection.execute(query, values).fetchall()
         steps = " ".join(str(step[-1]) for step in plan)

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from c2c_agent.errors import StoreError
 from c2c_agent.retention import Retention
-from c2c_agent.store import StoreError
 
 HOUR, DAY = 3600, 86400
 

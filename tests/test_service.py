@@ -42,10 +42,11 @@ from c2c_agent.config import (
     StoreConfig,
 )
 from c2c_agent.configparse import ConfigError
+from c2c_agent.errors import StoreError
 from c2c_agent.pbx import CallEvidence, Gone
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
-from c2c_agent.store import StoreError
+from c2c_agent.store import Store
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import FakeAsterisk, FakeSession, refuse_login
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
@@ -547,7 +548,7 @@ class Keeping(AgentTest):
     def ended_days_ago(self, agent: AgentService, days: int) -> None:
         """Make the one call an old one, once it is stored: a refusal is told before that."""
         self.until(lambda: not agent._dispatcher.states)
-        with closing(sqlite3.connect(self.config.store.path)) as other, other:
+        with closing(sqlite3.connect(self.config.store.file)) as other, other:
             at = time.time() - days * 86400 - 60
             other.execute("UPDATE calls SET received_at = ?, ended_at = ?", (at, at))
 
@@ -590,7 +591,9 @@ class Keeping(AgentTest):
 
     def room(self, agent: AgentService, pages: int) -> None:
         """How large the file may become; never less than it is."""
-        agent._store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        store = agent._store
+        assert isinstance(store, Store)
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")
 
 
 class OperatorKey(AgentTest):

@@ -19,9 +19,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.call import Call, CallState, Entry, Received
+from c2c_agent.calls_table import _DELETE
 from c2c_agent.disposition import Outcome
+from c2c_agent.errors import StoreError
 from c2c_agent.report import Report
-from c2c_agent.store import _DELETE, Store, StoreError
+from c2c_agent.store import Store
 from tests.playbook import a_call
 
 
@@ -520,7 +522,7 @@ class Opening(StoreTests):
         with pytest.raises(StoreError) as caught:
             self.another().open()
         assert str(caught.value) == (
-            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 2."
+            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 3."
         )
 
     def unusable(self, path: Path) -> str:

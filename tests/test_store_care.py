@@ -15,7 +15,7 @@ from attrs import evolve
 
 from c2c_agent import store, store_care
 from c2c_agent.call import Call, Entry
-from c2c_agent.store import StoreError
+from c2c_agent.errors import StoreError
 from tests.test_store import StoreTests, call, ended
 
 
@@ -97,7 +97,7 @@ class Check(CareTests):
         """A later version, and none."""
         await self.stored()
         self.change("UPDATE schema_version SET version = 7")
-        self.fails("has schema 7; this version of c2c-agent knows 2.")
+        self.fails("has schema 7; this version of c2c-agent knows 3.")
         self.change("DELETE FROM schema_version")
         self.fails("has no schema")
 

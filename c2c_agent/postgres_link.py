@@ -1,0 +1,146 @@
+"""Connections to a PostgreSQL server: how they are made, kept, and made anew when they were lost.
+
+They block; each belongs to one thread. What fails is told as StoreError, in one line and without a
+password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from c2c_agent.calls_table import Connection, Cursor
+from c2c_agent.errors import StoreError
+
+T = TypeVar("T")
+
+#: What the URL does not say (libpq's parameter key words). Seconds, but tcp_user_timeout: a server
+#: that is gone without a word is noticed within a quarter of a minute. Of several hosts, the one
+#: that can be written to is meant.
+_DEFAULTS: Final[Mapping[str, str | int]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+    "target_session_attrs": "read-write",
+}
+
+#: So that a process which hangs within a transaction holds up no other for long, and the server
+#: lets go of one whose host is gone. And what is committed is durable, whatever the default.
+_SETTINGS: Final = """
+    SELECT set_config('lock_timeout', '10s', FALSE),
+        set_config('statement_timeout', '15s', FALSE),
+        set_config('idle_in_transaction_session_timeout', '10s', FALSE),
+        set_config('tcp_keepalives_idle', '5', FALSE),
+        set_config('tcp_keepalives_interval', '3', FALSE),
+        set_config('tcp_keepalives_count', '3', FALSE),
+        CASE WHEN current_setting('synchronous_commit') = 'off'
+             THEN set_config('synchronous_commit', 'on', FALSE) END
+"""
+
+#: A value in a statement; not the two colons of a PostgreSQL cast.
+_VALUE: Final = re.compile(r"(?<!:):([a-z_]+)")
+
+
+def login(url: str, password: str | None, name: str) -> str:
+    """What libpq wants to know; `name` is what the server calls the connection.
+
+    Raises StoreError.
+    """
+    try:
+        given = conninfo_to_dict(url)
+        more = {} if password is None else {"password": password}
+        told: dict[str, Any] = {**_DEFAULTS, "application_name": name, **given, **more}
+        return make_conninfo(**{**told, "client_encoding": "UTF8"})
+    except psycopg.Error as error:
+        raise StoreError(f"store.url: {one_line(error)}") from None
+
+
+def connect(conninfo: str) -> psycopg.Connection[Any]:
+    """Make a connection, on which each statement is a transaction unless one is begun."""
+    connection = psycopg.connect(conninfo, autocommit=True)
+    try:
+        connection.execute(_SETTINGS)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def one_line(error: BaseException) -> str:
+    """What the server or libpq says."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Statements:
+    """A connection as `calls_table` and `outbox_table` know it."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Mapping[str, Any] = {}, /) -> Cursor:
+        """Carry out a statement with `:name` in it."""
+        return self._connection.execute(_translated(statement), _storable(values) or None)
+
+    def executemany(self, statement: str, values: Iterable[Mapping[str, Any]], /) -> object:
+        """Carry out a statement once for each."""
+        cursor = self._connection.cursor()
+        cursor.executemany(_translated(statement), [_storable(one) for one in values])
+        return cursor
+
+
+class Link:
+    """One connection, made when it is needed, and anew where it was lost."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives, in a transaction of its own. Raises StoreError.
+
+        Where the connection turns out to be lost, once more on a new one: so work has to be such
+        that it may have been done before.
+        """
+        try:
+            try:
+                return self._run(work)
+            except psycopg.Error:
+                if self._connection is None or not self._connection.closed:
+                    raise
+            return self._run(work)
+        except psycopg.Error as error:
+            raise StoreError(one_line(error)) from error
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        if self._connection is None or self._connection.closed:
+            self._connection = None
+            self._connection = connect(self._conninfo)
+        with self._connection.transaction():
+            return work(Statements(self._connection))
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+@cache
+def _translated(statement: str) -> bytes:
+    return _VALUE.sub(r"%(\1)s", statement).encode()
+
+
+def _storable(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, with what no text of PostgreSQL can hold written out: NUL and lone surrogates."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }

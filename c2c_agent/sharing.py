@@ -1,0 +1,132 @@
+"""What a process has of others that share its store: the news, and the keys in it.
+
+Between `postgres`, which hears of everything, and the parts of the service that have to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from c2c_agent.calls_table import Connection
+from c2c_agent.config import Config
+from c2c_agent.configfile import store_password
+from c2c_agent.configparse import ConfigError
+from c2c_agent.errors import StoreError
+from c2c_agent.key_table import KeyRow
+
+if TYPE_CHECKING:
+    from c2c_agent.neighbours import Neighbours
+    from c2c_agent.postgres import PostgresStore
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+class News(Protocol):
+    """What is needed of `postgres.PostgresStore`."""
+
+    observer: Any
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
+        """What a query gives."""
+
+    def read_at_once(self, query: Callable[[Connection], T]) -> T:
+        """What a query gives. Blocks."""
+
+    def keys(self, connection: Connection) -> Sequence[KeyRow]:
+        """A query: the keys in the table."""
+
+    def cancelled(self, connection: Connection) -> Sequence[str]:
+        """A query: the calls of this process that somebody wants to end."""
+
+
+class Sharing:
+    """Takes the news to who has to know: the `SharedObserver` of a store.
+
+    `keys` takes the rows of the table of keys; `cancel` ends a call if it is one of this process.
+    """
+
+    def __init__(
+        self,
+        store: News,
+        neighbours: Neighbours,
+        *,
+        keys: Callable[[Sequence[KeyRow]], None],
+        cancel: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._neighbours = neighbours
+        self._keys = keys
+        self._cancel = cancel
+        store.observer = self
+
+    def start(self) -> None:
+        """Take what has happened while this process was not there. Blocks."""
+        self._keys(self._store.read_at_once(self._store.keys))
+        self._cancel_all(self._store.read_at_once(self._store.cancelled))
+
+    # SharedObserver
+
+    def changed_elsewhere(self, request_id: str, key_name: str) -> None:
+        """A call of another process has changed, and the store has it."""
+        self._neighbours.changed_elsewhere(request_id, key_name)
+
+    def cancel_wanted(self, request_id: str) -> None:
+        """Somebody wants a call to end; it may be this process'."""
+        self._cancel(request_id)
+
+    def keys_changed(self) -> None:
+        """The table of keys has changed."""
+        reading = self._store.read(self._store.keys)
+        reading.addCallbacks(self._keys, self._unread)
+
+    def missed(self) -> None:
+        """Any of these may have happened."""
+        self._neighbours.missed()
+        self.keys_changed()
+        reading = self._store.read(self._store.cancelled)
+        reading.addCallbacks(self._cancel_all, self._unread)
+
+    def _cancel_all(self, request_ids: Iterable[str]) -> None:
+        for request_id in request_ids:
+            self._cancel(request_id)
+
+    def _unread(self, failure: object) -> None:
+        # The connection is lost again, and all is looked at when it is back.
+        _log.warn("the store could not be read: {reason}", reason=str(failure))
+
+
+def shared_store(config: Config, reactor: IReactorFromThreads) -> PostgresStore:
+    """The store of `store.url`, not opened yet. Raises ConfigError."""
+    try:
+        from c2c_agent.postgres import PostgresStore  # noqa: PLC0415 - psycopg is an extra
+    except ImportError as error:
+        raise ConfigError(f"configuration: store.url: {_NOT_INSTALLED} ({error})") from error
+    try:
+        return PostgresStore(
+            str(config.store.url), store_password(config), config.server_id, reactor
+        )
+    except StoreError as error:
+        raise ConfigError(f"configuration: {error}") from error
+
+
+_NOT_INSTALLED = "psycopg is missing; install it by `pip install 'c2c-agent[postgresql]'`"
+
+
+def database_versions(config: Config) -> tuple[int, int]:
+    """The schema that is known here, and that of the database of `store.url`; 0: it has none.
+
+    Raises StoreError, ConfigError.
+    """
+    try:
+        from c2c_agent import postgres  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise ConfigError(_NOT_INSTALLED) from error
+    found = postgres.version_of(str(config.store.url), store_password(config))
+    return postgres.SCHEMA_VERSION, found
