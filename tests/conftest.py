@@ -13,8 +13,10 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("c2c-agent", deadline=None)
 settings.load_profile("c2c-agent")
 
-#: What tests share that bear it in their names: an Asterisk, the phones' address, or a host.
-_SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/")
+#: What tests share that bear it in their names: an Asterisk, the phones' address, a host, a server.
+_SHARED: Final = re.compile(
+    r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/|tests/test_postgres"
+)
 
 
 class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations

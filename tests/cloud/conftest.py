@@ -14,6 +14,9 @@ import pytest
 from c2c_agent.policy import key_digest
 from tests.cloud.brokers import ADDRESS, PASSWORD, PORT, TLS_PORT, Broker
 from tests.cloud.certificates import Authority
+from tests.cloud.databases import ADDRESS as DATABASE_ADDRESS
+from tests.cloud.databases import PASSWORD as DATABASE_PASSWORD
+from tests.cloud.databases import Database, DatabaseServer
 from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess
 from tests.pbx.conftest import alone
 from tests.pbx.hosts import AsteriskHost
@@ -41,6 +44,8 @@ def pytest_itemcollected(item: pytest.Function) -> None:
     """Mark what needs Docker."""
     if "broker" in item.fixturenames:
         item.add_marker("pbx")
+    if "server" in item.fixturenames:
+        item.add_marker("postgres")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,6 +59,8 @@ def pytest_runtest_makereport(
         for log in sorted(given["tmp_path"].glob("*/agent.log")):
             report.sections.append((log.parent.name, log.read_text(encoding="utf-8")))
         report.sections.append(("broker", given["broker"].logs(since=call.start)[-4000:]))
+        if "server" in given:
+            report.sections.append(("server", given["server"].logs(since=call.start)[-4000:]))
     return report
 
 
@@ -76,7 +83,7 @@ class Cloud:
     def __init__(self, broker: Broker, hosts: Mapping[str, AsteriskHost], directory: Path) -> None:
         self.broker = broker
         self.hosts = hosts
-        self._directory = directory
+        self.directory = directory
         self._processes: list[AgentProcess] = []
 
     def agent(
@@ -123,8 +130,18 @@ class Cloud:
         self._processes.append(relay)
         return relay
 
+    def sharing(self, name: str, database: Database, **changes: Any) -> Relay:
+        """A relay that shares a database with others."""
+        password = self.directory / "database.password"
+        password.write_text(DATABASE_PASSWORD + "\n", encoding="utf-8")
+        directory = self.directory / f"relay-{name}"
+        store = {"url": database.url, "password_file": str(password), "directory": str(directory)}
+        relay = self.relay(name, **changes)
+        relay.configure("store", store)
+        return relay
+
     def _own(self, name: str) -> Path:
-        directory = self._directory / name
+        directory = self.directory / name
         directory.mkdir()
         return directory
 
@@ -141,6 +158,19 @@ class Cloud:
 
 def _is_idle(host: AsteriskHost) -> bool:
     return not host.core_show_channels()
+
+
+@pytest.fixture(scope="session")
+def server(broker: Broker) -> Iterator[DatabaseServer]:  # noqa: ARG001 - alone with it
+    """A PostgreSQL."""
+    with DatabaseServer(DATABASE_ADDRESS) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: DatabaseServer) -> Database:
+    """An empty database on it."""
+    return server.new()
 
 
 class StartPhone(Protocol):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
+#: Of the cloud's tests, and of the store's own: the two can run side by side.
 ADDRESS: Final = "127.0.0.33"
+STORE_ADDRESS: Final = "127.0.0.34"
 PORT: Final = 5432
 
 #: Of the server's own user, and of the agents' (the image's Dockerfile has the first).
@@ -38,7 +40,6 @@ _AGENT: Final = "agent"
 _COMMAND: Final = [
     "/usr/lib/postgresql/bin/postgres",
     *("-D", "/var/lib/postgresql/tests"),
-    *("-c", f"listen_addresses={ADDRESS}"),
     *("-c", f"port={PORT}"),
     *("-c", "unix_socket_directories=/tmp"),
 ]
@@ -68,13 +69,14 @@ class Database:
 class DatabaseServer:
     """One PostgreSQL. A container in the machine's own network, as the Asterisks are."""
 
-    def __init__(self) -> None:
-        self._name = f"c2c-agent-test-{ADDRESS}"
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._name = f"c2c-agent-test-{address}"
         self._container: Container | None = None
         self._numbers = count(1)
 
     def __repr__(self) -> str:
-        return f"<PostgreSQL on {ADDRESS}>"
+        return f"<PostgreSQL on {self.address}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -115,7 +117,7 @@ class DatabaseServer:
         with closing(self._admin()) as admin:
             command = sql.SQL("CREATE DATABASE {} OWNER {}")
             admin.execute(command.format(sql.Identifier(name), sql.Identifier(_AGENT)))
-        return Database(f"postgresql://{_AGENT}@{ADDRESS}:{PORT}/{name}")
+        return Database(f"postgresql://{_AGENT}@{self.address}:{PORT}/{name}")
 
     def logs(self, since: float | None = None) -> str:
         """What it logged."""
@@ -126,7 +128,7 @@ class DatabaseServer:
 
     def _admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(
-            host=ADDRESS,
+            host=self.address,
             port=PORT,
             user="tests",
             password=PASSWORD,
@@ -147,7 +149,7 @@ class DatabaseServer:
                 engine.containers.get(self._name).remove(force=True, v=True)
             return engine.containers.create(
                 _IMAGE,
-                _COMMAND,
+                [*_COMMAND, "-c", f"listen_addresses={self.address}"],
                 name=self._name,
                 user="postgres",
                 network_mode="host",

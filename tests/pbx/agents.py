@@ -102,6 +102,12 @@ class AgentProcess:
             ],
         }
 
+    def configure(self, section: str, values: object) -> None:
+        """Put something else in the place of a whole section; for the next start."""
+        configuration = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        configuration[section] = values
+        self.config.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
     # The process
 
     def start(self, *, wait: bool = True) -> None:
@@ -140,6 +146,11 @@ class AgentProcess:
                 raise WaitedInVainError(f"the agent did not end:\n{self.log()}") from None
             finally:
                 self._process = None
+
+    @property
+    def ended_by_itself(self) -> int | None:
+        """The exit status, if it has ended although nobody ended it."""
+        return None if self._process is None else self._process.poll()
 
     def __enter__(self) -> Self:
         self.start()
