@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -161,9 +162,9 @@ def _is_idle(host: AsteriskHost) -> bool:
 
 
 @pytest.fixture(scope="session")
-def server(broker: Broker) -> Iterator[DatabaseServer]:  # noqa: ARG001 - alone with it
+def server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """A PostgreSQL."""
-    with DatabaseServer(DATABASE_ADDRESS) as running:
+    with alone(DATABASE_ADDRESS, request.config), DatabaseServer(DATABASE_ADDRESS) as running:
         yield running
 
 
@@ -192,10 +193,13 @@ def broker(
 
 
 @pytest.fixture(scope="session")
-def hosts(broker: Broker) -> Iterator[Mapping[str, AsteriskHost]]:  # noqa: ARG001 - alone with it
+def hosts(request: pytest.FixtureRequest) -> Iterator[Mapping[str, AsteriskHost]]:
     """Two PBXs, of both versions."""
-    hosts = {name: AsteriskHost(*place) for name, place in PBXS.items()}
-    with hosts["pbx1"], hosts["pbx2"]:
+    with ExitStack() as last_first:
+        hosts = {name: AsteriskHost(*place) for name, place in PBXS.items()}
+        for host in hosts.values():
+            last_first.enter_context(alone(host.address, request.config))
+            last_first.enter_context(host)
         yield hosts
 
 
