@@ -28,6 +28,7 @@ from c2c_agent.group_commit import Claim
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.job import CallJob
 from c2c_agent.live import Live
+from c2c_agent.neighbours import Neighbours
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
@@ -37,7 +38,7 @@ from c2c_agent.pbx import (
     PbxObserver,
     PlacedCall,
 )
-from c2c_agent.policy import Key, Meter, key_digest
+from c2c_agent.policy import Key, Meter, Refusal, key_digest
 from c2c_agent.record import dump, load
 from c2c_agent.report import Report, Target, reports
 
@@ -80,6 +81,9 @@ class FakeStore:
         self.saves: list[Call] = []  # all that were asked for
         self.reports: list[Report] = []  # that came with them
         self.reads: list[str] = []  # the ids that were asked for
+        self.claims: list[tuple[Key | None, int]] = []  # in a store that is shared
+        self.refusal: Refusal | None = None  # what such a store says of the limits
+        self.cancels: list[str] = []  # of calls of other processes
         self._writes_held = False
         self._reads_held = False
         self._writing: list[tuple[Call, Deferred[None]]] = []
@@ -138,6 +142,10 @@ class FakeStore:
         self._orphans += [self._writing, self._reading]
         self._writing, self._reading = [], []
 
+    def put(self, call: Call) -> None:
+        """Another process writes a call."""
+        self._records[call.request_id] = dump(call)
+
     @property
     def waiting(self) -> list[Call]:
         """What waits to be written."""
@@ -160,8 +168,22 @@ class FakeStore:
 
     shared = False
 
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:  # noqa: ARG002
-        return self.find(call.request_id).addCallback(Claim)
+    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+        if not self.shared:
+            return self.find(call.request_id).addCallback(Claim)
+        self.claims.append((key, max_concurrent))
+        return self._read(lambda: self._decide(call, key))
+
+    def _decide(self, call: Call, key: Key | None) -> Claim:
+        earlier = self.kept(call.request_id)
+        if earlier is not None:
+            return Claim(earlier)
+        self._write(call)
+        return Claim(counted=key is not None, refusal=self.refusal)
+
+    def ask_to_cancel(self, request_id: str) -> Deferred[None]:
+        self.cancels.append(request_id)
+        return succeed(None)
 
     def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
         self.saves.append(call)
@@ -223,6 +245,7 @@ class FakeDriver:
         self.prepared: list[str] = []
         self.originated: list[str] = []
         self.hung_up: list[str] = []
+        self.foreign: list[str] = []
         self.adopted: list[PlacedCall] = []
         self.settled: list[str] = []
 
@@ -282,6 +305,9 @@ class FakeDriver:
     def hang_up(self, request_id: str) -> None:
         self.hung_up.append(request_id)
 
+    def hang_up_foreign(self, call: PlacedCall) -> None:
+        self.foreign.append(call.request_id)
+
     def adopt(self, calls: Collection[PlacedCall]) -> None:
         self.adopted.extend(calls)
 
@@ -309,13 +335,15 @@ class Desk:
     """An agent's core over fakes: where requests come in, and a PBX that does as it is told.
 
     `kinds` of PBX there is one each, by default an Asterisk; `limits` are those of `CallsConfig`.
+    `shared`: other processes use the store, too, and have 10 s to answer.
     Time is the Clock's, beginning at EPOCH.
     """
 
-    def __init__(self, *kinds: str, **limits: int) -> None:
+    def __init__(self, *kinds: str, shared: bool = False, **limits: Any) -> None:
         self.clock = Clock()
         self.outbox = FakeOutbox()
         self.store = FakeStore()
+        self.store.shared = shared
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
         self._ids = count(1)
@@ -331,6 +359,7 @@ class Desk:
     def _open(self) -> None:
         self.meter = Meter(self._limits.max_concurrent)
         self.live = Live("pbx1", most=8, most_each=4, buffer=50_000)
+        self.neighbours = Neighbours(self.store, self.drivers, answer_timeout=10, clock=self.clock)
         self.dispatcher = Dispatcher(
             clock=self.clock,
             now=self.now,
@@ -339,6 +368,7 @@ class Desk:
             meter=self.meter,
             observers=[self.live],
             outbox=self.outbox,
+            neighbours=self.neighbours if self.store.shared else None,
         )
         self.intake = Intake(
             now=self.now,
@@ -418,7 +448,7 @@ class Desk:
 class DeskTest(SynchronousTestCase):
     """Tests at a desk. None may send an order twice, or leave a timer behind when it is stopped."""
 
-    limits: ClassVar[Mapping[str, int]] = {}
+    limits: ClassVar[Mapping[str, Any]] = {}
 
     def setUp(self) -> None:
         self.desk = Desk(**self.limits)

@@ -32,6 +32,7 @@ from c2c_agent.config import (
     StoreConfig,
     WebhookConfig,
 )
+from c2c_agent.errors import StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.store import Store
@@ -436,6 +437,27 @@ class TheStore(CheckTest):
         assert str(path) in failed.message
         assert f"Make {path.parent} a directory" in failed.advice
         assert findings[-1].name == "test call"
+
+    def test_a_database(self) -> None:
+        """Reached, and of a known schema; a file with its password that is for all to read."""
+        password = self.directory / "database.password"
+        password.write_text("hush")
+        password.chmod(0o644)
+        url = "postgresql://c2c@db.example.com/c2c"
+        store = StoreConfig(url=url, password_file=str(password), directory=str(self.directory))
+        self.config = evolve(self.config, store=store, asterisk=None)
+        for found, message, words in (
+            ((3, 3), f"{url} is reached", ""),
+            ((3, 0), f"{url} is reached; its tables will be made by the first start", ""),
+            ((3, 4), f"{url} is of a newer version of c2c-agent.", "Install the version"),
+            (StoreError("no"), f"{url} cannot be used: no", "See that the server runs"),
+        ):
+            with mock.patch("c2c_agent.check.database_versions", side_effect=[found]):
+                findings = self.check()
+            [store_found] = [finding for finding in findings if finding.name == "store"]
+            assert store_found.message == message
+            assert words in (store_found.advice or "")
+            assert f"file {password}" in [finding.name for finding in findings]
 
     def test_not_made(self) -> None:
         """A check before the first start, by root perhaps, leaves no file behind."""

@@ -15,9 +15,11 @@ from c2c_agent.config import (
     Config,
     DialAsConfig,
     HttpConfig,
+    ImpossibleValueError,
     LegRule,
     LogConfig,
     StoreConfig,
+    WebhookConfig,
     tcp_address,
 )
 from c2c_agent.pattern import parse_pattern
@@ -91,6 +93,20 @@ class TestDefaults:
 VALUES: list[tuple[Callable[..., object], str, list[object], list[object], str]] = [
     (Config, "server_id", ["pbx1", "a" * 253], ["", "a b", "a\n", "\u00e4", "a" * 254], "a word"),
     (StoreConfig, "keep_days", [7, 36500], [6, 36501], "from 7 to 36500 days"),
+    (
+        StoreConfig,
+        "url",
+        [None, "postgresql://db/c2c", "postgres://c2c@[::1]:5433/c2c?sslmode=require"],
+        ["", "mysql://db/c2c", "postgresql://", "postgresql://a b", "db"],
+        "a URL such as postgresql://c2c-agent@db.example.com/c2c",
+    ),
+    (
+        StoreConfig,
+        "url",
+        [],
+        ["postgresql://c2c:hush@db/c2c", "postgresql://db/c2c?password=hush"],
+        "no password in it; give it a file of its own, password_file",
+    ),
     (
         HttpConfig,
         "public_url",
@@ -317,3 +333,38 @@ class TestKeys:
 def test_tcp_address(listen: str, address: str | None) -> None:
     """Where a listener is reached from its own host; None for one without a TCP port."""
     assert tcp_address(listen) == address
+
+
+class TestSharedStore:
+    """A database in the place of the file."""
+
+    URL = "postgresql://c2c@db.example.com/c2c"
+
+    def test_one_or_the_other(self) -> None:
+        """Not a file as well, and no password without it."""
+        with pytest.raises(ImpossibleValueError, match="must not be given beside url"):
+            StoreConfig(path="/srv/c2c.sqlite3", url=self.URL)
+        with pytest.raises(ImpossibleValueError, match="of no use without url"):
+            StoreConfig(password_file="/etc/c2c-agent/database.password")
+
+    def test_no_password_is_shown(self) -> None:
+        """Whatever is wrong with the URL that it stands in."""
+        for url in ("postgresql://c2c:hush@db/c2c", "mysql://c2c:hush@db/c2c"):
+            with pytest.raises(ImpossibleValueError) as caught:
+                StoreConfig(url=url)
+            assert "hush" not in str(caught.value)
+
+    def test_for_relays(self) -> None:
+        """Beside a PBX there is nothing to share."""
+        store = StoreConfig(url=self.URL)
+        with pytest.raises(ImpossibleValueError, match=r"must be false beside store\.url"):
+            Config(server_id="a", store=store)
+        assert Config(server_id="a", store=store, asterisk=None).store.url == self.URL
+
+    def test_keys_that_are_not_known_here(self) -> None:
+        """A webhook may be for a key of the database."""
+        webhook = WebhookConfig("crm", "http://a", "/etc/crm.whsec", keys=["shop"])
+        store = StoreConfig(url=self.URL)
+        assert Config(server_id="a", store=store, asterisk=None, webhooks=[webhook]).webhooks
+        with pytest.raises(ImpossibleValueError, match="no key with the name 'shop'"):
+            Config(server_id="a", webhooks=[webhook])

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from c2c_agent.configfile import load, read_secret, read_webhook_secrets
+from c2c_agent.config import Config, StoreConfig
+from c2c_agent.configfile import (
+    load,
+    operator_file,
+    read_secret,
+    read_webhook_secrets,
+    store_password,
+)
 from c2c_agent.configparse import ConfigError
 
 ZEROS = "0" * 64
@@ -232,3 +239,28 @@ class TestWebhookSecrets:
         """A file that is not there is named."""
         with pytest.raises(ConfigError, match=r"crm\.whsec: a secret should be in this file: No"):
             read_webhook_secrets(str(tmp_path / "crm.whsec"))
+
+
+class TestStore:
+    """What belongs to the store, and is no part of it."""
+
+    def test_operator_key(self) -> None:
+        """Beside the file; for a database in a directory of this host."""
+        for store, file in (
+            (StoreConfig(), "/var/lib/c2c-agent/operator.key"),
+            (StoreConfig(path="/srv/x/c2c.sqlite3"), "/srv/x/operator.key"),
+            (StoreConfig(path="c2c.sqlite3"), "operator.key"),
+            (StoreConfig(url="postgresql://db/c2c"), "/var/lib/c2c-agent/operator.key"),
+            (StoreConfig(url="postgresql://db/c2c", directory="/srv/a"), "/srv/a/operator.key"),
+        ):
+            config = Config(server_id="pbx1", store=store, asterisk=None)
+            assert operator_file(config) == Path(file)
+
+    def test_password(self, tmp_path: Path) -> None:
+        """From its file, if there is to be one."""
+        url = "postgresql://c2c@db/c2c"
+        config = Config(server_id="pbx1", store=StoreConfig(url=url), asterisk=None)
+        assert store_password(config) is None
+        file = written(tmp_path / "database.password", "hush\n")
+        store = StoreConfig(url=url, password_file=file)
+        assert store_password(Config(server_id="pbx1", store=store, asterisk=None)) == "hush"

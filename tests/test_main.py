@@ -735,6 +735,13 @@ class TestRun:
         assert_plain_error(run(tmp_path, "run"), str(tmp_path / "file"))
         assert not reactor.hasRun
 
+    def test_no_database(self, tmp_path: Path, reactor: Any) -> None:
+        """A database that cannot be reached is named, with what the system says of it."""
+        url = "postgresql://c2c@127.0.0.1:9/c2c"
+        configure(tmp_path, store={"url": url, "directory": str(tmp_path)})
+        assert_plain_error(run(tmp_path, "run"), url, "Connection refused")
+        assert not reactor.hasRun
+
     def test_a_store_that_is_none(self, tmp_path: Path, reactor: Any) -> None:
         """So is a file that is something else."""
         (tmp_path / "c2c.sqlite3").write_text("something else, and long enough to be read" * 100)
@@ -755,6 +762,13 @@ class TestStore:
         store.open()
         store.close()
         return tmp_path / "c2c.sqlite3"
+
+    def test_a_database(self, tmp_path: Path) -> None:
+        """It has tools of its own, and each command names them."""
+        url = "postgresql://c2c@db.example.com/c2c"
+        configure(tmp_path, store={"url": url})
+        for command in (["check"], ["vacuum"], ["backup", str(tmp_path / "copy")]):
+            assert_plain_error(run(tmp_path, "store", *command), url, "pg_dump")
 
     def test_check(self, tmp_path: Path, a_store: Path) -> None:
         """Sound: exit status 0."""

@@ -111,6 +111,19 @@ class RelayTest(SynchronousTestCase):
         return [(str(properties.type), key) for _, key, _, properties in self.broker.published]
 
 
+class Foreign(RelayTest):
+    """A call that another process of the same store has placed."""
+
+    def test_hung_up(self) -> None:
+        """The word goes to the call's own agent; it stays the other's call."""
+        evidence = LegEvidence()
+        self.driver.hang_up_foreign(PlacedCall(REQUEST_ID, self.plan(), evidence, evidence))
+        assert self.published() == [("c2c.cancel", "c2c.jobs.pbx1")]
+        self.tell(a_call(request_id=REQUEST_ID))
+        assert self.heard.events == []
+        assert self.clock.getDelayedCalls() == []
+
+
 class Broker(RelayTest):
     """What has to be there."""
 

@@ -1,0 +1,262 @@
+"""Calls of other processes: watched, waited for, cancelled; and what is counted over all."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+
+from c2c_agent.call import Answer, Call, CallState
+from c2c_agent.errors import ErrorCode, Fault, StoreError
+from c2c_agent.pbx import CallEvidence, Gone, OriginateAccepted, OriginatePlan
+from c2c_agent.policy import Refusal
+from tests.fakes import CRM, EPOCH, SHOP, Desk, DeskTest, uuid
+from tests.playbook import a_call
+
+ONE, TWO = uuid(1), uuid(2)
+
+PLAN = OriginatePlan(data={"agent": "pbx1"}, target="c2c.jobs.pbx1", timeout=10)
+
+
+class SharedTest(DeskTest):
+    """A desk whose store others use, too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.desk = Desk(shared=True)
+        self.clock, self.store = self.desk.clock, self.desk.store
+        self.neighbours = self.desk.neighbours
+
+    def theirs(self, **changes: Any) -> Call:
+        """A call of another process, as it stands in the store: as `submit` would make it."""
+        mine = self.desk.submit(request_id=ONE)
+        call = self.desk.call(ONE)
+        self.desk = Desk(shared=True)
+        self.clock, self.store = self.desk.clock, self.desk.store
+        self.neighbours = self.desk.neighbours
+        mine.addErrback(lambda _: None)
+        changed: dict[str, Any] = {"state": CallState.DIALING_FIRST, "plan": PLAN, **changes}
+        call = evolve(call, answer=None, **changed)
+        self.store.put(call)
+        return call
+
+    def change(self, call: Call) -> None:
+        """The other process changes it, and tells so."""
+        self.store.put(call)
+        self.neighbours.changed_elsewhere(call.request_id, call.key)
+
+
+class Watching(SharedTest):
+    """Who waits for a change is woken by it."""
+
+    def test_a_change(self) -> None:
+        """Of that call, once."""
+        one, other = self.neighbours.changed(ONE), self.neighbours.changed(TWO)
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        self.successResultOf(one)
+        self.assertNoResult(other)
+        self.neighbours.changed_elsewhere(ONE, "crm")
+
+    def test_something_missed(self) -> None:
+        """All look again."""
+        waiting = [self.neighbours.changed(ONE), self.neighbours.changed(TWO)]
+        self.neighbours.missed()
+        for one in waiting:
+            self.successResultOf(one)
+
+    def test_given_up(self) -> None:
+        """Who does not wait any longer is not woken, and nothing of it is left."""
+        first, second = self.neighbours.changed(ONE), self.neighbours.changed(ONE)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        assert self.neighbours._waiting == {}
+
+    def test_observers(self) -> None:
+        """Each hears which call, and whose key; a mistake of one stops nobody."""
+        heard: list[tuple[str, str]] = []
+
+        def mistaken(_request_id: str, _key_name: str) -> None:
+            raise ZeroDivisionError
+
+        self.neighbours.observers += [mistaken, lambda *told: heard.append(told)]
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        assert heard == [(ONE, "crm")]
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+
+    def test_of_the_dispatcher(self) -> None:
+        """It knows of its own calls, and asks the neighbours for the others."""
+        changed = self.desk.dispatcher.changed(ONE)
+        assert changed is not None
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        self.successResultOf(changed)
+
+
+class Again(SharedTest):
+    """A request that another process has."""
+
+    def test_answered_already(self) -> None:
+        """From the store, and nothing is dialled."""
+        self.theirs()
+        self.change(evolve(self.desk.call(ONE), answer=Answer()))
+        submission = self.successResultOf(self.desk.submit(request_id=ONE))
+        assert (submission.replayed, submission.answer) == (True, Answer())
+        assert self.driver.prepared == []
+        assert self.desk.dispatcher.active(ONE) is None
+
+    def test_answered_later(self) -> None:
+        """All who ask here wait until the other process knows."""
+        call = self.theirs()
+        asked = [self.desk.submit(request_id=ONE) for _ in range(3)]
+        conflicting = self.desk.submit(SHOP, request_id=ONE)
+        self.change(evolve(call, state=CallState.FIRST_RINGING))
+        for one in [*asked, conflicting]:
+            self.assertNoResult(one)
+        self.change(evolve(call, answer=Answer()))
+        for one in asked:
+            assert self.successResultOf(one).replayed
+        [fault] = self.successResultOf(conflicting).answer.faults
+        assert fault.code is ErrorCode.REQUEST_ID_CONFLICT
+        assert self.store.all_kept() == [evolve(call, answer=Answer())]
+
+    def test_while_the_store_decides(self) -> None:
+        """Who asks here meanwhile waits for the other process, too."""
+        call = self.theirs()
+        self.store.hold_reads()
+        asked = [self.desk.submit(request_id=ONE) for _ in range(3)]
+        self.store.release()
+        self.change(evolve(call, answer=Answer()))
+        for one in asked:
+            assert self.successResultOf(one).replayed
+
+    def test_never_answered(self) -> None:
+        """The other process is dead: said when it can ring nobody any more."""
+        self.theirs()
+        asked = self.desk.submit(request_id=ONE)
+        self.clock.advance(9.9)
+        self.assertNoResult(asked)
+        self.clock.advance(0.2)
+        [fault] = self.successResultOf(asked).answer.faults
+        assert fault.code is ErrorCode.PBX_UNAVAILABLE
+        assert self.store.kept(ONE) == evolve(self.desk.call(ONE), answer=None)
+
+    def test_answered_at_the_last_moment(self) -> None:
+        """What was not told is seen all the same."""
+        call = self.theirs()
+        asked = self.desk.submit(request_id=ONE)
+        self.store.put(evolve(call, answer=Answer()))
+        self.clock.advance(10)
+        assert self.successResultOf(asked).answer == Answer()
+
+
+class Cancelling(SharedTest):
+    """A call of another process."""
+
+    def cancel(self) -> None:
+        """Somebody asks for its end here."""
+        call = self.store.kept(ONE)
+        assert call is not None
+        cancelling = self.desk.dispatcher.cancel_anywhere(call)
+        self.successResultOf(Deferred.fromCoroutine(cancelling))
+
+    def test_it_goes_both_ways(self) -> None:
+        """To the process that has it, and to the agent, for that process may be dead."""
+        self.theirs()
+        self.cancel()
+        assert (self.store.cancels, self.driver.foreign) == ([ONE], [ONE])
+
+    def test_not_placed_yet(self) -> None:
+        """No agent knows of it: only its process can end it."""
+        self.theirs(state=CallState.ACCEPTED, plan=None)
+        self.cancel()
+        assert (self.store.cancels, self.driver.foreign) == ([ONE], [])
+
+    def test_ended(self) -> None:
+        """There is nothing to hang up."""
+        self.theirs(state=CallState.ENDED)
+        self.cancel()
+        assert (self.store.cancels, self.driver.foreign) == ([], [])
+
+    def test_of_its_own(self) -> None:
+        """As ever."""
+        self.desk.submit(request_id=ONE)
+        self.cancel()
+        assert (self.driver.hung_up, self.store.cancels) == ([ONE], [])
+
+    def test_while_the_store_decides(self) -> None:
+        """Nobody knows yet whose call it is."""
+        call = self.theirs()
+        self.store.hold_reads()
+        asked = self.desk.submit(request_id=ONE)
+        self.desk.dispatcher.cancel(ONE)
+        self.store.put(call)  # a real store lets nobody else write it
+        self.store.answer()
+        assert self.store.cancels == [ONE]
+        self.store.release()
+        self.change(evolve(call, answer=Answer()))
+        assert self.successResultOf(asked).replayed
+
+
+class Counting(SharedTest):
+    """The store counts the calls of all processes."""
+
+    def test_admitted(self) -> None:
+        """By the key, and the limit of all; the meter here only knows how many there are."""
+        self.desk.submit(request_id=ONE)
+        self.desk.submit()
+        assert self.store.claims == [(CRM, 200), (CRM, 200)]
+        assert self.desk.meter.running == 2
+        self.driver.tells(ONE, OriginateAccepted(), Gone(CallEvidence()))
+        assert self.desk.meter.running == 1
+
+    def test_refused(self) -> None:
+        """As the store says, with the time after which another try is worth it."""
+        fault = Fault(ErrorCode.RATE_LIMITED, "too fast")
+        self.store.refusal = Refusal(fault, retry_after=7)
+        submission = self.successResultOf(self.desk.submit())
+        assert submission.answer == Answer((fault,))
+        assert submission.retry_after == 7
+        assert self.desk.meter.running == 0
+        assert self.driver.prepared == []
+
+    def test_what_cannot_be_placed_anyway(self) -> None:
+        """It is claimed, so that no other process takes it; it is not counted."""
+        self.successResultOf(self.desk.submit(dial_first="300"))
+        self.successResultOf(self.desk.submit(dial_first=""))
+        self.successResultOf(self.desk.submit(expires=EPOCH - 1))
+        self.driver.reason = "away"
+        self.successResultOf(self.desk.submit())
+        assert [key for key, _ in self.store.claims] == [None] * 4
+
+    def test_the_store_is_away(self) -> None:
+        """Refused; and kept in memory until the store can have it, for it may know of it."""
+        self.store.hold_reads()
+        self.store.hold_writes()
+        asked = self.desk.submit(request_id=ONE)
+        self.store.fail_reads(StoreError("Connection refused"))
+        [fault] = self.successResultOf(asked).answer.faults
+        assert (fault.code, fault.message) == (
+            ErrorCode.INTERNAL_ERROR,
+            "The call could not be stored.",
+        )
+        assert self.driver.prepared == []
+        self.store.fail()
+        assert self.desk.dispatcher.active(ONE) is not None
+        self.store.release()
+        self.clock.advance(5)
+        assert self.desk.dispatcher.active(ONE) is None
+        assert self.desk.call(ONE).state is CallState.ENDED
+
+
+def test_who_waits_for_it() -> None:
+    """Nobody, once it has ended, or its requester was told that it failed."""
+    failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
+    assert not a_call().is_over
+    assert not a_call(answer=Answer()).is_over
+    assert a_call(answer=failed).is_over
+    assert a_call(state=CallState.ENDED).is_over

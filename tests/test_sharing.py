@@ -1,0 +1,177 @@
+"""News of other processes, taken to who has to know; and a shared store that cannot be had."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from unittest import mock
+
+import pytest
+from attrs import evolve
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.calls_table import Connection
+from c2c_agent.config import Config, StoreConfig
+from c2c_agent.configparse import ConfigError
+from c2c_agent.errors import StoreError
+from c2c_agent.key_table import KeyRow
+from c2c_agent.neighbours import Neighbours
+from c2c_agent.sharing import Sharing, database_versions, shared_store
+from tests.fakes import Desk, uuid
+
+T = TypeVar("T")
+
+reactor: Any = global_reactor
+
+ONE, TWO = uuid(1), uuid(2)
+SHOP = KeyRow("shop", "0" * 64, {})
+
+NOWHERE = StoreConfig(url="postgresql://c2c@127.0.0.1:9/c2c?connect_timeout=2")
+
+
+class FakeNews:
+    """A shared store that says what the test has it say."""
+
+    observer: Any
+
+    def __init__(self) -> None:
+        self.rows: Sequence[KeyRow] = ()
+        self.wanted: Sequence[str] = ()
+        self.broken = False
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
+        if self.broken:
+            return fail(StoreError("Connection refused"))
+        return succeed(self.read_at_once(query))
+
+    def read_at_once(self, query: Callable[[Connection], T]) -> T:
+        nothing: Any = None
+        return query(nothing)
+
+    def keys(self, _connection: Connection) -> Sequence[KeyRow]:
+        return self.rows
+
+    def cancelled(self, _connection: Connection) -> Sequence[str]:
+        return self.wanted
+
+
+class Heard(SynchronousTestCase):
+    """What becomes of the news."""
+
+    def setUp(self) -> None:
+        self.desk = Desk(shared=True)
+        self.store = FakeNews()
+        self.keys: list[Sequence[KeyRow]] = []
+        self.cancelled: list[str] = []
+        self.neighbours: Neighbours = self.desk.neighbours
+        self.sharing = Sharing(
+            self.store, self.neighbours, keys=self.keys.append, cancel=self.cancelled.append
+        )
+
+    def test_it_is_the_observer(self) -> None:
+        """Of its store."""
+        assert self.store.observer is self.sharing
+
+    def test_at_the_start(self) -> None:
+        """Keys, and what was to be cancelled while this process was away."""
+        self.store.rows, self.store.wanted = [SHOP], [ONE, TWO]
+        self.sharing.start()
+        assert (self.keys, self.cancelled) == ([[SHOP]], [ONE, TWO])
+
+    def test_a_change(self) -> None:
+        """To who waits for that call."""
+        changed = self.neighbours.changed(ONE)
+        self.sharing.changed_elsewhere(ONE, "crm")
+        self.successResultOf(changed)
+
+    def test_a_cancel(self) -> None:
+        """To the calls of this process."""
+        self.sharing.cancel_wanted(ONE)
+        assert self.cancelled == [ONE]
+
+    def test_keys(self) -> None:
+        """Read again."""
+        self.store.rows = [SHOP]
+        self.sharing.keys_changed()
+        assert self.keys == [[SHOP]]
+
+    def test_something_missed(self) -> None:
+        """All of it."""
+        self.store.rows, self.store.wanted = [SHOP], [TWO]
+        changed = self.neighbours.changed(ONE)
+        self.sharing.missed()
+        self.successResultOf(changed)
+        assert (self.keys, self.cancelled) == ([[SHOP]], [TWO])
+
+    def test_a_store_that_cannot_be_read(self) -> None:
+        """Said; the keys stay as they were."""
+        self.store.broken = True
+        with capturedLogs() as logged:
+            self.sharing.missed()
+        assert self.keys == []
+        lines = [formatEvent(event) or "" for event in logged]
+        assert len(lines) == 2
+        assert all("Connection refused" in line for line in lines)
+
+
+class Making(SynchronousTestCase):
+    """The store of `store.url`."""
+
+    def setUp(self) -> None:
+        self.config = Config(server_id="relay-a", store=NOWHERE, asterisk=None)
+
+    def test_cannot_be_reached(self) -> None:
+        """It is made, and says at its opening what is wrong."""
+        with pytest.raises(StoreError, match=r"c2c\?.* cannot be used: connection failed"):
+            shared_store(self.config, reactor).open()
+
+    def test_cannot_be_checked(self) -> None:
+        """Neither can it be looked at."""
+        with pytest.raises(StoreError, match="connection failed"):
+            database_versions(self.config)
+
+    def test_no_url_of_libpq(self) -> None:
+        """Its parameters are libpq's."""
+        store = StoreConfig(url="postgresql://db/c2c?nonsense=1")
+        with pytest.raises(ConfigError, match=r"store\.url: .*nonsense"):
+            shared_store(evolve(self.config, store=store), reactor)
+
+    def test_psycopg_is_missing(self) -> None:
+        """What to install."""
+        for name in ("c2c_agent.postgres", "c2c_agent"):
+            module = sys.modules[name]
+            self.addCleanup(sys.modules.__setitem__, name, module)
+        package = sys.modules["c2c_agent"]
+        with (
+            mock.patch.dict(sys.modules, {"c2c_agent.postgres": None}),
+            mock.patch.object(package, "postgres", create=True),
+        ):
+            del package.postgres
+            for make in (lambda: shared_store(self.config, reactor), self.versions):
+                with pytest.raises(ConfigError, match=r"pip install 'c2c-agent\[postgresql\]'"):
+                    make()
+
+    def versions(self) -> object:
+        """As `check` asks."""
+        return database_versions(self.config)
+
+    def test_password(self) -> None:
+        """From its file, which has to be there."""
+        with TemporaryDirectory() as directory:
+            file = Path(directory, "database.password")
+            store = evolve(NOWHERE, password_file=str(file))
+            config = evolve(self.config, store=store)
+            with pytest.raises(ConfigError, match=r"database\.password"):
+                shared_store(config, reactor)
+            file.write_text("hush\n")
+            made = shared_store(config, reactor)
+        assert "password=hush" in made._writer._conninfo
