@@ -182,7 +182,7 @@ def test_cancel_of_a_job_that_was_not_taken(
     phone: StartPhone,
     clients: ThreadPoolExecutor,
 ) -> None:
-    """Its relay is dead, its agent away: back again, they ring nobody."""
+    """Its relay is dead, its agent away: back again, they connect nobody."""
     first = phone("pbx1", "100", QUICK)
     a, b = both
     a.configure("relay", {"answer_timeout": 20})
