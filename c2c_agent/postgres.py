@@ -67,7 +67,7 @@ _RUNNING: Final = """
 _ADMITTED: Final = """
     SELECT admitted_at FROM claims
     WHERE key_name = :key_name AND admitted_at > :since AND request_id <> :request_id
-    ORDER BY admitted_at
+    ORDER BY admitted_at DESC LIMIT :most
 """
 _CLAIM: Final = """
     INSERT INTO claims (request_id, key_name, admitted_at, running)
@@ -182,8 +182,10 @@ class PostgresStore(GroupCommit):
             "key_name": key.name,
             "since": now - _RATE_WINDOW,
             "request_id": call.request_id,
+            "most": key.per_minute or 0,  # more would not change what the meter says
         }
-        meter.recall(key.name, [at for (at,) in writer.execute(_ADMITTED, values)])
+        admitted = [at for (at,) in writer.execute(_ADMITTED, values)]
+        meter.recall(key.name, reversed(admitted))
         return meter.admit(key, now)
 
     def ask_to_cancel(self, request_id: str) -> Deferred[None]:

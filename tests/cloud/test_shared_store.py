@@ -349,17 +349,22 @@ def test_keys_of_the_table(
     secret = "a key in the table"
     put = "INSERT INTO keys (name, sha256, settings) VALUES (%s, %s, %s)"
     a, b = both
-    with cloud.agent(), a, b:
+    with cloud.agent() as agent, a, b:
         assert codes(a.place("100", "200", key=secret)) == ["unauthorized"]
         database.do(
             put,
             "shop",
             key_digest(secret),
-            json.dumps({"allow": ["100", "200"], "agent": "pbx1", "max_concurrent": 1}),
+            json.dumps({"allow": ["100", "200", "1000"], "agent": "pbx1", "max_concurrent": 1}),
         )
         for relay in both:
             wait_until(partial(is_known, relay, secret), 20, "the key is known")
         assert codes(b.place("100", "300", key=secret)) == ["not_allowed"]
+        # Both have to allow it: the key here, and the agent's own.
+        told = b.place("100", "1000", key=secret)
+        assert codes(told) == ["not_allowed"]
+        assert a.ended(told["request_id"])["outcome"] == "rejected"
+        assert agent.status(told["request_id"])["call"]["outcome"] == "rejected"
         placed = a.place("100", "200", key=secret)
         assert placed["status"] == "success"
         assert codes(b.place("100", "200", key=secret)) == ["too_many_calls"]
