@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from c2c_agent.client_address import Proxies
+from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api, Ask, Reply
 from c2c_agent.http_request import BoundedRequest, read_parameters
 from c2c_agent.http_stream import EventStream, write_head
@@ -56,7 +57,11 @@ class ApiResource(Resource):
         request.notifyFinish().addErrback(gone.append)
 
         def failed(failure: Failure) -> Answer:
-            _log.failure("{method} {path} failed", failure, method=method, path=path)
+            if failure.check(StoreError):  # no mistake of ours, and while it lasts there are many
+                reason = failure.getErrorMessage()
+                _log.warn("{method} {path}: {reason}", method=method, path=path, reason=reason)
+            else:
+                _log.failure("{method} {path} failed", failure, method=method, path=path)
             return _encode(self._api.failed(path))
 
         def write(answer: Answer) -> None:

@@ -22,6 +22,7 @@ from twisted.trial.unittest import TestCase
 from c2c_agent import http_server
 from c2c_agent.call import CallState
 from c2c_agent.config import HttpConfig
+from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api
 from c2c_agent.http_request import BODY_LIMIT
 from c2c_agent.http_server import ApiSite
@@ -418,6 +419,16 @@ class Mistakes(SiteTest):
         assert answer.json["c2c_status"] is None
         assert answer.faults == ["internal_error"]
         self.assert_logged(Exception)
+
+    def test_the_store_is_away(self) -> None:
+        """One line for each who asks, and no more."""
+        self.store.hold_reads()
+        self.client.sends(request(f"/c2c/v2/status/{ONE}"))
+        self.store.fail_reads(StoreError("Connection refused"))
+        [answer] = self.client.answers()
+        assert answer.faults == ["internal_error"]
+        [event] = [event for event in self.logged if event["log_level"].name == "warn"]
+        assert formatEvent(event) == f"GET /c2c/v2/status/{ONE}: Connection refused"
 
     def test_outside_the_api(self) -> None:
         """With 500 there."""
