@@ -119,7 +119,7 @@ class ActiveCall:
     changes: int = 0  # how often it was given to the store
     durable: int = 0  # the latest of these that the store has
     guard: IDelayedCall | None = None
-    retry: IDelayedCall | None = None  # of storing its end
+    retry: IDelayedCall | None = None  # of storing it
     retry_after: float = _RETRY
     answer_waiters: list[Deferred[None]] = field(factory=list)
     change_waiters: list[Deferred[None]] = field(factory=list)
@@ -275,8 +275,7 @@ class Dispatcher:
         self._stopped = True
         for active in list(self._active.values()):
             self._stop_guard(active)
-            if active.retry is not None and active.retry.active():
-                active.retry.cancel()
+            if _stop_retry(active):
                 self._save(active)
 
     # PbxObserver
@@ -405,6 +404,8 @@ class Dispatcher:
             if self._outbox is not None and (reports or ended):
                 self._outbox.stored()
             active.durable = max(active.durable, number)
+            _stop_retry(active)
+            active.retry_after = _RETRY
             _wake_durable(active, active.durable)
             if ended:
                 self.forget(active)
@@ -414,7 +415,9 @@ class Dispatcher:
             reason = failure.getErrorMessage()
             request_id = active.call.request_id
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
-            if ended and not self._stopped:
+            if (ended or active.durable_waiters) and not self._stopped:
+                # On the way, the next change would do; but it may wait for who waits for this one.
+                _stop_retry(active)
                 active.retry = self._clock.callLater(active.retry_after, self._save, active)
                 active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)
             return False
@@ -446,6 +449,15 @@ class Dispatcher:
         if active.guard is not None and active.guard.active():
             active.guard.cancel()
         active.guard = None
+
+
+def _stop_retry(active: ActiveCall) -> bool:
+    """Try no more to store it; whether that was to be tried."""
+    waits = active.retry is not None and active.retry.active()
+    if active.retry is not None and waits:
+        active.retry.cancel()
+    active.retry = None
+    return waits
 
 
 def _wake_durable(active: ActiveCall, number: int | None = None) -> None:

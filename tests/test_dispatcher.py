@@ -24,12 +24,13 @@ from c2c_agent.call import (
     Place,
     Received,
     Reject,
+    Relayed,
 )
 from c2c_agent.dispatcher import ActiveCall, StoreUnreadableError
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.job import CallJob
-from c2c_agent.machine import GRACE
+from c2c_agent.machine import GRACE, step
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -434,6 +435,54 @@ class NotStored(DispatcherTest):
         kept = self.store.kept(TWO)
         assert kept is not None
         assert [entry.event for entry in kept.timeline][-2:] == ["first_ringing", "first_answered"]
+
+
+class NotDurable(DispatcherTest):
+    """A change on the way that somebody has to know durable, and that the disk does not take."""
+
+    def setUp(self) -> None:
+        """An agent tells something of a call, and the disk refuses it."""
+        super().setUp()
+        self.active = self.place(ONE, OriginateAccepted())
+        self.guard = self.in_seconds()
+        self.store.hold_writes()
+        self.told = self.desk.dispatcher.relayed(ONE, Relayed("pbx1", self.at(FirstRinging())))
+        self.store.fail()
+
+    def at(self, event: LegEvent) -> Call:
+        """The call as the agent has it after one event more."""
+        return step(self.active.call, event, self.desk.now()).call
+
+    def test_tried_again(self) -> None:
+        """Without a further event, which may wait for this one: until the disk takes it."""
+        self.assertNoResult(self.told)
+        assert self.in_seconds() == [RETRY, *self.guard]
+        self.clock.advance(RETRY)
+        self.store.fail()
+        self.clock.advance(RETRY)
+        assert self.store.waiting == []
+        self.clock.advance(RETRY)
+        self.store.commit()
+        assert self.successResultOf(self.told)
+        assert self.store.kept(ONE) == self.active.call
+        assert len(self.clock.getDelayedCalls()) == 1
+
+    def test_overtaken(self) -> None:
+        """By a change that the disk takes: that has it all in it."""
+        self.desk.dispatcher.relayed(ONE, Relayed("pbx1", self.at(FirstAnswered())))
+        self.store.commit()
+        assert self.successResultOf(self.told)
+        assert self.in_seconds() == self.guard
+
+    def test_the_end_is_tried_once(self) -> None:
+        """It takes the place of what was to be tried again."""
+        self.driver.tells(ONE, Gone(TALKED))
+        self.store.fail()
+        assert self.in_seconds() == [RETRY * 2]
+        self.clock.advance(RETRY * 2)
+        self.store.commit()
+        assert self.ended() is Outcome.CONNECTED
+        assert self.successResultOf(self.told)
 
 
 class Guards(DispatcherTest):
