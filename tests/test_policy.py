@@ -159,6 +159,8 @@ class TestKeyRing:
         assert ring.find("") is None
         assert KeyRing([]).find("one") is None
         assert list(ring) == [crm, shop]
+        assert ring.named(crm.name) is crm
+        assert ring.named("nobody") is None
 
     def test_named(self) -> None:
         """The key of a name; None where there is none any more."""
