@@ -272,6 +272,8 @@ class AgentService(Service):
         """The table of keys, as it is now."""
         self._key_rows = rows
         keys = self._all_keys(self._config.keys)
+        kept = {(key.name, key.sha256) for key in keys}
+        self._live.forbid([key.name for key in self._keys if (key.name, key.sha256) not in kept])
         self._keys.change(keys)
         _log.info("{count} keys in the store", count=len(rows))
 
