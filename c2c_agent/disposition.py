@@ -59,6 +59,9 @@ _ALERTING_CAUSES: Final = frozenset({18, 19})
 #: elsewhere (another of the user's phones, or our own cancel).
 _EMPTY_CAUSES: Final = frozenset({0, 16, 26})
 
+#: SIP responses below are provisional (RFC 3261, section 7.2).
+_FINAL: Final = 200
+
 #: Dial statuses (app_dial and the DialEnd event), for where the cause is one of the empty ones.
 _BY_STATUS: Final[Mapping[str, LegResult]] = {
     "ANSWER": LegResult.ANSWERED,
@@ -102,11 +105,19 @@ def leg_result(leg: LegEvidence) -> LegResult:
         if leg.cause in _ALERTING_CAUSES:
             return LegResult.NO_ANSWER if rang else LegResult.UNREACHABLE
         return _BY_CAUSE.get(leg.cause, LegResult.UNREACHABLE)
-    result = _BY_STATUS.get(leg.status or "", LegResult.UNKNOWN)
-    if result is LegResult.UNREACHABLE and rang and leg.status == "CHANUNAVAIL":
+    return _by_status(leg)
+
+
+def _by_status(leg: LegEvidence) -> LegResult:
+    """What the dial status says, where the cause says nothing."""
+    if leg.status == "CHANUNAVAIL" and leg.ringing_at is not None:
         # A dialplan behind the leg gave up by itself: the phone rang, and it passed no cause on.
         return LegResult.NO_ANSWER
-    return result
+    if leg.status == "BUSY" and leg.sip is not None and leg.sip < _FINAL:
+        # The phone itself never said so: it forwards calls, which is not followed, and app_dial
+        # counts that as busy (seen on 16.28 and 22.10; SIP's last word is then "100 Trying").
+        return LegResult.UNREACHABLE
+    return _BY_STATUS.get(leg.status or "", LegResult.UNKNOWN)
 
 
 def outcome(evidence: CallEvidence, *, cancelled: bool) -> Outcome:

@@ -52,6 +52,25 @@ def test_result_of_a_leg(
     assert leg_result(LegEvidence(status=status, cause=cause, ringing_at=rang)) is expected
 
 
+@pytest.mark.parametrize(
+    ("status", "cause", "sip", "rang", "expected"),
+    [
+        ("BUSY", 17, 486, None, LegResult.BUSY),
+        ("BUSY", 0, 486, None, LegResult.BUSY),
+        ("BUSY", 0, 100, None, LegResult.UNREACHABLE),  # 302, seen on 16.28
+        ("BUSY", 0, 180, RANG, LegResult.UNREACHABLE),
+        ("BUSY", 23, 100, None, LegResult.UNREACHABLE),  # 302, seen on 22.10
+        ("CHANUNAVAIL", 0, 100, None, LegResult.UNREACHABLE),
+    ],
+)
+def test_a_phone_that_forwards_is_not_busy(
+    status: str, cause: int, sip: int, rang: float | None, expected: LegResult
+) -> None:
+    """Dial calls it so where it does not follow; SIP's last word tells that the phone did not."""
+    leg = LegEvidence(status=status, cause=cause, sip=sip, ringing_at=rang)
+    assert leg_result(leg) is expected
+
+
 def test_a_leg_that_was_seen_answering_was_answered() -> None:
     """Also where nobody told a status."""
     assert leg_result(LegEvidence(answered_at=3.0, cause=19)) is LegResult.ANSWERED

@@ -38,10 +38,11 @@ async def bridge(
     """Dial `target`, ringing for `ring_seconds` and talking for `max_duration` at the most.
 
     Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
-    read; `S` ends the talk; `U` notes when it began, for a result that outlives the agent.
+    read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
+    the talk; `U` notes when it began, for a result that outlives the agent.
     Raises SessionLost where the session ended before the result was read.
     """
-    options = f"gS({max_duration})U(c2c-answered)"
+    options = f"giS({max_duration})U(c2c-answered)"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
     reply = await channel.command(dial, patience=None)
     first_left = reply.result == "-1" or channel.hung_up

@@ -8,7 +8,7 @@ from c2c_agent.agi.scripts import acknowledge, bridge, refuse
 from c2c_agent.dial import DialResult
 from tests.agi.playbook import BEGIN, ProtocolTest
 
-DIAL = '> EXEC "Dial" "PJSIP/200,20,gS(3600)U(c2c-answered)"\n'
+DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered)"\n'
 READ = '> GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}"\n'
 DONE = '> SET VARIABLE "C2C_DONE" "1"\n200 result=1\n= closed'
 KEYS = '> GET FULL VARIABLE "${HANGUPCAUSE_KEYS()}"\n'

@@ -23,6 +23,8 @@ class Behaviour:
     early_media: bool = False
     #: The final answer: 200 takes the call, any other status refuses it.
     final: int = 200
+    #: Where a call is forwarded to, by a final answer that says so (302).
+    forwards_to: str | None = None
     #: The key that its user presses a second after the answer.
     presses: str | None = None
     #: Seconds after which this phone hangs up; None leaves that to the other side.
@@ -33,6 +35,7 @@ ANSWERS: Final = Behaviour()
 RINGS_FOR_EVER: Final = Behaviour(ring_seconds=None)
 BUSY: Final = Behaviour(final=486)
 DECLINES: Final = Behaviour(final=603)
+FORWARDS: Final = Behaviour(ring_seconds=0, ringing=False, final=302, forwards_to="103")
 UNAVAILABLE: Final = Behaviour(ring_seconds=0, ringing=False, final=480)
 NOT_FOUND: Final = Behaviour(ring_seconds=0, ringing=False, final=404)
 
@@ -41,6 +44,7 @@ _REASONS: Final = {
     180: "Ringing",
     183: "Session Progress",
     200: "OK",
+    302: "Moved Temporarily",
     404: "Not Found",
     480: "Temporarily Unavailable",
     486: "Busy Here",
@@ -62,6 +66,8 @@ m=audio {port} RTP/AVP 0 101
 a=rtpmap:0 PCMU/8000
 a=rtpmap:101 telephone-event/8000"""
 
+_ITSELF: Final = "[service]@[local_ip]:[local_port]"
+
 _NO_SDP: Final = "Content-Length: 0\n"
 
 #: `[last_...]` repeats a header of the message that is answered.
@@ -73,7 +79,7 @@ SIP/2.0 {status} {reason}
 [last_To:]{tag}
 [last_Call-ID:]
 {cseq}
-Contact: <sip:[service]@[local_ip]:[local_port]>
+Contact: <sip:{contact}>
 {body}
 ]]></send>"""
 
@@ -113,7 +119,9 @@ def scenario(behaviour: Behaviour, media_port: int) -> str:
         steps += [_reply(200, body=sdp, retransmit=True), *_await_ack("answered")]
         steps += _talk(behaviour.talk_seconds)
     else:
-        steps += [_reply(behaviour.final, retransmit=True), *_await_ack("refused")]
+        contact = f"{behaviour.forwards_to}@[local_ip]" if behaviour.forwards_to else _ITSELF
+        steps += [_reply(behaviour.final, retransmit=True, contact=contact)]
+        steps += _await_ack("refused")
         steps += ['<nop next="end"/>']
     steps += [
         '<label id="cancelled"/>',
@@ -173,6 +181,7 @@ def _reply(
     body: str = _NO_SDP,
     tag: bool = True,
     cseq: str = "[last_CSeq:]",
+    contact: str = _ITSELF,
     retransmit: bool = False,
     attributes: str = "",
 ) -> str:
@@ -182,6 +191,7 @@ def _reply(
         body=body,
         tag=";tag=[pid]phone[call_number]" if tag else "",
         cseq=cseq,
+        contact=contact,
         attributes=attributes + (' retrans="500"' if retransmit else ""),
     )
 
