@@ -27,6 +27,7 @@ from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
 from c2c_agent.pattern import Pattern, PatternError, parse_pattern
 from c2c_agent.policy import Key, key_digest, new_secret
+from c2c_agent.stop_switch import Stopped, StopSwitch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,12 +121,14 @@ def run(config_path: str | None) -> None:
     from twisted.internet.error import CannotListenError  # noqa: PLC0415
     from twisted.internet.threads import deferToThread  # noqa: PLC0415
 
+    from c2c_agent.clock import keep_steady  # noqa: PLC0415
     from c2c_agent.reload import Reload  # noqa: PLC0415
     from c2c_agent.sd_notify import Supervisor  # noqa: PLC0415
     from c2c_agent.service import AgentService  # noqa: PLC0415
 
     lines = log.start(config.log.level, full_numbers=config.log.numbers == "full")
     process: Any = reactor
+    keep_steady(process)
     supervisor = Supervisor.of(os.environ, os.getpid(), process)
     try:
         service = AgentService(config, process, supervisor)
@@ -290,6 +293,58 @@ def replay(
     """Report again what was given up: all of it, one call's, or one receiver's."""
     count = _client(config_path, url).replay(target, request_id)
     click.echo(f"{count} reports are sent again")
+
+
+@main.command("stop-calls")
+@click.option("--reason", metavar="TEXT", default="", help="For the log and whoever looks.")
+@click.option("--hang-up", is_flag=True, help="Hang up the calls in progress, too.")
+@_config_option
+@_plain_errors
+def stop_calls(*, reason: str, hang_up: bool, config_path: str | None) -> None:
+    """Place no calls any more, until start-calls; also over restarts, and without an agent."""
+    config = _load(config_path)
+    try:
+        count = _operator(config).stop_calls(reason, hang_up=hang_up)
+    except ClientError as error:
+        _turn(lambda: _switch(config).stop(Stopped(reason, hang_up=hang_up)))
+        click.echo("Calls are stopped; an agent that runs or starts finds them so.")
+        if hang_up:
+            click.echo("What is in progress is hung up by it, then.")
+        click.echo(f"(No agent was told: {error})")
+        return
+    click.echo(
+        f"Calls are stopped. {count} in progress are hung up." if hang_up else "Calls are stopped."
+    )
+
+
+@main.command("start-calls")
+@_config_option
+@_plain_errors
+def start_calls(*, config_path: str | None) -> None:
+    """Place calls again, after stop-calls."""
+    config = _load(config_path)
+    try:
+        was = _operator(config).start_calls()
+    except ClientError:
+        was = _turn(_switch(config).start)
+    click.echo("Calls are placed again." if was else "Calls were not stopped.")
+
+
+def _operator(config: Config) -> Client:
+    return Client(local_url(config), operator_secret(config))
+
+
+def _switch(config: Config) -> StopSwitch:
+    return StopSwitch(configfile.operator_file(config).parent)
+
+
+def _turn(turn: Callable[[], T]) -> T:
+    """Turn the kill switch without an agent."""
+    try:
+        return turn()
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}; run this as root or as the agent's user."
+        raise ClientError(message) from error
 
 
 @main.command()

@@ -65,6 +65,7 @@ class AsteriskDriver:
         max_duration: int,
         clock: IReactorTime,
         now: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self._config = config
         self._link = link
@@ -72,6 +73,7 @@ class AsteriskDriver:
         self._max_duration = max_duration
         self._clock = clock
         self._now = now
+        self._wall = wall
         self._calls: dict[str, FollowedCall] = {}
         self.observer: PbxObserver  # set by who puts the parts together
 
@@ -96,7 +98,7 @@ class AsteriskDriver:
             job,
             context,
             agi_url=self._agi_url,
-            max_duration=self._max_duration,
+            max_duration=job.max_duration or self._max_duration,
         )
 
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
@@ -192,7 +194,7 @@ class AsteriskDriver:
                 channel,
                 plan.target,
                 ring_seconds=plan.timeout,
-                max_duration=self._max_duration,
+                max_duration=plan.max_duration or self._max_duration,
             )
         except SessionLost as error:
             _log.warn("call {call}: FastAGI: {reason}", call=request_id, reason=str(error))
@@ -215,6 +217,7 @@ class AsteriskDriver:
                 link=self._link,
                 clock=self._clock,
                 now=self._now,
+                wall=self._wall,
                 tell=partial(self._tell, request_id),
             )
         return call

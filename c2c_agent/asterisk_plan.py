@@ -7,7 +7,6 @@ c2c-result of asterisk-conf/c2c-bridge.conf writes into AstDB.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from attrs import evolve
 
@@ -15,12 +14,8 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.call_trace import PREFIX
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.job import CallJob
+from c2c_agent.job import CONFIRM_SECONDS, CallJob
 from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
-
-#: How long context c2c-confirm takes at the most: three times a tone, a prompt of about six seconds
-#: and five seconds of waiting.
-_CONFIRM_SECONDS: Final = 36
 
 
 def make_plan(
@@ -73,7 +68,8 @@ def make_plan(
         data=data,
         target=target,
         timeout=job.timeout,
-        confirm_seconds=_CONFIRM_SECONDS if job.confirm else 0,
+        confirm_seconds=CONFIRM_SECONDS if job.confirm else 0,
+        max_duration=max_duration,
         order=action,
     )
 
@@ -81,7 +77,7 @@ def make_plan(
 def _dial_string(rules: Iterable[LegRule], number: str, job: CallJob, context: str) -> str:
     """How a number is rung: the first rule that matches it."""
     for rule in rules:
-        if rule.match.matches(number):
+        if rule.match.covers(number):
             return _fill(rule.channel, number, job, context)
     message = "The configuration does not say how this number is to be dialled."
     raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
@@ -91,26 +87,33 @@ def _fill(template: str, number: str, job: CallJob, context: str) -> str:
     return template.format(number=number, context=context, dial_as=job.dial_as)
 
 
-def merge_left(evidence: CallEvidence, left: str) -> CallEvidence:
+def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> CallEvidence:
     """The evidence together with what c2c-result left of a call that the agent did not watch.
 
     That is: dial status, hangup cause, and in epoch seconds when the first leg came to the bridge,
     when the second answered (if it did), and the end; then, where the first was asked to confirm,
-    what it said. Where no dial status is there, the first leg was gone before the second was
-    dialled, or did not confirm.
+    what it said. The times are the PBX's: its clock is `ahead` of ours by so many seconds, unless
+    both saw the end, and so tell by how many. Where no dial status is there, the first leg was gone
+    before the second was dialled, or did not confirm.
     """
     status, cause, started, answered, ended, confirmed = (left.split(",") + [""] * 6)[:6]
+    began_at, answered_at, ended_at = map(_seconds, (started, answered, ended))
+    if ended_at is not None and evidence.first.ended_at is not None:
+        ahead = ended_at - evidence.first.ended_at
+    began_at, answered_at, ended_at = (
+        None if at is None else at - ahead for at in (began_at, answered_at, ended_at)
+    )
     refusal = next((refusal for refusal in Refusal if refusal.value == confirmed), None)
     first, second = evidence.first, evidence.second
     return evolve(
         evidence,
-        first=evolve(first, status="ANSWER", answered_at=first.answered_at or _seconds(started)),
+        first=evolve(first, status="ANSWER", answered_at=first.answered_at or began_at),
         second=evolve(
             second,
             status=status or second.status,
             cause=int(cause) if second.cause is None and cause.isdecimal() else second.cause,
-            answered_at=_seconds(answered) or second.answered_at,
-            ended_at=second.ended_at or _seconds(ended),
+            answered_at=answered_at or second.answered_at,
+            ended_at=second.ended_at or ended_at,
         ),
         dialed=evidence.dialed or bool(status),
         refusal=refusal,

@@ -47,6 +47,7 @@ _JOB_FIELDS: Final = (
     "expires",
     "auto_answer",
     "confirm",
+    "max_duration",
 )
 
 
@@ -93,6 +94,8 @@ def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, obje
         message["auto_answer"] = True
     if job.confirm:
         message["confirm"] = True
+    if job.max_duration is not None:
+        message["max_duration"] = job.max_duration
     return message
 
 

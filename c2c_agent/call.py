@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import Fault
@@ -76,7 +76,11 @@ class Entry:
 
 @frozen
 class Call:
-    """Everything that is known of one request. Times are epoch seconds of the program's clock."""
+    """Everything that is known of one request. Times are epoch seconds of the steady clock.
+
+    `clock_ahead`: the host's clock was ahead of that one by so many seconds when the request came
+    in; what is shown is moved by it (`clock`).
+    """
 
     request_id: str
     key: str
@@ -100,6 +104,21 @@ class Call:
     cause_text: str | None = None
     ended_at: float | None = None
     timeline: tuple[Entry, ...] = ()
+    clock_ahead: float = 0.0
+
+    @property
+    def answered_seconds(self) -> float:
+        """For how long somebody was on the line: from the first leg's answer to the end, or 0."""
+        if self.first.answered_at is None or self.ended_at is None:
+            return 0.0
+        ends = (self.first.ended_at, self.second.ended_at, self.hung_up_at)
+        end = max((at for at in ends if at is not None), default=self.ended_at)
+        return max(0.0, end - self.first.answered_at)
+
+    @property
+    def was_dialled(self) -> bool:
+        """Whether its end does not say that nobody was dialled for it."""
+        return self.outcome not in {Outcome.REJECTED, Outcome.EXPIRED}
 
     @property
     def is_over(self) -> bool:
@@ -114,6 +133,38 @@ class Call:
             return None
         end = self.hung_up_at if self.hung_up_at is not None else self.second.ended_at
         return None if end is None else max(0.0, end - self.second.answered_at)
+
+
+def moved(call: Call, seconds: float) -> Call:
+    """A call as a clock has it that is so many seconds ahead of the call's own."""
+    if not seconds:
+        return call
+
+    def at(moment: float | None) -> float | None:
+        return None if moment is None else moment + seconds
+
+    def leg(evidence: LegEvidence) -> LegEvidence:
+        return evolve(
+            evidence,
+            ringing_at=at(evidence.ringing_at),
+            answered_at=at(evidence.answered_at),
+            ended_at=at(evidence.ended_at),
+        )
+
+    return evolve(
+        call,
+        received=evolve(call.received, at=call.received.at + seconds),
+        pbx_request=call.pbx_request and evolve(call.pbx_request, at=call.pbx_request.at + seconds),
+        pbx_response=call.pbx_response
+        and evolve(call.pbx_response, at=call.pbx_response.at + seconds),
+        first=leg(call.first),
+        second=leg(call.second),
+        dialed_at=at(call.dialed_at),
+        hung_up_at=at(call.hung_up_at),
+        ended_at=at(call.ended_at),
+        timeline=tuple(evolve(entry, at=entry.at + seconds) for entry in call.timeline),
+        clock_ahead=call.clock_ahead - seconds,
+    )
 
 
 # What happened, on the caller's side
@@ -140,7 +191,9 @@ class Expire:
 
 @frozen
 class Cancel:
-    """Somebody wants the call to end."""
+    """Somebody wants the call to end. `expired`: it was too late for it anyway."""
+
+    expired: bool = False
 
 
 @frozen

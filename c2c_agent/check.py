@@ -39,6 +39,7 @@ from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.sharing import database_versions
+from c2c_agent.stop_switch import StopSwitch
 from c2c_agent.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.
@@ -86,7 +87,7 @@ async def run(
         yield finding
     url = config.store.url
     yield _store(config) if url is None else _database(url, config)
-    for finding in _files(config):
+    for finding in [*_stopped(config), *_files(config), *_forwards(config)]:
         yield finding
     if config.asterisk is None:
         return
@@ -124,6 +125,20 @@ def _keys(config: Config) -> Iterator[Finding]:
         else:
             advice = "Give it a list `allow` of the numbers or patterns that it may dial."
             yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
+
+
+def _stopped(config: Config) -> Iterator[Finding]:
+    stopped = StopSwitch(operator_file(config).parent).state()
+    if stopped is not None:
+        advice = "To have calls placed again: c2c-agent start-calls"
+        yield Finding("kill switch", str(stopped), advice, warning=True)
+
+
+def _forwards(config: Config) -> Iterator[Finding]:
+    if config.asterisk is not None:
+        forwards = exposure.of_first_leg(config.asterisk.first_leg)
+        if forwards is not None:
+            yield forwards
 
 
 def _store(config: Config) -> Finding:

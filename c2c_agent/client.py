@@ -82,6 +82,23 @@ class Client:
                 return count
         raise self._error(answer)
 
+    def stop_calls(self, reason: str, *, hang_up: bool) -> int:
+        """Have no call placed any more; how many in progress are hung up."""
+        form = {"reason": reason, "hang_up": "true" if hang_up else "false"}
+        answer = self._ask("POST", "/stop-calls", form)
+        match answer:
+            case {"stopped": True, "hung_up": int(count)}:
+                return count
+        raise self._error(answer)
+
+    def start_calls(self) -> bool:
+        """Have calls placed again; whether they had been stopped."""
+        answer = self._ask("POST", "/start-calls", {})
+        match answer:
+            case {"stopped": False, "were_stopped": bool(was)}:
+                return was
+        raise self._error(answer)
+
     def calls(self, limit: int) -> list[dict[str, Any]]:
         """The latest calls, newest first."""
         answer = self._ask("GET", f"/calls?{urlencode({'limit': limit})}")

@@ -32,6 +32,8 @@ _WORD: Final = re.compile(r"[!-~]{1,253}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
 _DATABASE: Final = re.compile(r"postgres(ql)?://[!-~]{1,500}")
+_PREFIX: Final = re.compile(r"[0-9]{1,6}")
+_USUAL_PREFIX: Final[str | None] = "00"  # ITU-T E.164; North America dials 011
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 
 
@@ -286,12 +288,18 @@ class RelayConfig:
 
 @frozen
 class CallsConfig:
-    """Limits of every call: seconds of ringing, calls at once, seconds of talk."""
+    """Limits of every call: seconds of ringing, calls at once, seconds of talk.
+
+    `international_prefix`: what is dialled for a leading `+`; None: nothing is.
+    """
 
     timeout: int = field(default=30, validator=_range(1, 3600, "seconds"))
     max_timeout: int = field(default=120, validator=_range(1, 3600, "seconds"))
     max_concurrent: int = field(default=200, validator=_range(1, 100_000, "calls"))
     max_duration: int = field(default=14400, validator=_range(1, 86400, "seconds"))
+    international_prefix: str | None = field(
+        default=_USUAL_PREFIX, validator=optional(_shape(_PREFIX, "1 to 6 digits, in quotes"))
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.timeout > self.max_timeout:

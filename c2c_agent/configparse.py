@@ -26,6 +26,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from c2c_agent.config import AmqpConfig, AsteriskConfig, Config, ImpossibleValueError, RelayConfig
 from c2c_agent.errors import C2CError
+from c2c_agent.hours import Hours, parse_hours
 from c2c_agent.pattern import Pattern, parse_pattern
 from c2c_agent.policy import Key
 
@@ -140,6 +141,7 @@ def _converter() -> cattrs.Converter:
             partial(operator.eq, section | None), partial(_optional, converter, section)
         )
     converter.register_structure_hook(Pattern, _pattern)
+    converter.register_structure_hook(Hours, _hours)
     converter.register_structure_hook_func(_is(Literal), _choice)
     converter.register_structure_hook_func(
         _is(Sequence),
@@ -217,6 +219,10 @@ def _sequence(converter: cattrs.Converter, value: object, kind: Any) -> Any:
 
 def _pattern(value: object, _kind: type[Pattern]) -> Pattern:
     return parse_pattern(_strict(value, str))
+
+
+def _hours(value: object, _kind: type[Hours]) -> Hours:
+    return parse_hours(_strict(value, str))
 
 
 def _choice(value: object, kind: Any) -> Any:

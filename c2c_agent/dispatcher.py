@@ -35,9 +35,11 @@ from c2c_agent.call import (
     SendOriginate,
     Settle,
 )
+from c2c_agent.config import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.group_commit import Claim
 from c2c_agent.machine import guard_after_restart, step
+from c2c_agent.meter import Meter
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx import (
     CallEvidence,
@@ -50,7 +52,7 @@ from c2c_agent.pbx import (
     PbxDriver,
     PlacedCall,
 )
-from c2c_agent.policy import Key, Meter
+from c2c_agent.policy import Key
 from c2c_agent.report import Report
 
 _log = Logger()
@@ -59,6 +61,11 @@ _log = Logger()
 #: first, and at most. Each time it is twice as long.
 _RETRY: Final = 5.0
 _LONGEST_RETRY: Final = 80.0
+
+#: What requesters are told while calls are stopped; the reason is the admin's business.
+_STOPPED: Final = Fault(
+    ErrorCode.NOT_ALLOWED, "The operator has stopped all calls; none is placed at present."
+)
 
 #: States in which the first leg may still come to be answered, and the second to be dialled.
 _BEFORE_BRIDGE: Final = frozenset(
@@ -76,7 +83,7 @@ class CallStore(Protocol):
     def shared(self) -> bool:
         """Whether other processes use it, too: then it counts calls."""
 
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         """Take a request for this process, unless it was made before."""
 
     def find(self, request_id: str) -> Deferred[Call | None]:
@@ -116,6 +123,7 @@ class ActiveCall:
     bridged: bool = False  # its second leg was given out to be dialled
     counted: bool = False  # it stands in the meter
     foreign: bool = False  # another process has it, and was asked to answer the request
+    reserved: float = 0.0  # seconds of its key's, there
     changes: int = 0  # how often it was given to the store
     durable: int = 0  # the latest of these that the store has
     guard: IDelayedCall | None = None
@@ -124,6 +132,11 @@ class ActiveCall:
     answer_waiters: list[Deferred[None]] = field(factory=list)
     change_waiters: list[Deferred[None]] = field(factory=list)
     durable_waiters: list[tuple[int, Deferred[bool]]] = field(factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, and only to be stored yet."""
+        return self.call.state is CallState.ENDED
 
     @property
     def placed(self) -> bool:
@@ -139,15 +152,19 @@ class Dispatcher:
         *,
         clock: IReactorTime,
         now: Callable[[], float],
+        wall: Callable[[], float],
         store: CallStore,
         drivers: Mapping[str, PbxDriver],
         meter: Meter,
         observers: Sequence[CallObserver] = (),
+        are_stopped: Callable[[], bool] = lambda: False,
         outbox: ReportQueue | None = None,
         neighbours: Neighbours | None = None,
     ) -> None:
         self._clock = clock
         self._now = now
+        self._wall = wall
+        self._are_stopped = are_stopped
         self._store = store
         self._drivers = drivers
         self._meter = meter
@@ -198,7 +215,20 @@ class Dispatcher:
         """Hang up whatever exists of a call; nothing where it has ended."""
         active = self._active.get(request_id)
         if active is not None:
-            self.apply(active, Cancel())
+            job = active.call.job
+            self.apply(active, Cancel(expired=job is not None and job.has_expired(self._wall())))
+
+    def hang_up_all(self) -> int:
+        """Hang up whatever exists of all calls; how many there are."""
+        going = [active for active in self._active.values() if not active.ended]
+        for active in going:
+            with _log.failuresHandled("a call could not be hung up; the others are"):
+                self.cancel(active.call.request_id)
+        return len(going)
+
+    def stopped(self) -> Fault | None:
+        """Why no call may be placed at all; None: they may."""
+        return _STOPPED if self._are_stopped() else None
 
     async def cancel_anywhere(self, call: Call) -> None:
         """Hang up whatever exists of a call, of this process or of another."""
@@ -255,7 +285,9 @@ class Dispatcher:
             active = self._active[call.request_id] = ActiveCall(call)
             active.bridged = call.dialed_at is not None
             active.counted = True
-            self._meter.resume(call.key)
+            before_talk = call.job.seconds_before_talk if call.job is not None else 0
+            active.reserved = call.max_duration + before_talk
+            self._meter.resume(call.key, active.reserved)
             driver = self._drivers.get(call.job.pbx) if call.job is not None else None
             if call.plan is None:
                 message = "The agent was restarted before the call was placed."
@@ -357,10 +389,18 @@ class Dispatcher:
                     pass  # the waiters were woken; the order goes out when the call is stored
         if active.call.state is CallState.ENDED:
             self._stop_guard(active)
+        self._count(active)
+
+    def _count(self, active: ActiveCall) -> None:
+        """Tell the meter of a call that is over."""
         # Who was told that it failed does not wait for it; nor does the next call.
         if active.call.is_over and active.counted:
             active.counted = False
-            self._meter.release(active.call.key)
+            self._meter.release(active.call.key, dialled=active.call.was_dialled)
+        if active.ended and active.reserved:
+            spent = active.call.answered_seconds
+            self._meter.settle(active.call.key, active.reserved, spent, self._now())
+            active.reserved = 0.0
 
     def _driver_of(self, active: ActiveCall) -> PbxDriver:
         job = active.call.job
@@ -381,7 +421,9 @@ class Dispatcher:
                 self.apply(active, OriginateUnsent("The call was cancelled."))
             elif self._stopped:
                 self.apply(active, OriginateUnsent("The agent is shutting down."))
-            elif call.job.has_expired(self._now()):
+            elif self.stopped() is not None:
+                self.apply(active, OriginateUnsent(_STOPPED.message, _STOPPED.code))
+            elif call.job.has_expired(self._wall()):
                 self.apply(active, Expire())
             else:
                 active.sent = True

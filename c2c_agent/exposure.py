@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from c2c_agent.config import AmiConfig
+from c2c_agent.config import AmiConfig, LegRule
 from c2c_agent.finding import Finding
 from c2c_agent.policy import Key
 
@@ -37,7 +37,7 @@ _DANGEROUS: Final[Mapping[str, str]] = {
 _TAKES_ANYTHING: Final = frozenset({"_.", "_!"})
 
 #: Somewhere abroad, a premium number in North America, and a satellite telephone.
-_EXPENSIVE: Final = ("0037112345678", "01137112345678", "19005551234", "+881612345678")
+_EXPENSIVE: Final = ("0037112345678", "01137112345678", "19005551234", "00881612345678")
 
 
 def of_version(version: str) -> Finding | None:
@@ -131,6 +131,20 @@ def of_key(key: Key) -> Finding | None:
         f"key {key.name}",
         "may dial any number, abroad and premium numbers included",
         "Let `allow` name what it is for, such as _1XX or _NXXNXXXXXX.",
+        warning=True,
+    )
+
+
+def of_first_leg(rules: Iterable[LegRule]) -> Finding | None:
+    """A phone that Asterisk rings without our dialplan may forward the call wherever it likes."""
+    bare = [rule.channel for rule in rules if not rule.channel.startswith("Local/")]
+    if not bare:
+        return None
+    return Finding(
+        "asterisk.first_leg",
+        f"{bare[0]} is rung by Originate itself, which follows a phone that forwards calls (302), "
+        "to numbers that no key allows",
+        "Let it be Local/{number}@c2c-first/n, or a context whose Dial has the option i.",
         warning=True,
     )
 

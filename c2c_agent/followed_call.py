@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -50,12 +51,14 @@ class FollowedCall:
         link: AmiLink,
         clock: IReactorTime,
         now: Callable[[], float],
+        wall: Callable[[], float],
         tell: Callable[[LegEvent], None],
     ) -> None:
         self._request_id = request_id
         self._link = link
         self._clock = clock
         self._now = now
+        self._wall = wall
         self._tell = tell
         self._trace = CallTrace(PREFIX + request_id, ring_seconds)
         self._in_session = False  # FastAGI holds the first leg's channel
@@ -86,6 +89,8 @@ class FollowedCall:
         self._in_session = False
         if result is not None:
             self._told_all = True
+            if result.answered_at is not None:  # on the PBX's clock
+                result = evolve(result, answered_at=result.answered_at - self._ahead())
             self._trace.dial_ended(result, self._now())
         self._conclude_if_over()
 
@@ -176,7 +181,11 @@ class FollowedCall:
         # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
         await self._link.send(actions.setvar(f"DB_DELETE({_FAMILY}/{self._request_id})", ""))
         left = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
-        return evidence if left is None else merge_left(evidence, left)
+        return evidence if left is None else merge_left(evidence, left, ahead=self._ahead())
+
+    def _ahead(self) -> float:
+        """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""
+        return self._wall() - self._now()
 
 
 def in_background(work: Coroutine[Any, Any, None]) -> None:

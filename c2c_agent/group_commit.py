@@ -23,8 +23,10 @@ from twisted.python.threadpool import ThreadPool
 from c2c_agent import calls_table
 from c2c_agent.call import Call
 from c2c_agent.calls_table import Connection
+from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
-from c2c_agent.policy import Key, Refusal
+from c2c_agent.meter import Admission, Refusal
+from c2c_agent.policy import Key
 from c2c_agent.report import Report
 
 T = TypeVar("T")
@@ -37,12 +39,12 @@ _BATCH: Final = 500
 class Claim:
     """What became of the wish to have a request: the call that was there `earlier`, or none.
 
-    `counted`: the store counts calls, and has judged this one by the limits: `refusal`.
+    `admitted`: what the limits say, where the store counts calls; None: it does not, or the call
+    could not be placed anyway.
     """
 
     earlier: Call | None = None
-    counted: bool = False
-    refusal: Refusal | None = None
+    admitted: Admission | Refusal | None = None
 
 
 @frozen(eq=False)
@@ -105,11 +107,11 @@ class GroupCommit(ABC):
         """What a query gives; in the reader's thread, and at the start in the reactor's."""
 
     @abstractmethod
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         """Take a request for this process, unless it was made before.
 
         A call that is to be placed comes with its `key`, by whose limits it is judged where the
-        store counts calls; `max_concurrent` is the limit of all. Fails with StoreError.
+        store counts calls, and by the `limits` of all. Fails with StoreError.
         """
 
     def _write(self, writer: Connection, calls: Sequence[Call], reports: Sequence[Report]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError
@@ -46,6 +46,8 @@ _EVENTS: Final = "asterisk.events"
 
 #: Seconds after which a refused stream is worth another try.
 _STREAM_RETRY: Final = 30
+_STOP: Final = "asterisk.stop-calls"
+_START: Final = "asterisk.start-calls"
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
 
@@ -85,6 +87,16 @@ class Ask:
         return given if isinstance(given, str) and given else self.bearer
 
 
+class KillSwitch(Protocol):
+    """What is needed of `stop_switch.StopWatch`. Both raise OSError where it cannot be turned."""
+
+    def stop(self, reason: str, *, hang_up: bool) -> int:
+        """Have no call placed any more; how many in progress are hung up."""
+
+    def start(self) -> bool:
+        """Have calls placed again; whether they had been stopped."""
+
+
 class Api:
     """The routes, and what each does."""
 
@@ -101,6 +113,7 @@ class Api:
         readiness: Callable[[], Mapping[str, str | None]],
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
+        kill_switch: KillSwitch,
         clock: IReactorTime,
     ) -> None:
         self._config = config
@@ -113,6 +126,7 @@ class Api:
         self._readiness = readiness
         self._metrics = metrics
         self._replay = replay
+        self._kill_switch = kill_switch
         self._clock = clock
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
             # No HEAD here: who only asks for headers wants nobody rung.
@@ -123,6 +137,8 @@ class Api:
             (re.compile(PREFIX + "/events"), _shown(self.all_events)),
             (re.compile(PREFIX + "/events/(?P<item>[^/]+)"), _shown(self.events)),
             (re.compile(PREFIX + "/replay"), {"POST": self.replay}),
+            (re.compile(PREFIX + "/stop-calls"), {"POST": self.stop_calls}),
+            (re.compile(PREFIX + "/start-calls"), {"POST": self.start_calls}),
             (re.compile("/healthz"), _shown(self.healthz)),
             (re.compile("/readyz"), _shown(self.readyz)),
             (re.compile("/metrics"), _shown(self.metrics)),
@@ -259,17 +275,39 @@ class Api:
 
     async def replay(self, ask: Ask) -> Reply:
         """Send dead letters again, for the operator: all, one target's, or one request's."""
-        key = self._key(ask)
-        if key is None:
-            return self._fail(self._unauthorized(ask), method=_REPLAY)
-        if key.name != self._operator:
-            message = "This key may not send dead letters again."
-            return self._fail(Fault(ErrorCode.NOT_ALLOWED, message), method=_REPLAY)
+        fault = self._no_operator(ask, "send dead letters again")
+        if fault is not None:
+            return self._fail(fault, method=_REPLAY)
         target, request_id = (
             value if isinstance(value, str) and value else None
             for value in map(ask.parameters.values.get, ("target", "request_id"))
         )
         return Reply({"replayed": await self._replay(target, request_id)})
+
+    async def stop_calls(self, ask: Ask) -> Reply:
+        """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""
+        fault = self._no_operator(ask, "stop calls")
+        if fault is not None:
+            return self._fail(fault, method=_STOP)
+        reason, hang_up = map(ask.parameters.values.get, ("reason", "hang_up"))
+        try:
+            count = self._kill_switch.stop(
+                reason if isinstance(reason, str) else "", hang_up=hang_up in {"true", "1", True}
+            )
+        except OSError as error:
+            return self._fail(_no_switch(error), method=_STOP)
+        return Reply({"stopped": True, "hung_up": count})
+
+    async def start_calls(self, ask: Ask) -> Reply:
+        """Let calls be placed again, for the operator."""
+        fault = self._no_operator(ask, "start calls")
+        if fault is not None:
+            return self._fail(fault, method=_START)
+        try:
+            was = self._kill_switch.start()
+        except OSError as error:
+            return self._fail(_no_switch(error), method=_START)
+        return Reply({"stopped": False, "were_stopped": was})
 
     async def healthz(self, _ask: Ask) -> Reply:
         """Whether the agent is alive at all."""
@@ -318,6 +356,15 @@ class Api:
 
     def _key(self, ask: Ask) -> Key | None:
         return self._keys.find(ask.secret) if ask.secret else None
+
+    def _no_operator(self, ask: Ask, what: str) -> Fault | None:
+        """Why who asks is not the operator of this host; None: it is."""
+        key = self._key(ask)
+        if key is None:
+            return self._unauthorized(ask)
+        if key.name != self._operator:
+            return Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.")
+        return None
 
     def _unauthorized(self, ask: Ask) -> Fault:
         if ask.secret is None:
@@ -372,6 +419,11 @@ class Api:
 def _shown(handler: Handler) -> Mapping[str, Handler]:
     """The methods of a path that is only looked at."""
     return {"GET": handler, "HEAD": handler}
+
+
+def _no_switch(error: OSError) -> Fault:
+    message = f"The kill switch cannot be turned: {error.strerror}."
+    return Fault(ErrorCode.INTERNAL_ERROR, message)
 
 
 def _let_pass(failure: Any, _seconds: float) -> Any:

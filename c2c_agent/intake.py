@@ -9,9 +9,9 @@ a call, too: one that ended as `rejected`, so that its status can be asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from c2c_agent.call import Answer, Call, CallState, Entry, Expire, Place, Received, Reject
@@ -19,13 +19,16 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
+from c2c_agent.hours import WeekTime
 from c2c_agent.job import CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.meter import Admission, Meter, Refusal
 from c2c_agent.pbx import PbxDriver
-from c2c_agent.policy import Key, Meter
+from c2c_agent.policy import Key
 
 _log = Logger()
 
 _SHUTTING_DOWN: Final = "The agent is shutting down."
+_NOT_NOW: Final = Fault(ErrorCode.NOT_ALLOWED, "This key may not place calls at this hour.")
 
 
 @frozen
@@ -43,13 +46,27 @@ class Submission:
     kept: bool = True
 
 
+class Clock(Protocol):
+    """What is needed of `clock.SteadyClock`."""
+
+    def now(self) -> float:
+        """Epoch seconds that never jump."""
+
+    def wall(self) -> float:
+        """Epoch seconds as the host's clock has them."""
+
+    def ahead(self) -> float:
+        """By how many seconds the host's clock is ahead of the steady one."""
+
+
 class Intake:
-    """Takes requests for calls in."""
+    """Takes requests for calls in. `week_time` tells what the clock shows in a time zone."""
 
     def __init__(
         self,
         *,
-        now: Callable[[], float],
+        clock: Clock,
+        week_time: Callable[[float, str | None], WeekTime],
         new_id: Callable[[], str],
         dispatcher: Dispatcher,
         store: CallStore,
@@ -57,7 +74,8 @@ class Intake:
         limits: CallsConfig,
         meter: Meter,
     ) -> None:
-        self._now = now
+        self._clock = clock
+        self._week_time = week_time
         self._new_id = new_id
         self._dispatcher = dispatcher
         self._store = store
@@ -88,7 +106,7 @@ class Intake:
         `faults` is what was wrong with the way the parameters were sent; the request is refused
         for it, together with what is wrong with the parameters themselves.
         """
-        received = Received(self._now(), url, method, {**parameters, "api_key": key.name})
+        received = Received(self._clock.now(), url, method, {**parameters, "api_key": key.name})
         asked = parameters.get("request_id")
         request_id = asked.lower() if isinstance(asked, str) and is_request_id(asked) else None
         fingerprint, job, more = self._read(key, parameters)
@@ -101,6 +119,7 @@ class Intake:
             max_duration=self._limits.max_duration,
             job=job,
             timeline=(Entry(received.at, CallState.ACCEPTED.value),),
+            clock_ahead=self._clock.ahead(),
         )
         earlier = self._dispatcher.active(call.request_id)
         if earlier is not None:
@@ -130,9 +149,7 @@ class Intake:
     async def _claim(self, call: Call, key: Key, faults: Sequence[Fault]) -> Claim:
         """Take the request; where the store counts calls, only what can be placed is counted."""
         placeable = call.job is not None and self._hindrance(call.job, faults) is None
-        return await self._store.claim(
-            call, key if placeable else None, self._limits.max_concurrent
-        )
+        return await self._store.claim(call, key if placeable else None, self._limits)
 
     async def _answer_again(self, active: ActiveCall, earlier: Call, call: Call) -> Submission:
         """Answer a request that turned out to have been made before, perhaps of another process."""
@@ -172,7 +189,11 @@ class Intake:
             wanted += (job.auto_answer,)
         if job.confirm:
             wanted += ("confirm",)
-        faults = key.faults(job)
+        if job.max_duration is not None:
+            wanted += (f"max_duration {job.max_duration}",)
+        faults = key.faults(job, self._limits.international_prefix)
+        if key.hours and not key.may_call_at(self._week_time(self._clock.wall(), key.timezone)):
+            faults.append(_NOT_NOW)
         if job.pbx not in self._drivers:
             message = f"No {job.pbx} PBX is configured here."
             faults.append(Fault(ErrorCode.UNSUPPORTED_PBX, message))
@@ -180,9 +201,12 @@ class Intake:
 
     def _hindrance(self, job: CallJob, faults: Sequence[Fault]) -> Reject | Expire | None:
         """What keeps a job from being placed, whatever the limits say."""
+        stopped = self._dispatcher.stopped()
+        if stopped is not None:
+            return Reject((stopped,))
         if faults:
             return Reject(tuple(faults))
-        if job.has_expired(self._now()):
+        if job.has_expired(self._clock.wall()):
             return Expire()
         unready = _SHUTTING_DOWN if self._closed else self._drivers[job.pbx].unready()
         if unready is not None:
@@ -197,19 +221,25 @@ class Intake:
         if active.call.state is CallState.ENDED:
             return None  # cancelled while the store was asked
         if job is None:
-            self._dispatcher.apply(active, Reject(tuple(faults)))
+            stopped = self._dispatcher.stopped()
+            self._dispatcher.apply(active, Reject(tuple(faults) if stopped is None else (stopped,)))
             return None
         hindrance = self._hindrance(job, faults)
         if hindrance is not None:
             self._dispatcher.apply(active, hindrance)
             return None
-        refusal = claim.refusal if claim.counted else self._meter.admit(key, self._now())
-        if refusal is not None:
-            self._dispatcher.apply(active, Reject((refusal.fault,)))
-            return refusal.retry_after
-        if claim.counted:
-            self._meter.resume(key.name)
-        active.counted = True
+        admitted = claim.admitted
+        if admitted is None:
+            limit = self._limits.max_duration
+            admitted = self._meter.admit(key, job, limit, self._clock.now())
+        elif isinstance(admitted, Admission):
+            self._meter.resume(key.name, admitted.reserved)
+        if isinstance(admitted, Refusal):
+            self._dispatcher.apply(active, Reject((admitted.fault,)))
+            return admitted.retry_after
+        active.counted, active.reserved = True, admitted.reserved
+        job = evolve(job, max_duration=admitted.max_duration)
+        active.call = evolve(active.call, job=job, max_duration=admitted.max_duration)
         driver = self._drivers[job.pbx]
         self._dispatcher.apply(active, await self._plan(driver, active.call.request_id, job))
         return None

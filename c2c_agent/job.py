@@ -28,6 +28,11 @@ _LARGEST_INT: Final = 10**32  # what has no more than 32 digits; Python refuses 
 _YES: Final = (True, "true", "1")
 _NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
+_LONGEST_TALK: Final = 86400  # seconds, what `calls.max_duration` may be at most
+
+#: How many seconds whoever answers first takes at the most to confirm: three times a tone, a prompt
+#: of about six seconds and five seconds of waiting (asterisk-conf/c2c-bridge.conf, c2c-confirm).
+CONFIRM_SECONDS: Final = 36
 
 
 @frozen
@@ -44,6 +49,12 @@ class CallJob:
     confirm: bool = False  # whoever answers first has to say by a key that a person is there
     agent: str | None = None  # beside the PBX that a relay gives it to
     auto_answer: str | None = None  # the profile by which the first phone answers by itself
+    max_duration: int | None = None  # seconds of talk at most; None: what the configuration says
+
+    @property
+    def seconds_before_talk(self) -> int:
+        """How long the first, who has answered, may have to wait for the second's answer."""
+        return self.timeout + (CONFIRM_SECONDS if self.confirm else 0)
 
     def has_expired(self, now: float) -> bool:
         """Whether it is too late for it at `now`, in epoch seconds."""
@@ -89,6 +100,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     expires = reader.expires()
     auto_answer = reader.auto_answer()
     confirm = reader.flag("confirm")
+    max_duration = reader.max_duration()
     if reader.faults:
         raise ApiError(*reader.faults)
     return CallJob(
@@ -102,6 +114,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         auto_answer=auto_answer,
         agent=rules.agent,
         confirm=rules.confirm if confirm is None else confirm,
+        max_duration=max_duration,
     )
 
 
@@ -158,15 +171,22 @@ class _Reader:
         return "dail_as" if right is None else "dial_as"
 
     def timeout(self) -> int:
-        value = self._given("timeout")
+        given = self._seconds("timeout", self._rules.max_timeout)
+        return self._rules.timeout if given is None else given
+
+    def max_duration(self) -> int | None:
+        return self._seconds("max_duration", _LONGEST_TALK)
+
+    def _seconds(self, name: str, most: int) -> int | None:
+        value = self._given(name)
         if value is None:
-            return self._rules.timeout
+            return None
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self._wrong("timeout is not a whole number of seconds.")
-        elif not 1 <= value <= self._rules.max_timeout:
-            self._wrong(f"timeout must be from 1 to {self._rules.max_timeout} seconds.")
+            self._wrong(f"{name} is not a whole number of seconds.")
+        elif not 1 <= value <= most:
+            self._wrong(f"{name} must be from 1 to {most} seconds.")
         else:
             return value
         return 0

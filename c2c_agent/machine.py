@@ -40,6 +40,7 @@ from c2c_agent.call import (
     Reply,
     SendOriginate,
     Settle,
+    moved,
 )
 from c2c_agent.disposition import Outcome, outcome
 from c2c_agent.ending import all_evidence, decisive_leg, who_hung_up
@@ -144,8 +145,8 @@ def _expire(call: Call, _event: Expire, now: float) -> Step:
     return Step(_end(evolve(call, answer=Answer((fault,))), Outcome.EXPIRED, now), (Reply(),))
 
 
-def _cancel_unplaced(call: Call, _event: Cancel, now: float) -> Step:
-    if call.job is not None and call.job.has_expired(now):
+def _cancel_unplaced(call: Call, event: Cancel, now: float) -> Step:
+    if event.expired:
         return _expire(call, Expire(), now)  # it would not have been placed anyway
     fault = Fault(ErrorCode.EXPIRED, "The call was cancelled before it was placed.")
     cancelled = evolve(call, cancelled=True, answer=Answer((fault,)))
@@ -275,7 +276,7 @@ def _gone(call: Call, event: Gone, now: float) -> Step:
 
 def _relayed(call: Call, event: Relayed, now: float) -> Step:
     """Take over what the agent beside the PBX knows; what was known already changes nothing."""
-    told = event.call
+    told = moved(event.call, event.call.clock_ahead - call.clock_ahead)
     timeline = dict.fromkeys([*call.timeline, *told.timeline])  # a set that keeps the order
     if len(timeline) == len({*call.timeline}):
         return Step(call)

@@ -83,6 +83,7 @@ class Sample:
     outbox: Mapping[str, OutboxSample] = field(factory=dict)  # by target
     streams: int = 0  # of live events
     streams_cut: int = 0  # because their readers were too slow
+    stopped: bool = False  # by the kill switch
 
 
 @frozen
@@ -205,6 +206,11 @@ class _Sampled(Collector):
         for state in CallState:
             calls.add_metric([state.value], sample.calls.get(state, 0))
         yield calls
+        yield GaugeMetricFamily(
+            "c2c_calls_stopped",
+            "Whether the operator has stopped all calls.",
+            float(sample.stopped),
+        )
         yield from _outbox(sample.outbox)
         yield GaugeMetricFamily(
             "c2c_event_streams", "Streams of live events that are open.", value=sample.streams

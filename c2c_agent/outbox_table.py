@@ -17,18 +17,21 @@ from c2c_agent.report import Report, Waiting
 
 T = TypeVar("T")
 
+#: No pause is that long, in seconds: what is due later was postponed by a clock that was wrong.
+_NEVER: Final = 2 * 86400
+
 #: The oldest report of each request that is due: what comes after it has to wait for it.
-_DUE: Final = """
+_DUE: Final = f"""
     SELECT id, attempts, target, event_id, type, request_id, created_at, body
     FROM outbox AS head
-    WHERE server_id = :server_id AND target = :target AND dead_at IS NULL AND due_at <= :now
-    AND NOT EXISTS (
+    WHERE server_id = :server_id AND target = :target AND dead_at IS NULL
+    AND (due_at <= :now OR due_at > :now + {_NEVER}) AND NOT EXISTS (
         SELECT 1 FROM outbox AS earlier
         WHERE earlier.target = head.target AND earlier.request_id = head.request_id
         AND earlier.dead_at IS NULL AND earlier.id < head.id
     )
     ORDER BY due_at, id LIMIT :most
-"""
+"""  # noqa: S608 - a number of our own
 _NEXT_DUE: Final = """
     SELECT min(due_at) FROM outbox
     WHERE server_id = :server_id AND target = :target AND dead_at IS NULL AND due_at > :now

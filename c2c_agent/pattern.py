@@ -4,11 +4,17 @@ Pure. A pattern starts with an underscore; X is 0-9, Z is 1-9, N is 2-9, `[15-9]
 listed, `.` at the end one or more of anything, `!` at the end anything or nothing. Without the
 underscore the text stands for itself. Dashes count neither here nor in a number (Asterisk
 main/pbx.c, `ext_cmp_pattern_pos`, and the "Pattern Matching" page of its documentation).
+
+`*`, `#` and `+` open more than a number does: call forwarding, other networks, other countries. So
+there are two readings. What a pattern permits, it `matches`: those three only where they stand in
+it themselves. What a pattern is about, it `covers`: `.` and `!` are anything, as to Asterisk; what
+is refused, and how a number is dialled, goes by that.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -16,7 +22,9 @@ from attrs import field, frozen
 from c2c_agent.errors import C2CError
 
 _CLASSES: Final = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
-_TAILS: Final = {".": ".+", "!": ".*"}
+#: What the tails stand for: in a pattern that permits, and as Asterisk reads them.
+_TAILS: Final = {".": "[0-9A-Za-z]+", "!": "[0-9A-Za-z]*"}
+_WIDE_TAILS: Final = {".": ".+", "!": ".*"}
 _LITERAL: Final = re.compile(r"\+?(?!-*\Z)[A-Za-z0-9_*#-]{1,32}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9*#+]")
 
@@ -35,10 +43,15 @@ class Pattern:
     text: str
     literal: str | None
     _regex: re.Pattern[str] = field(eq=False, repr=False)
+    _wide: re.Pattern[str] = field(eq=False, repr=False)
 
     def matches(self, number: str) -> bool:
-        """Whether the whole `number` matches."""
+        """Whether the whole `number` matches; `*`, `#` and `+` only where the pattern has them."""
         return self._regex.fullmatch(number.replace("-", "")) is not None
+
+    def covers(self, number: str) -> bool:
+        """Whether the whole `number` matches as Asterisk would have it."""
+        return self._wide.fullmatch(number.replace("-", "")) is not None
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -48,11 +61,13 @@ def parse_pattern(text: str) -> Pattern:
             raise PatternError(
                 f"{text!r} is neither a number nor a pattern; a pattern starts with an underscore"
             )
-        return Pattern(text, text, re.compile(re.escape(text.replace("-", ""))))
-    return Pattern(text, None, re.compile(_translate(text)))
+        itself = re.compile(re.escape(text.replace("-", "")))
+        return Pattern(text, text, itself, itself)
+    narrow, wide = (re.compile(_translate(text, tails)) for tails in (_TAILS, _WIDE_TAILS))
+    return Pattern(text, None, narrow, wide)
 
 
-def _translate(text: str) -> str:
+def _translate(text: str, tails: Mapping[str, str]) -> str:
     """The regular expression for a pattern's text."""
     parts: list[str] = []
     rest = text[1:]
@@ -62,10 +77,10 @@ def _translate(text: str) -> str:
         symbol, rest = rest[0], rest[1:]
         if symbol == "-":
             continue
-        if symbol in _TAILS:
+        if symbol in tails:
             if rest:
                 raise PatternError(f"{text!r}: {symbol!r} must be the last character")
-            parts.append(_TAILS[symbol])
+            parts.append(tails[symbol])
         elif symbol == "[":
             inside, bracket, rest = rest.partition("]")
             if not bracket:
@@ -90,7 +105,9 @@ def _character_set(text: str, inside: str) -> str:
         if inside[position : position + 1] == "-" and position + 1 < len(inside):
             high = inside[position + 1]
             position += 2
-        if not (_PLAIN.fullmatch(low) and _PLAIN.fullmatch(high)) or low > high:
+        # A range may not reach over * or +, which have to stand there themselves.
+        known = _PLAIN.fullmatch(low) and _PLAIN.fullmatch(high)
+        if not known or low > high or not (low == high or (low + high).isalnum()):
             raise PatternError(
                 f"{text!r}: [{inside}] is no set of digits and ranges such as [15-9]"
             )

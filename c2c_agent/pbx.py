@@ -193,14 +193,16 @@ class OriginatePlan:
 
     `data` is what a status shows as the request to the PBX. `target` is what the bridge dials when
     the first leg has answered, and `timeout` for how many seconds. `confirm_seconds`: how long the
-    first may take before that to confirm that a person is there. `order` is the driver's own form
-    of `data`; it is not stored, since nothing is ever sent twice.
+    first may take before that to confirm that a person is there. `max_duration`: how long they may
+    talk; None is the driver's own limit. All in seconds. `order` is the driver's own form of
+    `data`; it is not stored, since nothing is ever sent twice.
     """
 
     data: Mapping[str, object]
     target: str
     timeout: int
     confirm_seconds: int = 0
+    max_duration: int | None = None
     order: object = field(default=None, eq=False, repr=False)
 
 

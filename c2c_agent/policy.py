@@ -1,17 +1,15 @@
-"""Who may place which call: keys, their patterns, and their caps.
+"""Who may place which call: keys, their patterns, their hours, and their caps.
 
 Pure; time comes in as an argument. Everything is denied that nothing allows. Two questions are kept
-apart: `Key.faults` says whether a key may ever place such a call, `Meter.admit` whether it may now.
+apart: `Key.faults` says whether a key may place such a call, `meter` whether there is room for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import re
 import secrets
-from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
@@ -20,10 +18,9 @@ from attrs import field, frozen
 from attrs.validators import ge, matches_re, optional
 
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.hours import Hours, WeekTime
 from c2c_agent.job import CallJob
 from c2c_agent.pattern import Pattern
-
-_MINUTE: Final = 60.0
 
 #: The name of the key that the command line uses; no configured key may have it.
 OPERATOR: Final = "operator"
@@ -40,7 +37,9 @@ AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
 class Key:
     """A caller's key: its hash, and what it opens.
 
-    `dial_as` None means: as anyone. `max_concurrent` and `per_minute` None mean: no cap of its own.
+    `dial_as` None means: as anyone. A cap (`max_concurrent`, `per_minute` and `per_day` calls,
+    `minutes_per_day` of calls that were answered, `max_duration` seconds of talk) that is None
+    means: none of its own. `hours` empty: always; else those of `timezone`, None being the host's.
     `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
     `confirm`: whoever answers first is asked to press 1, unless a call says no. `agent`: to which
@@ -54,6 +53,11 @@ class Key:
     dial_as: Sequence[Pattern] | None = None
     max_concurrent: int | None = field(default=None, validator=optional(ge(1)))
     per_minute: int | None = field(default=None, validator=optional(ge(1)))
+    per_day: int | None = field(default=None, validator=optional(ge(1)))
+    minutes_per_day: int | None = field(default=None, validator=optional(ge(1)))
+    max_duration: int | None = field(default=None, validator=optional(ge(1)))
+    hours: Sequence[Hours] = ()
+    timezone: str | None = None
     auto_answer: AutoAnswer | None = None
     auto_answer_always: bool = False
     confirm: bool = False
@@ -75,24 +79,45 @@ class Key:
         patterns = [*self.allow, *(self.dial_as or ())]
         return frozenset(pattern.literal for pattern in patterns if pattern.literal is not None)
 
-    def may_dial(self, number: str) -> bool:
-        """Whether `number` is allowed and not denied."""
-        return _any(self.allow, number) and not _any(self.deny, number)
+    def may_dial(self, number: str, international_prefix: str | None = None) -> bool:
+        """Whether `number` is allowed, and denied in none of its forms.
+
+        It is allowed as it is written, but `+49…` and `0049…` (where the prefix is `00`) are the
+        same number to who denies it.
+        """
+        forms = _forms(number, international_prefix)
+        denied = any(pattern.covers(form) for pattern in self.deny for form in forms)
+        return _any(self.allow, number) and not denied
 
     def may_dial_as(self, extension: str) -> bool:
         """Whether calls may be made with `extension`'s permission and identity."""
         return self.dial_as is None or _any(self.dial_as, extension)
 
-    def faults(self, job: CallJob) -> list[Fault]:
+    def may_call_at(self, time: WeekTime) -> bool:
+        """Whether calls may be placed when the clock shows that."""
+        return not self.hours or any(hours.include(time) for hours in self.hours)
+
+    def faults(self, job: CallJob, international_prefix: str | None = None) -> list[Fault]:
         """What this key may not do of `job`; both numbers are checked."""
         refused = [
             f"dial this {name}"
             for name, number in (("dial_first", job.dial_first), ("dial_second", job.dial_second))
-            if not self.may_dial(number)
+            if not self.may_dial(number, international_prefix)
         ]
         if not self.may_dial_as(job.dial_as):
             refused.append("place calls as this dial_as")
         return [Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.") for what in refused]
+
+
+def _forms(number: str, international_prefix: str | None) -> Sequence[str]:
+    """All ways to write a number: with `+`, and with what is dialled in its place."""
+    if international_prefix is None:
+        return (number,)
+    if number.startswith("+"):
+        return (number, international_prefix + number[1:])
+    if number.startswith(international_prefix):
+        return (number, "+" + number.removeprefix(international_prefix))
+    return (number,)
 
 
 def _any(patterns: Iterable[Pattern], number: str) -> bool:
@@ -163,65 +188,3 @@ def new_secret() -> str:
 def is_secret(text: str) -> bool:
     """Whether this could be a key's secret: it has to stand in an HTTP header."""
     return bool(text) and text.isascii() and text.isprintable()
-
-
-@frozen
-class Refusal:
-    """Why a call may not be placed now, and after how many seconds it is worth another try."""
-
-    fault: Fault
-    retry_after: int | None = None
-
-
-class Meter:
-    """Counts calls in progress and calls in the last minute, for each key and in all.
-
-    The counting is by key name, so it goes on over a change of the configuration.
-    """
-
-    def __init__(self, max_concurrent: int) -> None:
-        self.max_concurrent = max_concurrent
-        self._running: Counter[str] = Counter()
-        self._placed: defaultdict[str, deque[float]] = defaultdict(deque)
-
-    @property
-    def running(self) -> int:
-        """Calls in progress, all keys together."""
-        return self._running.total()
-
-    def admit(self, key: Key, now: float) -> Refusal | None:
-        """Take one call of `key` in at `now` (seconds); a Refusal where a cap is reached."""
-        if self.running >= self.max_concurrent:
-            return _too_many("This PBX has as many calls in progress as it may have.")
-        if key.max_concurrent is not None and self._running[key.name] >= key.max_concurrent:
-            return _too_many("This key has as many calls in progress as it may have.")
-        placed = self._placed[key.name]
-        while placed and placed[0] <= now - _MINUTE:
-            placed.popleft()
-        if key.per_minute is not None and len(placed) >= key.per_minute:
-            turn = placed[-key.per_minute] + _MINUTE  # when the oldest that counts is a minute old
-            return Refusal(
-                Fault(
-                    ErrorCode.RATE_LIMITED, f"This key may place {key.per_minute} calls a minute."
-                ),
-                retry_after=max(1, math.ceil(turn - now)),
-            )
-        placed.append(now)
-        self._running[key.name] += 1
-        return None
-
-    def resume(self, key_name: str) -> None:
-        """Count a call that was in progress before a restart."""
-        self._running[key_name] += 1
-
-    def recall(self, key_name: str, placed_at: Iterable[float]) -> None:
-        """Count calls placed before a restart, oldest first, on the same clock as `admit`."""
-        self._placed[key_name].extend(placed_at)
-
-    def release(self, key_name: str) -> None:
-        """One call of the key has ended."""
-        self._running[key_name] -= 1
-
-
-def _too_many(message: str) -> Refusal:
-    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message))

@@ -22,12 +22,14 @@ from typing import ClassVar, Final, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
-from c2c_agent.call import Call
+from c2c_agent.call import Call, CallState
 from c2c_agent.calls_table import Connection, row, schema_files
+from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.key_table import KeyRow
-from c2c_agent.policy import Key, Meter, Refusal
+from c2c_agent.meter import DAY, Admission, Meter
+from c2c_agent.policy import Key
 from c2c_agent.postgres_link import Link, login
 from c2c_agent.postgres_listener import Listener
 from c2c_agent.record import load
@@ -40,8 +42,7 @@ SCHEMA_VERSION: Final = 3
 #: The schema's first version; before it there was no PostgreSQL.
 _FIRST_VERSION: Final = 3
 
-#: Seconds of the past whose calls count for a key's rate.
-_RATE_WINDOW: Final = 60.0
+_MINUTE: Final = 60.0
 
 _CALLS: Final = "c2c_calls"
 _CANCELS: Final = "c2c_cancels"
@@ -61,24 +62,45 @@ _TAKE: Final = """
 _TAKEN: Final = "SELECT record, server_id FROM calls WHERE request_id = :request_id"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _RUNNING: Final = """
-    SELECT key_name, count(*) FROM claims
-    WHERE running AND request_id <> :request_id GROUP BY key_name
+    SELECT key_name, count(*) FILTER (WHERE running), sum(reserved) FROM claims
+    WHERE (running OR reserved > 0) AND request_id <> :request_id GROUP BY key_name
 """
-_ADMITTED: Final = """
+#: Of a minute all that were admitted count, of a day those that were dialled. More than the limit
+#: would not change what the meter says.
+_OF_THE_MINUTE: Final = """
     SELECT admitted_at FROM claims
     WHERE key_name = :key_name AND admitted_at > :since AND request_id <> :request_id
     ORDER BY admitted_at DESC LIMIT :most
 """
+_OF_THE_DAY: Final = """
+    SELECT admitted_at FROM claims
+    WHERE key_name = :key_name AND admitted_at > :since AND request_id <> :request_id AND dialled
+    ORDER BY admitted_at DESC LIMIT :most
+"""
+#: What ended within a minute is taken together.
+_SPENT: Final = """
+    SELECT max(ended_at) AS latest, sum(spent) FROM claims
+    WHERE key_name = :key_name AND ended_at > :since AND spent > 0
+    GROUP BY floor(ended_at / 60) ORDER BY latest
+"""
 _CLAIM: Final = """
-    INSERT INTO claims (request_id, key_name, admitted_at, running)
-    VALUES (:request_id, :key_name, :admitted_at, :running)
+    INSERT INTO claims (request_id, key_name, admitted_at, running, reserved)
+    VALUES (:request_id, :key_name, :admitted_at, :running, :reserved)
     ON CONFLICT (request_id) DO UPDATE
-    SET admitted_at = excluded.admitted_at, running = excluded.running
+    SET admitted_at = excluded.admitted_at, running = excluded.running,
+        reserved = excluded.reserved
 """
 _RELEASE: Final = """
     UPDATE claims SET running = FALSE
     FROM calls
     WHERE claims.request_id = ANY(CAST(:request_ids AS TEXT[])) AND running
+    AND calls.request_id = claims.request_id AND calls.server_id = :server_id
+"""
+_SETTLE: Final = """
+    UPDATE claims SET reserved = 0, spent = :spent, dialled = :dialled,
+        ended_at = extract(epoch FROM clock_timestamp())
+    FROM calls
+    WHERE claims.request_id = :request_id AND claims.ended_at IS NULL
     AND calls.request_id = claims.request_id AND calls.server_id = :server_id
 """
 _TELL: Final = "SELECT pg_notify(:channel, told) FROM unnest(CAST(:told AS TEXT[])) AS told"
@@ -136,12 +158,12 @@ class PostgresStore(GroupCommit):
 
     # Requests
 
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         """Take a request for this process, unless one has it, and judge it by the limits."""
-        return self._claim(partial(self._decide, call, key, max_concurrent))
+        return self._claim(partial(self._decide, call, key, limits))
 
     def _decide(
-        self, call: Call, key: Key | None, max_concurrent: int, writer: Connection
+        self, call: Call, key: Key | None, limits: CallsConfig, writer: Connection
     ) -> Claim:
         if self._listener.usurped:
             raise StoreError(str(self._listener.last_error))
@@ -150,43 +172,47 @@ class PostgresStore(GroupCommit):
         if not writer.execute(_TAKE, columns).rowcount:
             taken = writer.execute(_TAKEN, columns).fetchone()
             if taken is None:  # deleted in this moment, as too old
-                return self._decide(call, key, max_concurrent, writer)
+                return self._decide(call, key, limits, writer)
             # It may be our own: of a transaction whose end was not heard.
             if taken != (columns["record"], self.server_id):
                 return Claim(load(taken[0]))
-        refusal, now = None, None
-        if key is not None:
+        admitted, now = None, None
+        if key is not None and call.job is not None:
             (now,) = writer.execute(_NOW).fetchone()
-            refusal = self._judged(call, key, max_concurrent, now, writer)
-        admitted = key is not None and refusal is None
+            meter = self._meter(call, key, limits.max_concurrent, now, writer)
+            admitted = meter.admit(key, call.job, limits.max_duration, now)
+        taken_in = isinstance(admitted, Admission)
         writer.execute(
             _CLAIM,
             {
                 "request_id": call.request_id,
                 "key_name": call.key,
-                "admitted_at": now if admitted else None,
-                "running": admitted,
+                "admitted_at": now if taken_in else None,
+                "running": taken_in,
+                "reserved": admitted.reserved if isinstance(admitted, Admission) else 0,
             },
         )
-        return Claim(counted=key is not None, refusal=refusal)
+        return Claim(admitted=admitted)
 
-    def _judged(
+    def _meter(
         self, call: Call, key: Key, max_concurrent: int, now: float, writer: Connection
-    ) -> Refusal | None:
-        """What a meter says that has counted the calls of all processes."""
+    ) -> Meter:
+        """A meter that has counted what all processes use."""
         meter = Meter(max_concurrent)
-        for name, count in writer.execute(_RUNNING, {"request_id": call.request_id}):
-            for _ in range(count):
-                meter.resume(name)
-        values = {
-            "key_name": key.name,
-            "since": now - _RATE_WINDOW,
-            "request_id": call.request_id,
-            "most": key.per_minute or 0,  # more would not change what the meter says
-        }
-        admitted = [at for (at,) in writer.execute(_ADMITTED, values)]
-        meter.recall(key.name, reversed(admitted))
-        return meter.admit(key, now)
+        for name, count, reserved in writer.execute(_RUNNING, {"request_id": call.request_id}):
+            meter.resume(name, reserved, calls=count)
+        values = {"key_name": key.name, "request_id": call.request_id}
+        for query, seconds, most, recall in (
+            (_OF_THE_MINUTE, _MINUTE, key.per_minute, meter.recall_minute),
+            (_OF_THE_DAY, DAY, key.per_day, meter.recall_day),
+        ):
+            asked = {**values, "since": now - seconds, "most": most or 0}
+            for (at,) in reversed(writer.execute(query, asked).fetchall()):
+                recall(key.name, at)
+        if key.minutes_per_day is not None:
+            for ended_at, spent in writer.execute(_SPENT, {**values, "since": now - DAY}):
+                meter.recall_spent(key.name, ended_at, spent)
+        return meter
 
     def ask_to_cancel(self, request_id: str) -> Deferred[None]:
         """Tell the process that has a call to end it: at once, or when it is back."""
@@ -217,6 +243,18 @@ class PostgresStore(GroupCommit):
         over = [call.request_id for call in calls if call.is_over]
         if over:
             writer.execute(_RELEASE, {"request_ids": over, "server_id": self.server_id})
+        settled = [
+            {
+                "request_id": call.request_id,
+                "spent": call.answered_seconds,
+                "dialled": call.was_dialled,
+                "server_id": self.server_id,
+            }
+            for call in calls
+            if call.state is CallState.ENDED
+        ]
+        if settled:
+            writer.executemany(_SETTLE, settled)
         told = [
             json.dumps(
                 {"request_id": call.request_id, "key": call.key, "server_id": self.server_id}

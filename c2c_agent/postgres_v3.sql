@@ -50,11 +50,16 @@ CREATE TABLE claims (
     key_name TEXT NOT NULL,
     admitted_at DOUBLE PRECISION,         -- epoch seconds of the database's clock; NULL: refused
     running BOOLEAN NOT NULL,             -- counts as a call in progress
+    reserved DOUBLE PRECISION NOT NULL,   -- seconds that it may use of its key's, at the most
+    ended_at DOUBLE PRECISION,            -- as admitted_at; NULL: it has not ended
+    spent DOUBLE PRECISION,               -- seconds that it has used of its key's; NULL: not ended
+    dialled BOOLEAN NOT NULL DEFAULT TRUE, -- FALSE: its end says that nobody was
     cancelled BOOLEAN NOT NULL DEFAULT FALSE -- somebody has asked another process to cancel it
 );
 
-CREATE INDEX claims_running ON claims (key_name) WHERE running;
+CREATE INDEX claims_running ON claims (key_name) WHERE running OR reserved > 0;
 CREATE INDEX claims_by_key ON claims (key_name, admitted_at);
+CREATE INDEX claims_by_end ON claims (key_name, ended_at) WHERE spent > 0;
 
 -- Callers' keys, beside those of the configuration. Of a key there is the hash alone.
 CREATE TABLE keys (

@@ -108,7 +108,7 @@ def event_json(call: Call, event: EventType, *, server_id: str, at: float) -> Js
         "type": event.value,
         "server_id": server_id,
         "request_id": call.request_id,
-        "utc.time": f"{at:.3f}",
+        "utc.time": f"{at + call.clock_ahead:.3f}",
         "call": call_summary(call),
     }
 

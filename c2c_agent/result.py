@@ -58,13 +58,13 @@ def status(call: Call) -> Json:
     return {
         "c2c_status": {
             "request": {
-                "utc.time": _whole(received.at),
+                "utc.time": _whole(received.at + call.clock_ahead),
                 "request_url": received.url,
                 "http_method": received.method,
                 "request_data": received.data,
             },
-            "pbx_request": _exchange(call.pbx_request, "pbx_data"),
-            "response": _exchange(call.pbx_response, "response_data"),
+            "pbx_request": _exchange(call, call.pbx_request, "pbx_data"),
+            "response": _exchange(call, call.pbx_response, "response_data"),
             "call": call_summary(call),
         }
     }
@@ -83,7 +83,7 @@ def call_summary(call: Call) -> Json:
         "dial_second": _leg(job.dial_second if job else None, call.second),
         "dial_as": job.dial_as if job else None,
         "talk_seconds": _rounded(call.talk_seconds),
-        "timeline": [_entry(entry) for entry in call.timeline],
+        "timeline": [_entry(call, entry) for entry in call.timeline],
     }
 
 
@@ -91,17 +91,17 @@ def listing(call: Call) -> Json:
     """One call in a list of calls."""
     return {
         "request_id": call.request_id,
-        "utc.time": _exact(call.received.at),
+        "utc.time": _exact(call.received.at + call.clock_ahead),
         "key": call.key,
         "call": call_summary(call),
     }
 
 
-def _exchange(exchange: Exchange | None, name: str) -> Json | None:
+def _exchange(call: Call, exchange: Exchange | None, name: str) -> Json | None:
     if exchange is None:
         return None
     data: Mapping[str, object] = exchange.data
-    return {"utc.time": _whole(exchange.at), name: data}
+    return {"utc.time": _whole(exchange.at + call.clock_ahead), name: data}
 
 
 def _leg(number: str | None, leg: LegEvidence) -> Json:
@@ -124,8 +124,8 @@ def _ring_seconds(leg: LegEvidence) -> float | None:
     return max(0.0, end - leg.ringing_at)
 
 
-def _entry(entry: Entry) -> Json:
-    shown: Json = {"utc.time": _exact(entry.at), "event": entry.event}
+def _entry(call: Call, entry: Entry) -> Json:
+    shown: Json = {"utc.time": _exact(entry.at + call.clock_ahead), "event": entry.event}
     if entry.detail is not None:
         shown["detail"] = entry.detail
     return shown

@@ -36,7 +36,7 @@ from c2c_agent.amqp_login import broker_endpoint, login_parameters
 from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
-from c2c_agent.clock import SteadyClock
+from c2c_agent.clock import SteadyClock, boot_id
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
@@ -57,6 +57,7 @@ from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
 from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.live import Live
+from c2c_agent.meter import DAY, Meter
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.neighbours import Neighbours, SharedStore
 from c2c_agent.outbox import Outbox
@@ -66,7 +67,6 @@ from c2c_agent.policy import (
     OPERATOR,
     Key,
     KeyRing,
-    Meter,
     is_secret,
     key_digest,
     new_secret,
@@ -77,13 +77,12 @@ from c2c_agent.report import Reporter
 from c2c_agent.retention import Retention
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.sharing import Sharing, shared_store
+from c2c_agent.stop_switch import StopSwitch, StopWatch
 from c2c_agent.store import Store
+from c2c_agent.wall_time import check_timezone, week_time
 from c2c_agent.webhook import Webhook
 
 _log = Logger()
-
-#: Seconds of the past whose calls count for a key's rate.
-_RATE_WINDOW: Final = 60.0
 
 #: FastAGI sessions beyond the calls that may be in progress: refused ones, checks, strangers.
 _SPARE_SESSIONS: Final = 100
@@ -113,6 +112,10 @@ class AgentService(Service):
         self._clock = SteadyClock()
         shared = shared_store(config, reactor) if config.store.url is not None else None
         self._store: GroupCommit = shared or Store(config.store.file, reactor)
+        self._directory = operator_file(config).parent
+        self._switch = StopSwitch(self._directory)
+        for timezone in {key.timezone for key in config.keys} - {None}:
+            check_timezone(str(timezone))
         self._meter = Meter(config.calls.max_concurrent)
         self._metrics = Metrics(self._sample)
         self._drivers: dict[str, PbxDriver] = {}
@@ -138,15 +141,18 @@ class AgentService(Service):
         self._dispatcher = Dispatcher(
             clock=reactor,
             now=self._clock.now,
+            wall=self._clock.wall,
             store=self._store,
             drivers=self._drivers,
             meter=self._meter,
             observers=(self._metrics, self._live),
+            are_stopped=lambda: self._switch.state() is not None,
             outbox=self._outbox,
             neighbours=neighbours,
         )
         self._intake = Intake(
-            now=self._clock.now,
+            clock=self._clock,
+            week_time=week_time,
             new_id=lambda: str(uuid.uuid4()),
             dispatcher=self._dispatcher,
             store=self._store,
@@ -154,6 +160,7 @@ class AgentService(Service):
             limits=config.calls,
             meter=self._meter,
         )
+        self._stop_watch = StopWatch(self._switch, self._dispatcher.hang_up_all, reactor)
         self._operator_sha256 = key_digest(_operator_secret(operator_file(config)))
         self._key_rows: Sequence[KeyRow] = ()  # in the database
         self._keys = KeyRing(self._all_keys(config.keys))
@@ -171,6 +178,7 @@ class AgentService(Service):
             self._retention(self._store.delete_ended, "calls that ended"),
             self._retention(self._reports.delete_old, "reports of what happened"),
             self._outbox,
+            self._stop_watch,
         ]
         if config.asterisk is not None:
             self._add_asterisk(config.asterisk, config.calls.max_duration)
@@ -181,12 +189,12 @@ class AgentService(Service):
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start all parts, in order. Raises StoreError, ConfigError, or what a listener raises."""
         self._store.open()
+        self._clock.go_on(self._directory / "clock", boot_id())
         started: list[Service] = []
         try:
             unfinished = self._store.unfinished()
-            since = self._clock.now() - _RATE_WINDOW
-            for key_name, placed_at in self._store.placed_since(since):
-                self._meter.recall(key_name, [placed_at])
+            if isinstance(self._store, Store):  # a shared one counts by itself
+                self._recall(self._store, self._clock.now() - DAY)
             self._dispatcher.resume(unfinished)
             if self._sharing is not None:
                 self._sharing.start()
@@ -202,6 +210,13 @@ class AgentService(Service):
         super().startService()
         _log.info("started; {count} calls were in progress before", count=len(unfinished))
         self._tell_supervisor()
+
+    def _recall(self, store: Store, since: float) -> None:
+        """Count what keys have used since a moment."""
+        for key_name, placed_at in store.placed_since(since):
+            self._meter.recall(key_name, [placed_at])
+        for key_name, ended_at, seconds in store.answered_since(since):
+            self._meter.recall_spent(key_name, ended_at, seconds)
 
     async def _stop(self) -> None:
         """Stop in stages, each whatever became of the others. Calls go on in Asterisk."""
@@ -265,7 +280,7 @@ class AgentService(Service):
         shared, complaints = usable(self._key_rows, {key.name for key in configured})
         for complaint in complaints:
             _log.warn("left out: {complaint}", complaint=complaint)
-        keys = [*shared, *configured]
+        keys = [*filter(_has_its_timezone, shared), *configured]
         return [*keys, operator_key(self._operator_sha256, keys)]
 
     def _take_keys(self, rows: Sequence[KeyRow]) -> None:
@@ -309,6 +324,7 @@ class AgentService(Service):
             readiness=self._readiness,
             metrics=self._metrics.expose,
             replay=self._outbox.replay,
+            kill_switch=self._stop_watch,
             clock=self._reactor,
         )
         http = config.http
@@ -316,9 +332,12 @@ class AgentService(Service):
 
     def _retention(self, delete: Callable[[float], Deferred[int]], what: str) -> Retention:
         keep_days = self._config.store.keep_days
-        return Retention(
-            delete, what, keep_days=keep_days, clock=self._reactor, now=self._clock.now
-        )
+
+        def now() -> float:
+            """Whichever clock is behind: one that was set forward deletes nothing."""
+            return min(self._clock.now(), self._clock.wall())
+
+        return Retention(delete, what, keep_days=keep_days, clock=self._reactor, now=now)
 
     def _webhook(self, receiver: WebhookConfig) -> Webhook:
         return Webhook(
@@ -326,7 +345,7 @@ class AgentService(Service):
             read_webhook_secrets(receiver.secret_file),
             client=HTTPClient(Agent(self._reactor, pool=self._pool)),
             clock=self._reactor,
-            now=self._clock.now,
+            now=self._clock.wall,
             random=random.random,
         )
 
@@ -344,6 +363,7 @@ class AgentService(Service):
             max_duration=max_duration,
             clock=self._reactor,
             now=self._clock.now,
+            wall=self._clock.wall,
         )
         driver.observer = self._dispatcher
         link.observer = driver
@@ -391,7 +411,7 @@ class AgentService(Service):
                 agents=lambda: {key.agent for key in self._keys if key.agent is not None},
                 answer_timeout=relay.answer_timeout,
                 clock=self._reactor,
-                now=self._clock.now,
+                now=self._clock.wall,
             )
             driver.observer = self._dispatcher
             self._drivers["asterisk"] = driver
@@ -413,7 +433,11 @@ class AgentService(Service):
 
     def _readiness(self) -> Mapping[str, str | None]:
         """Of each part, why it is not ready; None where it is."""
-        parts = {"store": self._store.last_error}
+        stopped = self._switch.state()
+        parts = {
+            "store": self._store.last_error,
+            "calls": None if stopped is None else str(stopped),
+        }
         if self._link is not None:
             parts["ami"] = (
                 None if self._link.is_up else self._link.last_error or "not connected yet"
@@ -431,6 +455,7 @@ class AgentService(Service):
             calls=self._dispatcher.states,
             streams=self._live.open,
             streams_cut=self._live.cut,
+            stopped=self._switch.state() is not None,
             outbox={
                 target: OutboxSample(depth.waiting, depth.dead, self._age(depth.oldest_at))
                 for target, depth in self._outbox.depths.items()
@@ -440,6 +465,17 @@ class AgentService(Service):
             if agi is None
             else AgiSample(agi.open_sessions, {why.value: agi.refusals[why] for why in Refusal}),
         )
+
+
+def _has_its_timezone(key: Key) -> bool:
+    """Whether the host knows a key's time zone; where not, the log says so."""
+    try:
+        if key.timezone is not None:
+            check_timezone(key.timezone)
+    except ConfigError as error:
+        _log.warn("left out: key {name!r} of the store: {why}", name=key.name, why=str(error))
+        return False
+    return True
 
 
 def agi_url(config: AgiConfig) -> str:

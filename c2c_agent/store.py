@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from c2c_agent.call import Call
 from c2c_agent.calls_table import Connection, schema_files
+from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.policy import Key
@@ -25,6 +26,24 @@ from c2c_agent.policy import Key
 T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 3
+
+#: Seconds from a call's arrival to its end, at the most; the longest talk is a day.
+_LONGEST_CALL: Final = 2 * 86400.0
+
+#: `Call.answered_seconds` of the calls that ended since a moment, as SQL has it.
+_ANSWERED: Final = """
+    SELECT key_name, ended_at, max(0.0, coalesce(nullif(max(
+        coalesce(json_extract(record, '$.first.ended_at'), 0),
+        coalesce(json_extract(record, '$.second.ended_at'), 0),
+        coalesce(json_extract(record, '$.hung_up_at'), 0)
+    ), 0), ended_at) - answered_at)
+    FROM (
+        SELECT *, json_extract(record, '$.first.answered_at') AS answered_at FROM calls
+        WHERE received_at > :received AND ended_at > :ended
+        AND outcome NOT IN ('rejected', 'expired')
+    )
+    WHERE answered_at IS NOT NULL ORDER BY ended_at
+"""
 
 
 class Store(GroupCommit):
@@ -36,7 +55,7 @@ class Store(GroupCommit):
         super().__init__("", reactor)
         self._path = Path(path)
 
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:  # noqa: ARG002
+    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:  # noqa: ARG002
         """Find out whether a request was made before; nobody else can take it meanwhile."""
         return self.find(call.request_id).addCallback(Claim)
 
@@ -62,6 +81,16 @@ class Store(GroupCommit):
 
     def _query(self, query: Callable[[Connection], T]) -> T:
         return query(self._reader)
+
+    def answered_since(self, moment: float) -> list[tuple[str, float, float]]:
+        """Key, end and seconds (`Call.answered_seconds`) of answered calls that ended since then.
+
+        In order of their ends. For the start.
+        """
+        # No call is in progress for two days: that bounds what the index on received_at gives.
+        values = {"received": moment - _LONGEST_CALL, "ended": moment}
+        rows = self._reader.execute(_ANSWERED, values)
+        return [(str(key), float(ended), float(seconds)) for key, ended, seconds in rows]
 
     def _upgrade(self) -> None:
         """Bring the file to the schema of this version, all steps or none."""

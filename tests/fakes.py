@@ -25,9 +25,11 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
 from c2c_agent.group_commit import Claim
+from c2c_agent.hours import WeekTime
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.job import CallJob
 from c2c_agent.live import Live
+from c2c_agent.meter import Admission, Meter, Refusal
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
@@ -38,7 +40,7 @@ from c2c_agent.pbx import (
     PbxObserver,
     PlacedCall,
 )
-from c2c_agent.policy import Key, Meter, Refusal, key_digest
+from c2c_agent.policy import Key, key_digest
 from c2c_agent.record import dump, load
 from c2c_agent.report import Report, Target, reports
 
@@ -81,8 +83,8 @@ class FakeStore:
         self.saves: list[Call] = []  # all that were asked for
         self.reports: list[Report] = []  # that came with them
         self.reads: list[str] = []  # the ids that were asked for
-        self.claims: list[tuple[Key | None, int]] = []  # in a store that is shared
-        self.refusal: Refusal | None = None  # what such a store says of the limits
+        self.claims: list[tuple[Key | None, CallsConfig]] = []  # in a store that is shared
+        self.admitted: Admission | Refusal = Admission(14400, 14400)  # what it says of the limits
         self.cancels: list[str] = []  # of calls of other processes
         self._writes_held = False
         self._reads_held = False
@@ -168,10 +170,10 @@ class FakeStore:
 
     shared = False
 
-    def claim(self, call: Call, key: Key | None, max_concurrent: int) -> Deferred[Claim]:
+    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         if not self.shared:
             return self.find(call.request_id).addCallback(Claim)
-        self.claims.append((key, max_concurrent))
+        self.claims.append((key, limits))
         return self._read(lambda: self._decide(call, key))
 
     def _decide(self, call: Call, key: Key | None) -> Claim:
@@ -179,7 +181,7 @@ class FakeStore:
         if earlier is not None:
             return Claim(earlier)
         self._write(call)
-        return Claim(counted=key is not None, refusal=self.refusal)
+        return Claim(admitted=None if key is None else self.admitted)
 
     def ask_to_cancel(self, request_id: str) -> Deferred[None]:
         self.cancels.append(request_id)
@@ -346,6 +348,10 @@ class Desk:
         self.store.shared = shared
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
+        self.clock_set = 0.0
+        self.stopped = False  # by the kill switch
+        self.stop_reason = ""
+        self.week_time = WeekTime(0, 12 * 60)  # what a clock on the wall shows: Monday noon
         self._ids = count(1)
         self._submitted: list[Deferred[Submission]] = []
         self._open()
@@ -363,15 +369,18 @@ class Desk:
         self.dispatcher = Dispatcher(
             clock=self.clock,
             now=self.now,
+            wall=self.wall,
             store=self.store,
             drivers=self.drivers,
             meter=self.meter,
             observers=[self.live],
+            are_stopped=lambda: self.stopped,
             outbox=self.outbox,
             neighbours=self.neighbours if self.store.shared else None,
         )
         self.intake = Intake(
-            now=self.now,
+            clock=self,
+            week_time=lambda _at, _timezone: self.week_time,
             new_id=lambda: f"11111111-0000-4000-8000-{next(self._ids):012}",
             dispatcher=self.dispatcher,
             store=self.store,
@@ -383,8 +392,28 @@ class Desk:
             driver.observer = self.dispatcher
 
     def now(self) -> float:
-        """Epoch seconds."""
+        """Epoch seconds that never jump."""
         return EPOCH + self.clock.seconds()
+
+    def wall(self) -> float:
+        """Epoch seconds as the host's clock has them; it may have been set by `clock_set`."""
+        return self.now() + self.clock_set
+
+    def ahead(self) -> float:
+        """By how much it was set."""
+        return self.clock_set
+
+    # KillSwitch
+
+    def stop(self, reason: str, *, hang_up: bool) -> int:
+        """Stop calls."""
+        self.stopped, self.stop_reason = True, reason
+        return self.dispatcher.hang_up_all() if hang_up else 0
+
+    def start(self) -> bool:
+        """Let calls be placed again."""
+        was, self.stopped = self.stopped, False
+        return was
 
     def restart(self, *, committed: bool = False) -> None:
         """The agent is killed, and started again: of the old one only the disk is left.

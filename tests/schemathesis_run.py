@@ -30,7 +30,15 @@ _OPERATIONS: Final = 15
 
 #: What is answered with `unauthorized` where no key is given.
 _WITH_KEY_ONLY: Final = frozenset(
-    ["/c2c/v2", "/c2c/v2/cancel/{request_id}", "/c2c/v2/calls", "/c2c/v2/events", "/c2c/v2/replay"]
+    [
+        "/c2c/v2",
+        "/c2c/v2/cancel/{request_id}",
+        "/c2c/v2/calls",
+        "/c2c/v2/events",
+        "/c2c/v2/replay",
+        "/c2c/v2/stop-calls",
+        "/c2c/v2/start-calls",
+    ]
 )
 
 

@@ -70,6 +70,7 @@ class DriverTestCase(SynchronousTestCase):
     """A driver between a fake link and a keeping observer."""
 
     config = AsteriskConfig()
+    ahead = 0.0  # of the host's clock, to the steady one
 
     def setUp(self) -> None:
         self.link = FakeLink()
@@ -82,6 +83,7 @@ class DriverTestCase(SynchronousTestCase):
             max_duration=3600,
             clock=self.clock,
             now=self.clock.seconds,
+            wall=lambda: self.clock.seconds() + self.ahead,
         )
         self.driver.observer = self.observer
 
@@ -289,6 +291,7 @@ class EndTests(DriverTestCase):
         """What the dialplan left in AstDB is taken, and deleted there."""
         self.first_leg()
         self.originate_response("Success", "4")
+        self.clock.advance(20)
         self.hang_up_first()
         self.link.last("DBGet").list(
             message(Event="DBGetResponse", Val="ANSWER,16,10.000,12.500,20.000")
@@ -300,6 +303,19 @@ class EndTests(DriverTestCase):
         assert evidence.second == LegEvidence(
             status="ANSWER", cause=16, answered_at=12.5, ended_at=20.0
         )
+
+    def test_the_pbx_has_another_clock(self) -> None:
+        """Its times are moved to the steady clock, by the end that both have seen."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.clock.advance(20)
+        self.hang_up_first()
+        self.link.last("DBGet").list(
+            message(Event="DBGetResponse", Val="ANSWER,16,3610.000,3612.500,3620.000")
+        )
+        self.link.last("Setvar").succeed()
+        second = self.told().second
+        assert (second.answered_at, second.ended_at) == (12.5, 20.0)
 
     def test_answered_and_nothing_was_left(self) -> None:
         """Hung up before the dialplan could say anything."""
@@ -499,7 +515,7 @@ class BridgeTests(DriverTestCase):
         self.connect()
         assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
         assert self.heard() == (
-            'EXEC "Dial" "Local/200@from-phones/n,30,gS(3600)U(c2c-answered)"\n'
+            'EXEC "Dial" "Local/200@from-phones/n,30,giS(3600)U(c2c-answered)"\n'
         )
         self.say("200 result=0\n")
         assert self.heard().startswith("GET FULL VARIABLE")

@@ -95,6 +95,24 @@ class TestVariables:
         assert variables(plan(config))[-1] == "__SITE=100 102 sales"
 
 
+def test_a_limit_of_the_plan() -> None:
+    """What was granted goes to the dialplan, and is kept with the plan."""
+    made = plan(AsteriskConfig())
+    assert made.max_duration == 3600
+    assert "C2C_MAX_DURATION=3600" in variables(made)
+
+
+def test_times_of_another_clock() -> None:
+    """They are moved together: by what is known, or by the end that both have seen."""
+    left = "ANSWER,16,4600.0,4605.0,4620.0"
+    moved = merge_left(CallEvidence(lost=True), left, ahead=3600.0)
+    assert (moved.first.answered_at, moved.second.answered_at) == (1000.0, 1005.0)
+    assert moved.second.ended_at == 1020.0
+    seen = CallEvidence(first=LegEvidence(ended_at=2020.0), lost=True)
+    moved = merge_left(seen, left, ahead=-3600.0)
+    assert (moved.second.answered_at, moved.second.ended_at) == (2005.0, 2020.0)
+
+
 @pytest.mark.parametrize(
     ("left", "expected"),
     [

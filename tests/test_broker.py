@@ -40,7 +40,7 @@ def test_whose_event_it_is(agent: str) -> None:
 class TestJobs:
     def test_there_and_back(self) -> None:
         """An agent reads what a relay writes."""
-        wanted = evolve(JOB, auto_answer="call-info", confirm=True)
+        wanted = evolve(JOB, auto_answer="call-info", confirm=True, max_duration=60)
         read = read_job(encode(job_message(REQUEST_ID, wanted, 1003.5)))
         job = parse_job(read, JobRules(auto_answer="alert-info"))
         assert job == evolve(
@@ -52,6 +52,7 @@ class TestJobs:
         message = job_message(REQUEST_ID, JOB, 1003.5)
         assert "confirm" not in message
         assert "auto_answer" not in message
+        assert "max_duration" not in message
 
     def test_cancel(self) -> None:
         """It needs the id alone."""

@@ -35,6 +35,7 @@ from c2c_agent.config import (
 from c2c_agent.errors import StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.pattern import parse_pattern
+from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import (
@@ -396,6 +397,18 @@ class Exposed(CheckTest):
         assert self.pbx.host.asterisk is not None
         self.pbx.host.asterisk.on_action["CoreSettings"] = tell_an_old_version
         assert self.warned() == ["Asterisk's version"]
+
+    def test_calls_are_stopped(self) -> None:
+        """Somebody has turned the kill switch, and everything else is well."""
+        StopSwitch(Path(self.config.store.file).parent).stop(Stopped("a key was stolen"))
+        [found] = [finding for finding in self.check() if finding.warning]
+        assert (found.name, found.message) == ("kill switch", "calls are stopped: a key was stolen")
+        assert "start-calls" in found.advice
+
+    def test_a_first_leg_that_forwards(self) -> None:
+        """A phone that Originate rings may send the call anywhere."""
+        self.configure(first_leg=(LegRule(parse_pattern("_X."), "PJSIP/{number}"),))
+        assert self.warned() == ["asterisk.first_leg"]
 
 
 class Keys(CheckTest):

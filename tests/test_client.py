@@ -287,6 +287,7 @@ class WithTheRealApi(TestCase):
             readiness=dict,
             metrics=lambda: Exposition("text/plain", b""),
             replay=self.replay,
+            kill_switch=self.desk,
             clock=self.desk.clock,
         )
         port = reactor.listenTCP(0, ApiSite(api, None, reactor), interface="127.0.0.1")

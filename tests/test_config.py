@@ -57,6 +57,7 @@ class TestDefaults:
             "max_timeout": 120,
             "max_concurrent": 200,
             "max_duration": 14400,
+            "international_prefix": "00",
         }
         assert config.keys == ()
         assert asdict(config.log) == {"level": "info", "numbers": "masked"}
@@ -85,7 +86,7 @@ class TestDefaults:
             (asterisk.first_leg, "Local/{number}@c2c-first/n"),
             (asterisk.second_leg, "Local/{number}@{context}/n"),
         ):
-            found = next(rule for rule in rules if rule.match.matches(number))
+            found = next(rule for rule in rules if rule.match.covers(number))
             assert found.channel == channel
 
 
@@ -149,6 +150,13 @@ VALUES: list[tuple[Callable[..., object], str, list[object], list[object], str]]
     (CallsConfig, "max_timeout", [30, 3600], [0, 3601], "from 1 to 3600 seconds"),
     (CallsConfig, "max_concurrent", [1, 100_000], [0, 100_001], "from 1 to 100000 calls"),
     (CallsConfig, "max_duration", [1, 86400], [0, 86401], "from 1 to 86400 seconds"),
+    (
+        CallsConfig,
+        "international_prefix",
+        [None, "00", "011", "810"],
+        ["", "+", "0 0", "1234567", "00\n"],
+        "1 to 6 digits, in quotes",
+    ),
     (LogConfig, "level", ["debug"], [], ""),
 ]
 

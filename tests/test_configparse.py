@@ -242,6 +242,38 @@ class TestMerging:
         assert config.asterisk is not None
         assert [rule.match.text for rule in config.asterisk.first_leg] == ["_2X"]
 
+    def test_limits_of_a_key(self) -> None:
+        """Hours are read, and may be given in a list only."""
+        limits: dict[str, Any] = {
+            "per_day": 100,
+            "minutes_per_day": 60,
+            "max_duration": 600,
+            "hours": ["Mo-Fr 08:00-18:00", "Sa 10:00-12:00"],
+            "timezone": "Europe/Berlin",
+        }
+        [key] = parsed({"keys": [a_key(**limits)]}).keys
+        assert [hours.text for hours in key.hours] == limits["hours"]
+        assert (key.per_day, key.minutes_per_day, key.max_duration) == (100, 60, 600)
+        assert key.timezone == "Europe/Berlin"
+        assert told({"keys": [a_key(hours="Mo-Fr 08:00-18:00")]}) == [
+            "main.yml: keys[0].hours: must be a list, not text ('Mo-Fr 08:00-18:00')"
+        ]
+        advice = "'always' names no hours; write them as in 'Mo-Fr,Su 08:00-18:00'"
+        wrong = {"keys": [a_key(hours=["always"])]}
+        assert told(wrong) == [f"main.yml: keys[0].hours[0]: {advice}"]
+        assert told({"keys": [a_key(hours=[8])]})[0].startswith(
+            "main.yml: keys[0].hours[0]: must be text, not a whole number (8)"
+        )
+
+    def test_the_international_prefix(self) -> None:
+        """In quotes, for YAML reads 00 as 0; null where there is none."""
+        assert parsed({}).calls.international_prefix == "00"
+        assert (
+            parsed({"calls": {"international_prefix": "011"}}).calls.international_prefix == "011"
+        )
+        assert parsed({"calls": {"international_prefix": None}}).calls.international_prefix is None
+        assert "must be text" in told({"calls": {"international_prefix": 0}})[0]
+
     def test_keys_by_name(self) -> None:
         """A later key takes the place of the one with its name, whole; others are added."""
         config = parsed(

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent import exposure
-from c2c_agent.config import AmiConfig
+from c2c_agent.config import AmiConfig, LegRule
 from c2c_agent.pattern import parse_pattern
 from tests.fakes import CRM
 
@@ -93,7 +93,7 @@ def test_a_context_that_takes_anything(extension: str) -> None:
         (["_!"], [], True),
         (["_[0-9+]."], [], True),
         (["_X.", "_+X."], [], True),
-        (["_X."], [], False),  # no plus
+        (["_X."], [], True),  # the plus is not needed
         (["_1XX", "_NXXNXXXXXX"], [], False),
         (["_."], ["_00."], False),
     ],
@@ -108,6 +108,22 @@ def test_a_key_that_may_dial_anywhere(allow: list[str], deny: list[str], *, wide
     found = exposure.of_key(key)
     assert (found is not None) is wide
     assert found is None or found.name == "key crm"
+
+
+@pytest.mark.parametrize(
+    ("channels", "warned"),
+    [
+        (["Local/{number}@c2c-first/n"], False),
+        (["Local/{number}@phones/n", "Local/{number}@trunk/n"], False),
+        (["Local/{number}@c2c-first/n", "PJSIP/{number}"], True),
+    ],
+)
+def test_a_first_leg_that_forwards(channels: list[str], *, warned: bool) -> None:
+    """Originate follows a phone's 302; only a dialplan's Dial can be told not to."""
+    rules = [LegRule(parse_pattern("_X."), channel) for channel in channels]
+    found = exposure.of_first_leg(rules)
+    assert (found is not None) is warned
+    assert found is None or found.message.startswith("PJSIP/{number} is rung by Originate itself")
 
 
 @pytest.mark.parametrize(

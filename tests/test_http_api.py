@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 from urllib.parse import urlencode
 
 from attrs import evolve
@@ -74,6 +75,7 @@ class ApiTest(DeskTest):
             readiness=lambda: self.parts,
             metrics=lambda: EXPOSITION,
             replay=self.replay,
+            kill_switch=self.desk,
             clock=self.clock,
         )
         logs = capturedLogs()
@@ -635,6 +637,49 @@ class Replaying(ApiTest):
         body = self.post(f"{PREFIX}/replay", key=UNKNOWN_KEY)
         assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
         assert self.replayed == []
+
+
+class Stopping(ApiTest):
+    """`POST /c2c/v2/stop-calls` and `start-calls`."""
+
+    def test_the_operator(self) -> None:
+        """Calls are stopped, with or without hanging up, and placed again."""
+        self.placed(ONE)
+        stop, start = f"{PREFIX}/stop-calls", f"{PREFIX}/start-calls"
+        told = self.post(stop, key=OPERATOR_SECRET, reason="a key was stolen")
+        assert told == {"stopped": True, "hung_up": 0}
+        assert self.desk.stop_reason == "a key was stolen"
+        refused = self.post(PREFIX, **CALL_PARAMETERS)
+        assert self.faults(refused)[0][0] == "not_allowed"
+        assert self.driver.hung_up == []
+        told = self.post(stop, key=OPERATOR_SECRET, hang_up="true")
+        assert told == {"stopped": True, "hung_up": 1}
+        assert self.driver.hung_up == [ONE]
+        assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": True}
+        assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": False}
+
+    def test_nobody_else(self) -> None:
+        """A stolen key neither stops calls nor lets them be placed again."""
+        self.desk.stopped = True
+        for path, what in (("stop-calls", "stop calls"), ("start-calls", "start calls")):
+            body = self.post(f"{PREFIX}/{path}", key=CRM_SECRET)
+            assert self.faults(body) == [("not_allowed", f"This key may not {what}.")]
+            body = self.post(f"{PREFIX}/{path}", key=UNKNOWN_KEY)
+            assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
+        assert self.desk.stopped
+
+    def test_the_disk_is_full(self) -> None:
+        """Who wanted to stop calls is told that they are not."""
+        error = OSError(28, "No space left on device")
+        for path, method in (("stop-calls", "stop"), ("start-calls", "start")):
+            with mock.patch.object(self.desk, method, side_effect=error):
+                body = self.post(f"{PREFIX}/{path}", key=OPERATOR_SECRET)
+            assert self.faults(body) == [
+                (
+                    "internal_error",
+                    "The kill switch cannot be turned: No space left on device.",
+                )
+            ]
 
 
 class Listing(ApiTest):

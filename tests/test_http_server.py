@@ -60,6 +60,7 @@ def api_of(desk: Desk) -> Api:
         readiness=dict,
         metrics=lambda: Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n"),
         replay=nothing_to_replay,
+        kill_switch=desk,
         clock=desk.clock,
     )
 

@@ -56,7 +56,7 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from tests.playbook import JOB, PLAN, Playbook, a_call
+from tests.playbook import PLAN, Playbook, a_call
 
 BUSY = LegEvidence(status="BUSY", cause=17, cause_text="User busy")
 FAULT = Fault(ErrorCode.NOT_ALLOWED, "No.")
@@ -272,8 +272,8 @@ class TestStories:
 
     def test_cancelled_when_it_was_too_late_anyway(self) -> None:
         """A relay withdraws a job that nobody took in time: it expired."""
-        story = Playbook(a_call(job=evolve(JOB, expires=1003.0)))
-        story.at(4).on(Cancel()).does(Reply()).ends(Outcome.EXPIRED)
+        story = Playbook(a_call())
+        story.at(4).on(Cancel(expired=True)).does(Reply()).ends(Outcome.EXPIRED)
 
     def test_cancelled_while_it_was_being_stored(self) -> None:
         """The order does not go out any more."""
@@ -431,6 +431,14 @@ class TestGuard:
 
 class TestRelayed:
     """What an agent elsewhere says of its own call is taken over."""
+
+    def test_of_another_clock(self) -> None:
+        """Its times are those of its host's clock; ours are moved by what ours was set by."""
+        call = evolve(in_state(CallState.DIALING_FIRST), clock_ahead=100.0)
+        relayed = step(call, self.told(clock_ahead=-3600.0), 1003.0).call
+        assert [entry.at for entry in relayed.timeline] == [1001.5 - 3700, 1002.0 - 3700]
+        again = step(relayed, self.told(clock_ahead=-3600.0), 1004.0)
+        assert again.call is relayed
 
     def told(self, **changes: Any) -> Relayed:
         """The word of an agent that was given the call."""

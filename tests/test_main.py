@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.request import urlopen
 
 import click
@@ -34,6 +35,7 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.finding import Finding
 from c2c_agent.pbx import LegEvidence
 from c2c_agent.policy import key_digest
+from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store
 from tests.fake_agent import FakeAgent
 from tests.fakes import uuid
@@ -443,6 +445,61 @@ class TestReplay:
         """In the API's words."""
         agent.script = [answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known."))]
         assert_plain_error(run(tmp_path, "replay"), "This api_key is not known.")
+
+
+class TestStopCalls:
+    """`c2c-agent stop-calls` and `start-calls`."""
+
+    def test_through_the_agent(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """It says how many were hung up; nothing is written beside it."""
+        agent.script = [
+            {"stopped": True, "hung_up": 0},
+            {"stopped": True, "hung_up": 3},
+            {"stopped": False, "were_stopped": True},
+            {"stopped": False, "were_stopped": False},
+        ]
+        done = run(tmp_path, "stop-calls", "--reason", "a key was stolen")
+        assert (done.exit_code, done.output) == (0, "Calls are stopped.\n")
+        done = run(tmp_path, "stop-calls", "--hang-up")
+        assert done.output == "Calls are stopped. 3 in progress are hung up.\n"
+        assert run(tmp_path, "start-calls").output == "Calls are placed again.\n"
+        assert run(tmp_path, "start-calls").output == "Calls were not stopped.\n"
+        assert [asked.form for asked in agent.asked] == [
+            {"reason": "a key was stolen", "hang_up": "false"},
+            {"hang_up": "true"},
+            {},
+            {},
+        ]
+        assert not list(tmp_path.rglob("calls.stopped*"))
+
+    def test_without_one(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Whatever is wrong with the agent, calls are stopped; and placed again."""
+        agent.script = [
+            None,
+            answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")),
+            None,
+            None,
+        ]
+        done = run(tmp_path, "stop-calls", "--hang-up", "--reason", "x")
+        assert done.exit_code == 0
+        assert "Calls are stopped; an agent that runs or starts finds them so." in done.output
+        assert "What is in progress is hung up by it, then." in done.output
+        [file] = tmp_path.rglob("calls.stopped")
+        assert StopSwitch(file.parent).state() == Stopped("x", hang_up=True)
+        done = run(tmp_path, "stop-calls")
+        assert "(No agent was told: This api_key is not known.)" in done.output
+        assert StopSwitch(file.parent).state() == Stopped()
+        assert run(tmp_path, "start-calls").output == "Calls are placed again.\n"
+        assert run(tmp_path, "start-calls").output == "Calls were not stopped.\n"
+        assert not file.exists()
+
+    def test_not_allowed(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Who may not write there is told what to do."""
+        agent.script = [None]
+        error = PermissionError(13, "Permission denied", "/var/lib/c2c-agent/calls.stopped")
+        with mock.patch("c2c_agent.stop_switch.StopSwitch.stop", side_effect=error):
+            done = run(tmp_path, "stop-calls")
+        assert_plain_error(done, "Permission denied; run this as root or as the agent's user.")
 
 
 class TestCalls:

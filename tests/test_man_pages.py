@@ -52,10 +52,9 @@ def _below(kind: Any) -> tuple[type[Any] | None, str]:
     if get_origin(kind) is Sequence:
         [kind] = get_args(kind)
         brackets = "[]"
-    # A rule of a leg and a pattern are explained with the list that they stand in.
-    known = (
-        isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in {"LegRule", "Pattern"}
-    )
+    # A rule of a leg, a pattern and hours are explained with the list that they stand in.
+    explained = {"Hours", "LegRule", "Pattern"}
+    known = isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in explained
     return (kind, brackets) if known else (None, "")
 
 

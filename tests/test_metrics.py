@@ -271,6 +271,7 @@ class FromTheDispatcher(DeskTest):
         dispatcher = Dispatcher(
             clock=desk.clock,
             now=lambda: EPOCH,
+            wall=lambda: EPOCH,
             store=desk.store,
             drivers=desk.drivers,
             meter=desk.meter,

@@ -11,9 +11,10 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
 from c2c_agent.call import Answer, Call, CallState
+from c2c_agent.config import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
+from c2c_agent.meter import Refusal
 from c2c_agent.pbx import CallEvidence, Gone, OriginateAccepted, OriginatePlan
-from c2c_agent.policy import Refusal
 from tests.fakes import CRM, EPOCH, SHOP, Desk, DeskTest, uuid
 from tests.playbook import a_call
 
@@ -209,7 +210,7 @@ class Counting(SharedTest):
         """By the key, and the limit of all; the meter here only knows how many there are."""
         self.desk.submit(request_id=ONE)
         self.desk.submit()
-        assert self.store.claims == [(CRM, 200), (CRM, 200)]
+        assert self.store.claims == [(CRM, CallsConfig())] * 2
         assert self.desk.meter.running == 2
         self.driver.tells(ONE, OriginateAccepted(), Gone(CallEvidence()))
         assert self.desk.meter.running == 1
@@ -217,7 +218,7 @@ class Counting(SharedTest):
     def test_refused(self) -> None:
         """As the store says, with the time after which another try is worth it."""
         fault = Fault(ErrorCode.RATE_LIMITED, "too fast")
-        self.store.refusal = Refusal(fault, retry_after=7)
+        self.store.admitted = Refusal(fault, retry_after=7)
         submission = self.successResultOf(self.desk.submit())
         assert submission.answer == Answer((fault,))
         assert submission.retry_after == 7

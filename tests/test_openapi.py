@@ -219,6 +219,12 @@ class RealAnswers(SiteTest):
             answer = self.client.asks("/c2c/v2/replay", header, method="POST")
             self.check("/c2c/v2/replay", answer, "post")
 
+    def test_stop_and_start(self) -> None:
+        """Done, and refused."""
+        for header in (OPERATOR, AUTHORIZED, "X: y"):
+            for path in ("/c2c/v2/stop-calls", "/c2c/v2/start-calls"):
+                self.check(path, self.client.asks(path, header, method="POST"), "post")
+
     def test_events(self) -> None:
         """Each event of a stream; the answers where there is none."""
         self.check("/c2c/v2/events", self.client.asks("/c2c/v2/events"))

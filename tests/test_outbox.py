@@ -231,6 +231,16 @@ class Failing(OutboxTests):
         self.clock.advance(0.2)
         assert [waiting.attempts for waiting in self.crm.begun] == [0, 1]
 
+    def test_postponed_by_a_clock_that_was_wrong(self) -> None:
+        """What could be due in two days at the earliest was never meant: it is tried at once."""
+        self.happen("1a", "2a")
+        self.crm.answers("1a", Later("HTTP 500", 5))
+        self.crm.answers("2a", Later("HTTP 500", 86400))
+        query = "UPDATE outbox SET due_at = due_at + 1e9 WHERE event_id = '1a'"
+        self.database.connection.execute(query)
+        self.outbox.stored()
+        assert self.crm.under_way == ["1a"]
+
     def test_not_counted(self) -> None:
         """A pause that is nobody's fault is no attempt."""
         self.happen("1a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,10 +96,21 @@ def patterns_and_numbers(draw: st.DrawFn) -> tuple[str, str]:
 
 @settings(deadline=None)
 @given(patterns_and_numbers())
-def test_a_pattern_matches_as_asterisk_matches_it(pair: tuple[str, str]) -> None:
+def test_a_pattern_covers_what_asterisk_matches(pair: tuple[str, str]) -> None:
     """Whatever pattern and number."""
     pattern, number = pair
-    assert parse_pattern(pattern).matches(number) is asterisk_matches(pattern, number)
+    assert parse_pattern(pattern).covers(number) is asterisk_matches(pattern, number)
+
+
+@settings(deadline=None)
+@given(patterns_and_numbers())
+def test_a_pattern_matches_the_same_without_codes_in_its_tail(pair: tuple[str, str]) -> None:
+    """What `.` and `!` stand for has no *, # or + in it; all else is as to Asterisk."""
+    pattern, number = pair
+    length = len(re.findall(r"\[[^]]*\]|[^-]", pattern[1:].rstrip(".!")))
+    tail = number.replace("-", "")[length:]
+    wanted = asterisk_matches(pattern, number) and not set(tail) & set("*#+")
+    assert parse_pattern(pattern).matches(number) is wanted
 
 
 @st.composite
@@ -127,9 +140,10 @@ def test_a_literal_matches_as_asterisk_matches_it(pair: tuple[str, str]) -> None
     [
         ("_1XX", ["100", "199"], ["10", "1000", "200", "1a0", "", "_1XX"]),
         ("_NXXNXXXXXX", ["2125551234"], ["1125551234", "2121551234", "212555123"]),
-        ("_Z!", ["1", "12", "9*#"], ["0", ""]),
-        ("_0.", ["00", "0123*#"], ["0", "1"]),
-        ("_!", ["", "0", "+49", "front"], []),
+        ("_Z!", ["1", "12"], ["0", "", "9*#", "1+"]),
+        ("_0.", ["00", "0123"], ["0", "1", "0*", "01#2", "0123*#"]),
+        ("_!", ["", "0", "front"], ["+49", "*72", "1#"]),
+        ("_*21*X.", ["*21*50"], ["*21*5#", "*21*5", "*21**", "*2105"]),
         ("_[15-9]X", ["10", "59", "90"], ["20", "40", "1"]),
         ("_[*#+]1", ["*1", "#1", "+1"], ["11"]),
         ("_1-X-X", ["100"], ["1-X-X", "10"]),
@@ -192,6 +206,8 @@ def test_a_pattern_keeps_its_text() -> None:
         ("_[1-&]", "no set of digits and ranges"),
         ("_[1-_]", "no set of digits and ranges"),
         ("_[&-1]", "no set of digits and ranges"),
+        ("_[#-9]", "no set of digits and ranges"),
+        ("_[+-9]", "no set of digits and ranges"),
         ("_1]", "']' cannot stand in an extension pattern"),
         ("_1 2", "' ' cannot stand in an extension pattern"),
         ("_1\n", "cannot stand in an extension pattern"),

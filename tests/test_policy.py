@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.hours import WeekTime, parse_hours
 from c2c_agent.job import CallJob
 from c2c_agent.pattern import Pattern, parse_pattern
 from c2c_agent.policy import (
@@ -17,8 +18,6 @@ from c2c_agent.policy import (
     AutoAnswer,
     Key,
     KeyRing,
-    Meter,
-    Refusal,
     key_digest,
     new_secret,
     operator_key,
@@ -41,6 +40,7 @@ def key(
     dial_as: tuple[str, ...] | None = None,
     max_concurrent: int | None = None,
     per_minute: int | None = None,
+    hours: tuple[str, ...] = (),
     auto_answer: AutoAnswer | None = None,
 ) -> Key:
     """A key that may dial three digits, as anybody, as often as it likes."""
@@ -52,6 +52,7 @@ def key(
         dial_as=None if dial_as is None else patterns(*dial_as),
         max_concurrent=max_concurrent,
         per_minute=per_minute,
+        hours=tuple(parse_hours(text) for text in hours),
         auto_answer=auto_answer,
     )
 
@@ -90,6 +91,43 @@ class TestKey:
         assert crm.faults(job(second="0900")) == [
             Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_second.")
         ]
+
+    @pytest.mark.parametrize(
+        ("denied", "number", "prefix", "wanted"),
+        [
+            ("_0049.", "+4930", "00", False),
+            ("_+49.", "004930", "00", False),
+            ("_+49.", "011493", "011", False),
+            ("_01149.", "+49", "011", True),
+            ("_01149.", "+4930", "011", False),
+            ("_+49.", "004930", None, True),
+            ("_+49.", "+4930", None, False),
+            ("_+49.", "04930", "00", True),
+            ("_00.", "+4930", "00", False),
+            ("_1!", "1*72#", None, False),
+        ],
+    )
+    def test_deny_holds_for_every_form(
+        self, denied: str, number: str, prefix: str | None, wanted: bool
+    ) -> None:
+        """A number that is denied is so however it is written, and whatever comes behind it."""
+        crm = key(allow=("_X.", "_+X.", "_1*72#"), deny=(denied,))
+        assert crm.may_dial(number, prefix) is wanted
+
+    def test_allowed_is_what_is_written(self) -> None:
+        """To allow one form of a number does not allow another."""
+        assert not key(allow=("_0049.",)).may_dial("+4930", "00")
+        assert not key(allow=("_+49.",)).may_dial("004930", "00")
+
+    def test_hours(self) -> None:
+        """Without hours always; else within any of them."""
+        crm = key(hours=("Mo-Fr 08:00-18:00", "Sa 10:00-12:00"))
+        times = [(0, 479), (0, 480), (4, 1079), (4, 1080), (5, 660), (6, 660)]
+        assert [crm.may_call_at(WeekTime(*time)) for time in times] == [
+            *[False, True, True],
+            *[False, True, False],
+        ]
+        assert key().may_call_at(WeekTime(6, 0))
 
     def test_dial_as(self) -> None:
         """Without a list as anyone, with one only as those in it, with an empty one as nobody."""
@@ -251,149 +289,3 @@ class TestOperator:
         operator = operator_key(ANY_SHA256, keys)
         assert (operator.auto_answer, operator.auto_answer_always) == ("alert-info", False)
         assert (operator.max_concurrent, operator.per_minute) == (None, None)
-
-
-TOO_MANY = ErrorCode.TOO_MANY_CALLS
-RATE = ErrorCode.RATE_LIMITED
-
-
-def code(refusal: Refusal | None) -> ErrorCode | None:
-    """Why a call was not admitted; None if it was."""
-    return None if refusal is None else refusal.fault.code
-
-
-class TestConcurrency:
-    """Calls in progress."""
-
-    def test_cap_of_a_key(self) -> None:
-        """Counted for each key by itself; an end makes room."""
-        meter = Meter(100)
-        crm, shop = key("crm", max_concurrent=2), key("shop", max_concurrent=1)
-        assert [code(meter.admit(crm, 0.0)) for _ in range(3)] == [None, None, TOO_MANY]
-        assert [code(meter.admit(shop, 0.0)) for _ in range(2)] == [None, TOO_MANY]
-        assert meter.running == 3
-        meter.release("crm")
-        assert [code(meter.admit(crm, 0.0)) for _ in range(2)] == [None, TOO_MANY]
-
-    def test_cap_of_all(self) -> None:
-        """All keys together have one, too, and the message says which was reached."""
-        meter = Meter(2)
-        crm, shop = key("crm"), key("shop", max_concurrent=1)
-        assert meter.admit(crm, 0.0) is None
-        assert meter.admit(shop, 0.0) is None
-        assert meter.admit(crm, 0.0) == Refusal(
-            Fault(TOO_MANY, "This PBX has as many calls in progress as it may have.")
-        )
-        meter.release("crm")
-        assert meter.admit(shop, 0.0) == Refusal(
-            Fault(TOO_MANY, "This key has as many calls in progress as it may have.")
-        )
-        assert meter.admit(crm, 0.0) is None
-
-    def test_a_cap_may_be_changed(self) -> None:
-        """A new configuration counts at once, for the calls that are in progress already."""
-        meter = Meter(10)
-        for _ in range(3):
-            assert meter.admit(key(max_concurrent=3), 0.0) is None
-        assert code(meter.admit(key(max_concurrent=2), 0.0)) is TOO_MANY
-        meter.max_concurrent = 3
-        assert code(meter.admit(key(), 0.0)) is TOO_MANY
-
-    def test_calls_of_before_a_restart(self) -> None:
-        """They stand in the way of new ones until they have ended."""
-        meter = Meter(10)
-        meter.resume("crm")
-        assert meter.running == 1
-        crm = key(max_concurrent=1)
-        assert code(meter.admit(crm, 0.0)) is TOO_MANY
-        meter.release("crm")
-        assert meter.running == 0
-        assert meter.admit(crm, 0.0) is None
-
-
-class TestRate:
-    """Calls in the last minute."""
-
-    def test_window_slides(self) -> None:
-        """What is a minute old counts no more; not a moment earlier."""
-        meter = Meter(100)
-        crm = key(per_minute=2)
-        times = [1000.0, 1010.0, 1059.5, 1060.0, 1069.0, 1070.0, 1119.0, 1120.0]
-        told = [code(meter.admit(crm, at)) for at in times]
-        assert told == [None, None, RATE, None, RATE, None, RATE, None]
-
-    def test_when_another_try_is_worth_it(self) -> None:
-        """In whole seconds, until the oldest that counts is a minute old; one at least."""
-        meter = Meter(100)
-        crm = key(per_minute=2)
-        assert meter.admit(crm, 1000.0) is None
-        assert meter.admit(crm, 1030.0) is None
-        message = Fault(RATE, "This key may place 2 calls a minute.")
-        assert meter.admit(crm, 1030.0) == Refusal(message, retry_after=30)
-        assert meter.admit(crm, 1030.5) == Refusal(message, retry_after=30)
-        assert meter.admit(crm, 1059.9999) == Refusal(message, retry_after=1)
-
-    def test_refused_calls_do_not_count(self) -> None:
-        """Who keeps asking is not kept out for longer, neither by this cap nor by the others."""
-        meter = Meter(1)
-        crm = key(per_minute=2)
-        assert meter.admit(crm, 1000.0) is None
-        assert code(meter.admit(crm, 1001.0)) is TOO_MANY
-        meter.release("crm")
-        assert meter.admit(crm, 1002.0) is None
-        meter.release("crm")
-        assert [code(meter.admit(crm, 1003.0)) for _ in range(5)] == [RATE] * 5
-        assert meter.running == 0
-        assert meter.admit(crm, 1060.0) is None
-
-    def test_keys_have_windows_of_their_own(self) -> None:
-        """One key's calls are not another's."""
-        meter = Meter(100)
-        assert meter.admit(key("crm", per_minute=1), 0.0) is None
-        assert meter.admit(key("shop", per_minute=1), 0.0) is None
-        assert code(meter.admit(key("crm", per_minute=1), 0.0)) is RATE
-
-    def test_a_lowered_rate(self) -> None:
-        """The wait is until so many have become too old that the new rate is kept."""
-        meter = Meter(100)
-        for at in (1000.0, 1010.0, 1020.0, 1030.0):
-            assert meter.admit(key(), at) is None
-        refusal = meter.admit(key(per_minute=2), 1030.0)
-        assert refusal is not None
-        assert refusal.retry_after == 50
-        assert meter.admit(key(per_minute=2), 1080.0) is None
-
-    def test_calls_of_before_a_restart(self) -> None:
-        """They count, but are not in progress."""
-        meter = Meter(100)
-        meter.recall("crm", [990.0, 1000.0])
-        meter.recall("crm", [1020.0])
-        refusal = meter.admit(key(per_minute=2), 1050.0)
-        assert refusal is not None
-        assert refusal.retry_after == 10
-        assert meter.running == 0
-        assert meter.admit(key(per_minute=2), 1060.0) is None
-
-    @settings(deadline=None)
-    @given(
-        st.lists(st.integers(0, 100 * 64), max_size=20).map(sorted),
-        st.integers(1, 4),
-    )
-    def test_the_promise_is_kept(self, ticks: list[int], per_minute: int) -> None:
-        """Never more a minute than allowed, and whoever waits as told is let in."""
-        times = [1_000_000 + tick / 64 for tick in ticks]  # these add up without rounding
-        meter = Meter(10_000)
-        crm = key(per_minute=per_minute)
-        admitted: list[float] = []
-        waits: list[float] = []
-        for at in times:
-            refusal = meter.admit(crm, at)
-            if refusal is None:
-                admitted.append(at)
-                assert sum(at - earlier < 60 for earlier in admitted) <= per_minute
-            else:
-                assert refusal.retry_after is not None
-                assert 1 <= refusal.retry_after <= 60
-                waits = [at, float(refusal.retry_after)]
-        if waits and waits[0] == times[-1]:
-            assert meter.admit(crm, sum(waits)) is None

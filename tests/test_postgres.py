@@ -16,10 +16,14 @@ from twisted.internet.task import deferLater
 
 from c2c_agent import outbox_table, postgres
 from c2c_agent.call import Answer, Call
+from c2c_agent.config import CallsConfig
+from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
 from c2c_agent.key_table import KeyRow
+from c2c_agent.meter import Admission, Refusal
 from c2c_agent.outbox_table import Depth, OutboxTable
+from c2c_agent.pbx import LegEvidence
 from c2c_agent.policy import Key
 from c2c_agent.postgres import PostgresStore, version_of
 from c2c_agent.postgres_link import Statements
@@ -28,6 +32,7 @@ from tests import store_contract as contract
 from tests.cloud.databases import PASSWORD, STORE_ADDRESS, Database, DatabaseServer
 from tests.fakes import CRM, SHOP
 from tests.pbx.conftest import alone
+from tests.playbook import JOB
 from tests.store_contract import call, ended
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("server")]
@@ -170,11 +175,11 @@ class Deleting(PostgresTests, contract.Deleting):
     async def test_its_claim_goes_with_it(self) -> None:
         """Nothing is left of it."""
         a, _ = self.both()
-        await a.claim(call(1), CRM, 5)
+        await a.claim(call(1), CRM, at_most(5))
         await a.save(ended(call(1)))
         assert await a.delete_ended(5000.0) == 1
         assert self.rows("SELECT * FROM claims") == []
-        assert await a.claim(call(1), CRM, 5) == Claim(counted=True)
+        assert admitted(await a.claim(call(1), CRM, at_most(5)))
 
 
 class Finding(PostgresTests, contract.Finding):
@@ -192,7 +197,7 @@ class Finding(PostgresTests, contract.Finding):
     async def test_nobody_writes_anothers(self) -> None:
         """What a process has, no other changes."""
         a, b = self.both()
-        await a.claim(call(1), CRM, 5)
+        await a.claim(call(1), CRM, at_most(5))
         await b.save(ended(call(1)))
         assert await a.find(call(1).request_id) == call(1)
         assert self.rows("SELECT running FROM claims") == [(True,)]
@@ -201,6 +206,17 @@ class Finding(PostgresTests, contract.Finding):
 def limited(**caps: Any) -> Key:
     """The key of the CRM, with these limits."""
     return evolve(CRM, **caps)
+
+
+def at_most(calls: int, **limits: Any) -> CallsConfig:
+    """The limits of all keys together."""
+    return CallsConfig(max_concurrent=calls, **limits)
+
+
+def admitted(claim: Claim) -> bool:
+    """Whether a call may be placed."""
+    assert claim.earlier is None
+    return isinstance(claim.admitted, Admission)
 
 
 class Claiming(PostgresTests):
@@ -215,7 +231,7 @@ class Claiming(PostgresTests):
             store = (a, b)[number % 2]
             one = call(1, at=float(number))
             ids[number] = one
-            wanted.append(store.claim(one, CRM, 100))
+            wanted.append(store.claim(one, CRM, at_most(100)))
         claims = await gatherResults(wanted)
         earlier = [claim.earlier for claim in claims if claim.earlier is not None]
         assert len(earlier) == 19
@@ -226,63 +242,102 @@ class Claiming(PostgresTests):
     async def test_a_claim_that_was_not_heard_of(self) -> None:
         """The same again, as after a link that broke in the commit: it is still its own."""
         a, b = self.both()
-        assert await a.claim(call(1), limited(max_concurrent=1), 5) == Claim(counted=True)
-        assert await a.claim(call(1), limited(max_concurrent=1), 5) == Claim(counted=True)
-        assert await b.claim(call(1), limited(max_concurrent=1), 5) == Claim(call(1))
+        assert admitted(await a.claim(call(1), limited(max_concurrent=1), at_most(5)))
+        assert admitted(await a.claim(call(1), limited(max_concurrent=1), at_most(5)))
+        assert await b.claim(call(1), limited(max_concurrent=1), at_most(5)) == Claim(call(1))
 
     def refused(self, claim: Claim) -> str:
         """With which code."""
-        assert claim.refusal is not None
-        return claim.refusal.fault.code.value
+        assert isinstance(claim.admitted, Refusal)
+        return claim.admitted.fault.code.value
 
     async def test_calls_at_once(self) -> None:
         """Over both, of a key and of all; who is over gives its place back."""
         a, b = self.both()
         key = limited(max_concurrent=2)
-        assert (await a.claim(call(1), key, 3)).refusal is None
-        assert (await b.claim(call(2), key, 3)).refusal is None
-        assert self.refused(await a.claim(call(3), key, 3)) == "too_many_calls"
-        assert (await a.claim(call(4, key="shop"), SHOP, 3)).refusal is None
-        assert self.refused(await b.claim(call(5, key="shop"), SHOP, 3)) == "too_many_calls"
+        assert admitted(await a.claim(call(1), key, at_most(3)))
+        assert admitted(await b.claim(call(2), key, at_most(3)))
+        assert self.refused(await a.claim(call(3), key, at_most(3))) == "too_many_calls"
+        assert admitted(await a.claim(call(4, key="shop"), SHOP, at_most(3)))
+        assert (
+            self.refused(await b.claim(call(5, key="shop"), SHOP, at_most(3))) == "too_many_calls"
+        )
         await b.save(ended(call(2)))
-        assert (await a.claim(call(6), key, 3)).refusal is None
+        assert admitted(await a.claim(call(6), key, at_most(3)))
         failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
         await a.save(call(6, answer=failed))
-        assert (await b.claim(call(7), key, 3)).refusal is None
+        assert admitted(await b.claim(call(7), key, at_most(3)))
 
     async def test_never_one_too_many(self) -> None:
         """However many ask at the same moment, at both."""
         stores = self.both()
         key = limited(max_concurrent=5, per_minute=7)
         claims = await gatherResults(
-            [stores[number % 2].claim(call(number), key, 100) for number in range(40)]
+            [stores[number % 2].claim(call(number), key, at_most(100)) for number in range(40)]
         )
-        assert sum(claim.refusal is None for claim in claims) == 5
-        admitted = [number for number, claim in enumerate(claims) if claim.refusal is None]
-        await gatherResults([stores[number % 2].save(ended(call(number))) for number in admitted])
+        assert sum(map(admitted, claims)) == 5
+        placed = [number for number, claim in enumerate(claims) if admitted(claim)]
+        await gatherResults([stores[number % 2].save(ended(call(number))) for number in placed])
         claims = await gatherResults(
-            [stores[number % 2].claim(call(number), key, 100) for number in range(40, 80)]
+            [stores[number % 2].claim(call(number), key, at_most(100)) for number in range(40, 80)]
         )
-        assert sum(claim.refusal is None for claim in claims) == 2
-        assert {self.refused(claim) for claim in claims if claim.refusal} == {"rate_limited"}
+        assert sum(map(admitted, claims)) == 2
+        assert {self.refused(claim) for claim in claims if not admitted(claim)} == {"rate_limited"}
 
     async def test_a_minute(self) -> None:
         """By the database's clock; after it there is room again."""
         a, b = self.both()
         key = limited(per_minute=1)
-        await a.claim(call(1), key, 5)
-        claim = await b.claim(call(2), key, 5)
-        assert claim.refusal is not None
-        assert 1 <= (claim.refusal.retry_after or 0) <= 60
+        await a.claim(call(1), key, at_most(5))
+        claim = await b.claim(call(2), key, at_most(5))
+        assert self.refused(claim) == "rate_limited"
+        assert isinstance(claim.admitted, Refusal)
+        assert 1 <= (claim.admitted.retry_after or 0) <= 60
         self.database.do("UPDATE claims SET admitted_at = admitted_at - 60")
-        assert (await b.claim(call(3), key, 5)).refusal is None
+        assert admitted(await b.claim(call(3), key, at_most(5)))
+
+    async def test_a_day(self) -> None:
+        """Over both; who was never dialled does not count."""
+        a, b = self.both()
+        key = limited(per_day=2)
+        for number, store, outcome in (
+            (1, a, Outcome.CONNECTED),
+            (2, b, Outcome.REJECTED),
+            (3, b, Outcome.SECOND_BUSY),
+        ):
+            assert admitted(await store.claim(call(number), key, at_most(5)))
+            await store.save(ended(call(number), outcome))
+        assert self.refused(await a.claim(call(4), key, at_most(5))) == "rate_limited"
+        self.database.do("UPDATE claims SET admitted_at = admitted_at - 86400")
+        assert admitted(await a.claim(call(5), key, at_most(5)))
+
+    async def test_minutes(self) -> None:
+        """What one has reserved, the other cannot use; what was not used, it can."""
+        a, b = self.both()
+        key = limited(minutes_per_day=4)
+        claim = await a.claim(call(1), key, at_most(5, max_duration=45))
+        before = JOB.seconds_before_talk
+        assert claim.admitted == Admission(45, before + 45)
+        rest = 240 - (before + 45) - before
+        claim = await b.claim(call(2), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(rest, before + rest)
+        assert self.refused(await a.claim(call(3), key, at_most(5))) == "rate_limited"
+        answered = LegEvidence(answered_at=1.0, ended_at=11.0)
+        await a.save(ended(call(1, first=answered)))
+        await b.save(ended(call(2)))
+        assert self.rows("SELECT sum(reserved), sum(spent) FROM claims") == [(0.0, 10.0)]
+        claim = await b.claim(call(4), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(230 - before, 230)
+        self.database.do("UPDATE claims SET ended_at = ended_at - 86400, reserved = 0")
+        claim = await a.claim(call(5), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(240 - before, 240)
 
     async def test_what_cannot_be_placed_anyway(self) -> None:
         """It is claimed, and does not count."""
         a, b = self.both()
-        assert await a.claim(call(1), None, 1) == Claim()
-        assert await b.claim(call(1), CRM, 1) == Claim(call(1))
-        assert (await b.claim(call(2), CRM, 1)).refusal is None
+        assert await a.claim(call(1), None, at_most(1)) == Claim()
+        assert await b.claim(call(1), CRM, at_most(1)) == Claim(call(1))
+        assert admitted(await b.claim(call(2), CRM, at_most(1)))
 
 
 class Hearing(PostgresTests):
@@ -300,8 +355,8 @@ class Hearing(PostgresTests):
     async def test_cancelling(self) -> None:
         """Heard at once, and known after a restart."""
         a, b = self.both()
-        await a.claim(call(1), CRM, 5)
-        await a.claim(call(2), CRM, 5)
+        await a.claim(call(1), CRM, at_most(5))
+        await a.claim(call(2), CRM, at_most(5))
         await b.ask_to_cancel(call(1).request_id)
         await self.news(a).until("cancel", call(1).request_id)
         assert a.read_at_once(a.cancelled) == [call(1).request_id]
@@ -338,7 +393,7 @@ class Restarting(PostgresTests):
             with pytest.raises(StoreError, match="Connection refused"):
                 await a.find(call(1).request_id)
             with pytest.raises(StoreError):
-                await a.claim(call(3), CRM, 5)
+                await a.claim(call(3), CRM, at_most(5))
             # As the first who noticed it was told, in one line.
             assert a.last_error is not None
             assert "\n" not in a.last_error
@@ -415,10 +470,10 @@ class Opening(PostgresTests):
             while store.last_error is None or "server_id a" not in store.last_error:
                 await deferLater(_reactor, 0.05)
             with pytest.raises(StoreError, match="another process"):
-                await store.claim(call(1), CRM, 5)
+                await store.claim(call(1), CRM, at_most(5))
             await store.save(call(2))
         await self.news(store).until("missed")
-        assert await store.claim(call(1), CRM, 5) == Claim(counted=True)
+        assert admitted(await store.claim(call(1), CRM, at_most(5)))
 
     async def test_both_at_once(self) -> None:
         """Two first starts at the same moment make one schema."""
@@ -467,7 +522,9 @@ class Opening(PostgresTests):
         queries = {
             outbox_table._DUE: "outbox_due",
             postgres._RUNNING: "claims_running",
-            postgres._ADMITTED: "claims_by_key",
+            postgres._OF_THE_MINUTE: "claims_by_key",
+            postgres._OF_THE_DAY: "claims_by_key",
+            postgres._SPENT: "claims_by_end",
         }
         values = {
             "server_id": "a",

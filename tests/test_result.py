@@ -19,6 +19,22 @@ ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
 URL = f"http://pbx1.example.com/c2c/v2/status/{ID}"
 
 
+def test_shown_are_times_of_the_host_s_clock() -> None:
+    """Where that was set, stamps are moved by it; durations are what they were."""
+    call = a_call(
+        clock_ahead=3600.0,
+        pbx_request=Exchange(1001.0, {}),
+        first=LegEvidence(ringing_at=1002.0, answered_at=1004.5),
+        timeline=(Entry(1000.25, "accepted"),),
+    )
+    shown = status(call)["c2c_status"]
+    assert shown["request"]["utc.time"] == "4600"
+    assert shown["pbx_request"]["utc.time"] == "4601"
+    assert shown["call"]["timeline"] == [{"utc.time": "4600.250", "event": "accepted"}]
+    assert shown["call"]["dial_first"]["ring_seconds"] == 2.5
+    assert listing(call)["utc.time"] == "4600.000"
+
+
 class TestResponse:
     """The answer to a request."""
 

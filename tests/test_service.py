@@ -32,6 +32,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from c2c_agent.client import Client, operator_secret
+from c2c_agent.clock import SteadyClock
 from c2c_agent.config import (
     AgiConfig,
     AmiConfig,
@@ -40,13 +41,17 @@ from c2c_agent.config import (
     Config,
     HttpConfig,
     StoreConfig,
+    WebhookConfig,
 )
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import StoreError
-from c2c_agent.pbx import CallEvidence, Gone
+from c2c_agent.hours import parse_hours
+from c2c_agent.pbx import CallEvidence, Gone, LegEvidence
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
+from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store
+from c2c_agent.webhook import Webhook
 from tests.agi.playbook import Playbook
 from tests.ami.fake_asterisk import FakeAsterisk, FakeSession, refuse_login
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
@@ -177,11 +182,14 @@ class Starting(AgentTest):
         answer = self.asks_at_once("/readyz")
         assert (answer.code, answer.json["parts"]) == (
             503,
-            {"store": "ok", "ami": "not connected yet"},
+            {"store": "ok", "calls": "ok", "ami": "not connected yet"},
         )
         self.host.turn()
         answer = self.asks("/readyz")
-        assert (answer.code, answer.json["parts"]) == (200, {"store": "ok", "ami": "ok"})
+        assert (answer.code, answer.json["parts"]) == (
+            200,
+            {"store": "ok", "calls": "ok", "ami": "ok"},
+        )
         self.stop(agent)
 
     def asks_at_once(self, target: str) -> Answer:
@@ -228,7 +236,10 @@ class Starting(AgentTest):
         self.config = evolve(self.config, asterisk=None)
         agent = self.started()
         assert self.host.journal == ["listen 8470"]
-        assert self.asks("/readyz").json == {"ready": True, "parts": {"store": "ok"}}
+        assert self.asks("/readyz").json == {
+            "ready": True,
+            "parts": {"store": "ok", "calls": "ok"},
+        }
         answer = self.asks(PLACE, AUTHORIZED)
         assert answer.json["response"]["errors"][0]["error"]["code"] == "unsupported_pbx"
         self.stop(agent)
@@ -333,7 +344,7 @@ class Stopping(AgentTest):
             agi_channel: PJSIP/100-00000001
             agi_uniqueid: c2c-{ONE}
 
-            > EXEC "Dial" "Local/200@from-phones/n,30,gS(14400)U(c2c-answered)"
+            > EXEC "Dial" "Local/200@from-phones/n,30,giS(14400)U(c2c-answered)"
             """
         )
         stopped = agent.stopService()
@@ -531,6 +542,134 @@ class OverARestart(AgentTest):
         refused = self.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
         assert refused.json["response"]["errors"][0]["error"]["code"] == "rate_limited"
         self.stop(second)
+
+    def test_calls_and_minutes_of_the_last_day(self) -> None:
+        """What a key may in a day, it may not again after a restart."""
+        self.config = evolve(self.config, keys=[evolve(CRM, per_day=2, minutes_per_day=1)])
+        first = self.started()
+        self.asks(PLACE, AUTHORIZED)
+        now = first._clock.now()
+        evidence = CallEvidence(first=LegEvidence(answered_at=now - 50.0, ended_at=now))
+        first._dispatcher.leg_event(ONE, Gone(evidence))
+        self.stop(first)
+        second = self.started()
+        place = "/c2c/v2?dial_first=100&dial_second=200&timeout=9"
+        refused = self.asks(f"{place}9", AUTHORIZED)
+        assert refused.faults == ["rate_limited"]
+        assert self.asks(place, AUTHORIZED).json["response"]["status"] == "success"
+        self.stop(second)
+        self.config = evolve(self.config, keys=[evolve(CRM, per_day=2)])
+        third = self.started()
+        assert self.asks(place, AUTHORIZED).faults == ["rate_limited"]
+        self.stop(third)
+
+    def test_the_steady_clock_goes_on(self) -> None:
+        """The host's clock was set meanwhile: a call's times are on one clock all the same."""
+        with mock.patch("c2c_agent.service.boot_id", return_value="a-boot"):
+            first = self.started()
+            before = first._clock.now()
+            self.stop(first)
+            with mock.patch("c2c_agent.service.SteadyClock", self.an_hour_ahead):
+                second = self.started()
+                assert before <= second._clock.now() < before + 600
+                assert second._clock.ahead() == pytest.approx(3600, abs=1)
+                self.stop(second)
+
+    def an_hour_ahead(self) -> SteadyClock:
+        """A clock of a host whose own was set forward."""
+        return SteadyClock(lambda: time.time() + 3600)
+
+
+class Clocks(AgentTest):
+    """Who asks which clock, where the host's was set by an hour."""
+
+    def test_for_others_the_host_s(self) -> None:
+        """A job's expiry, and what is shown."""
+        agent = self.started()
+        agent._clock._host = lambda: time.time() + 3600
+        place = "/c2c/v2?dial_first=100&dial_second=200&expires="
+        assert self.asks(f"{place}{time.time() + 3000:.0f}", AUTHORIZED).faults == ["expired"]
+        placed = self.asks(f"{place}{time.time() + 4000:.0f}", AUTHORIZED).json["response"]
+        assert placed["status"] == "success"
+        shown = self.asks(f"/c2c/v2/status/{placed['request_id']}").json["c2c_status"]
+        assert float(shown["request"]["utc.time"]) == pytest.approx(time.time() + 3600, abs=60)
+        self.stop(agent)
+
+    def test_who_asks_which(self) -> None:
+        """Pauses of reports are counted on the steady clock; their signatures tell the host's."""
+        secret = self.directory.parent / "whsec"
+        secret.write_text("whsec_" + "A" * 32 + "\n")
+        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
+        self.config = evolve(self.config, webhooks=[receiver])
+        agent = self.started()
+        agent._clock._host = lambda: time.time() + 3600
+        [reporter] = agent._outbox._reporters
+        assert isinstance(reporter, Webhook)
+        assert reporter._now() == pytest.approx(time.time() + 3600, abs=60)
+        for steady in (agent._outbox._now, agent._dispatcher._now):
+            assert steady() == pytest.approx(time.time(), abs=60)
+        self.stop(agent)
+
+    def test_nothing_is_deleted_early(self) -> None:
+        """By a clock that was set forward, be it by years."""
+        agent = self.started()
+        now = agent._retention(agent._store.delete_ended, "calls")._now
+        for host in (lambda: time.time() + 1e9, lambda: time.time() - 3600):
+            agent._clock._host = host
+            assert now() == pytest.approx(min(host(), time.time()), abs=60)
+        self.stop(agent)
+
+
+class KillSwitch(AgentTest):
+    """A file beside the store, and what it does to an agent."""
+
+    def test_turned_beside_the_agent(self) -> None:
+        """It counts at once, and shows everywhere; over a restart, too; calls are hung up."""
+        agent = self.started()
+        self.asks(PLACE, AUTHORIZED)
+        StopSwitch(self.directory).stop(Stopped("a key was stolen", hang_up=True))
+        place = "/c2c/v2?dial_first=100&dial_second=200"
+        assert self.asks(place, AUTHORIZED).faults == ["not_allowed"]
+        self.host.turn(1)
+        assert "1 calls in progress are hung up" in self.lines()
+        assert "Hangup" in self.heard()
+        for _ in range(2):
+            answer = self.asks("/readyz")
+            assert answer.code == 503
+            assert answer.json["parts"]["calls"] == "calls are stopped: a key was stolen"
+            assert "c2c_calls_stopped 1.0" in self.asks("/metrics").content.decode()
+            assert self.asks(place, AUTHORIZED).faults == ["not_allowed"]
+            self.stop(agent)
+            agent = self.started()
+        StopSwitch(self.directory).start()
+        assert "c2c_calls_stopped 0.0" in self.asks("/metrics").content.decode()
+        assert self.asks(place, AUTHORIZED).json["response"]["status"] == "success"
+        self.stop(agent)
+
+
+class TimeZones(AgentTest):
+    """Of keys with hours."""
+
+    def test_outside_and_within(self) -> None:
+        """The host's clock decides, in the key's own time zone."""
+        place = "/c2c/v2?dial_first=100&dial_second=200"
+        monday_noon_in_tokyo = 1_795_402_800.0
+        hours = (parse_hours("Mo 11:00-13:00"),)
+        self.config = evolve(self.config, keys=[evolve(CRM, hours=hours, timezone="Asia/Tokyo")])
+        agent = self.started()
+        agent._clock._host = lambda: monday_noon_in_tokyo
+        assert self.asks(place, AUTHORIZED).json["response"]["status"] == "success"
+        agent._clock._host = lambda: monday_noon_in_tokyo + 3600
+        assert self.asks(place, AUTHORIZED).faults == ["not_allowed"]
+        self.stop(agent)
+
+    def test_one_that_is_not_known(self) -> None:
+        """The agent does not start with it, and a reload refuses it."""
+        wrong = evolve(CRM, timezone="Mars/Olympus")
+        agent = self.started()
+        with pytest.raises(ConfigError, match="'Mars/Olympus' is not known here"):
+            agent.change(evolve(self.config, keys=[wrong]))
+        self.stop(agent)
 
 
 class Keeping(AgentTest):

@@ -18,7 +18,9 @@ from twisted.internet import reactor
 
 from c2c_agent.call import CallState, Entry
 from c2c_agent.calls_table import _DELETE
+from c2c_agent.disposition import Outcome
 from c2c_agent.errors import StoreError
+from c2c_agent.pbx import LegEvidence
 from c2c_agent.record import dump
 from c2c_agent.store import Store
 from tests import store_contract as contract
@@ -205,6 +207,44 @@ class Deleting(StoreTests, contract.Deleting):
 
 class Finding(StoreTests, contract.Finding):
     """Lists of calls."""
+
+    async def test_answered_since(self) -> None:
+        """Key, end and seconds of calls that were answered, in order of their ends."""
+        store = self.opened()
+        assert isinstance(store, Store)
+        answered = LegEvidence(answered_at=10.0)
+        await self.all_saved(
+            ended(call(1, at=5.0, first=answered)),
+            ended(call(2, at=1.0, first=answered, key="shop")),
+            ended(call(3, at=6.0)),
+            call(4, at=7.0, first=answered),
+            ended(call(5, at=8.0, first=answered), Outcome.UNKNOWN),
+            ended(call(6, at=9.0, first=answered), Outcome.REJECTED),
+        )
+        assert store.answered_since(0.0) == [
+            ("shop", 61.0, 51.0),
+            ("crm", 65.0, 55.0),
+            ("crm", 68.0, 58.0),
+        ]
+        assert store.answered_since(65.0) == [("crm", 68.0, 58.0)]
+
+    async def test_answered_seconds(self) -> None:
+        """The query and the call agree on what they are, whatever is known of the end."""
+        store = self.opened()
+        assert isinstance(store, Store)
+        known = [(first, second, by) for first in (1, 30) for second in (2, 0) for by in (40, 0)]
+        for number, (first, second, by) in enumerate(known):
+            one = ended(
+                call(
+                    number,
+                    at=5.0,
+                    first=LegEvidence(answered_at=10.0, ended_at=first or None),
+                    second=LegEvidence(ended_at=second or None),
+                    hung_up_at=by or None,
+                )
+            )
+            await store.save(one)
+            assert store.answered_since(0.0)[-1] == ("crm", 65.0, one.answered_seconds)
 
 
 class Opening(StoreTests):

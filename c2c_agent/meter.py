@@ -1,0 +1,195 @@
+"""How much is used: calls in progress, calls and minutes of the latest minute and day, by key.
+
+Pure; times are seconds on one clock. A day is the last 24 hours, at every moment, so that midnight
+opens nothing twice. What counts can be asked of the store as well, which is what the meter begins
+with after a restart: calls in progress, calls placed since a moment, seconds of answered calls that
+ended since a moment, each by key.
+
+Minutes are counted from the moment at which the first leg was answered to the end, for from then on
+both legs may cost something. A call in progress has as much reserved as it can use at the most; so
+calls at once cannot spend the same minutes twice, and none can use more than was left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define, field, frozen
+
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import CallJob
+from c2c_agent.policy import Key
+
+_MINUTE: Final = 60.0
+DAY: Final = 86400.0
+
+
+@frozen
+class Refusal:
+    """Why a call may not be placed now, and after how many seconds it is worth another try."""
+
+    fault: Fault
+    retry_after: int | None = None
+
+
+@frozen
+class Admission:
+    """A call may be placed: the seconds that it may talk, and those that it has reserved."""
+
+    max_duration: int
+    reserved: int
+
+
+@define
+class _Window:
+    """What was used within the last so many seconds.
+
+    What comes within `grain` seconds is taken together, and counts from the latest on: so a day of
+    any number of calls needs a bounded memory, and is never shorter than a day.
+    """
+
+    seconds: float
+    grain: float = 0.0
+    total: float = 0.0
+    _entries: deque[list[float]] = field(factory=deque)  # [began, latest, amount]
+
+    def add(self, at: float, amount: float = 1.0) -> None:
+        """Use so much at a moment; moments come in order."""
+        self.total += amount
+        if self._entries and at - self._entries[-1][0] < self.grain:
+            self._entries[-1][1:] = [max(at, self._entries[-1][1]), self._entries[-1][2] + amount]
+        else:
+            self._entries.append([at, at, amount])
+
+    def take_back(self, amount: float = 1.0) -> None:
+        """Unuse what was used lately."""
+        if self._entries:
+            self._entries[-1][2] -= amount
+            self.total -= amount
+
+    def forget(self, now: float) -> None:
+        """Leave out what is too long ago."""
+        while self._entries and self._entries[0][1] <= now - self.seconds:
+            self.total -= self._entries.popleft()[2]
+
+    def wait(self, limit: float, now: float) -> int:
+        """After how many whole seconds less than `limit` will have been used; one at least."""
+        total, turn = self.total, now
+        for _, latest, amount in self._entries:
+            if total < limit:
+                break
+            total -= amount
+            turn = latest + self.seconds
+        return max(1, math.ceil(turn - now))
+
+
+def _day() -> _Window:
+    return _Window(DAY, grain=_MINUTE)
+
+
+@define
+class _Usage:
+    """What one key uses. `reserved`, `spent`: seconds of answered calls."""
+
+    running: int = 0
+    reserved: float = 0.0
+    minute: _Window = field(factory=lambda: _Window(_MINUTE))
+    day: _Window = field(factory=_day)
+    spent: _Window = field(factory=_day)
+
+
+class Meter:
+    """Counts what each key uses, and all together.
+
+    The counting is by key name, so it goes on over a change of the configuration.
+    """
+
+    def __init__(self, max_concurrent: int) -> None:
+        self.max_concurrent = max_concurrent
+        self._usage: defaultdict[str, _Usage] = defaultdict(_Usage)
+
+    @property
+    def running(self) -> int:
+        """Calls in progress, all keys together."""
+        return sum(usage.running for usage in self._usage.values())
+
+    def admit(self, key: Key, job: CallJob, longest: int, now: float) -> Admission | Refusal:
+        """Take one call of `key` in at `now`; a Refusal where a cap is reached.
+
+        `longest` is for how many seconds any call may talk; the job or the key may say less.
+        """
+        usage = self._usage[key.name]
+        if self.running >= self.max_concurrent:
+            return _too_many("This PBX has as many calls in progress as it may have.")
+        if key.max_concurrent is not None and usage.running >= key.max_concurrent:
+            return _too_many("This key has as many calls in progress as it may have.")
+        for window in (usage.minute, usage.day, usage.spent):
+            window.forget(now)
+        if key.per_minute is not None and usage.minute.total >= key.per_minute:
+            message = f"This key may place {key.per_minute} calls a minute."
+            return _limited(message, usage.minute.wait(key.per_minute, now))
+        if key.per_day is not None and usage.day.total >= key.per_day:
+            message = f"This key may place {key.per_day} calls a day."
+            return _limited(message, usage.day.wait(key.per_day, now))
+        longest = min(filter(None, (longest, job.max_duration, key.max_duration)))
+        if key.minutes_per_day is not None:
+            limit = key.minutes_per_day * _MINUTE - usage.reserved - job.seconds_before_talk
+            longest = min(longest, math.floor(limit - usage.spent.total))
+            if longest < 1:
+                message = f"This key may talk for {key.minutes_per_day} minutes a day."
+                return _limited(message, usage.spent.wait(limit, now) if limit >= 1 else None)
+        usage.minute.add(now)
+        usage.day.add(now)
+        usage.running += 1
+        usage.reserved += job.seconds_before_talk + longest
+        return Admission(longest, reserved=job.seconds_before_talk + longest)
+
+    def release(self, key_name: str, *, dialled: bool = True) -> None:
+        """One call of the key is over; where it was never dialled, the day does not count it."""
+        usage = self._usage[key_name]
+        usage.running -= 1
+        if not dialled:
+            usage.day.take_back()
+
+    def settle(self, key_name: str, reserved: float, spent: float, now: float) -> None:
+        """One call of the key has ended: so much was reserved, and so much was used of it."""
+        usage = self._usage[key_name]
+        usage.reserved -= reserved
+        if spent > 0:
+            usage.spent.add(now, spent)
+
+    # After a restart, or from what several processes have counted together
+
+    def resume(self, key_name: str, reserved: float = 0.0, *, calls: int = 1) -> None:
+        """Count calls that were in progress before, and what they have reserved."""
+        self._usage[key_name].running += calls
+        self._usage[key_name].reserved += reserved
+
+    def recall(self, key_name: str, placed_at: Iterable[float]) -> None:
+        """Count calls placed before a restart, oldest first, on the same clock as `admit`."""
+        for at in placed_at:
+            self.recall_minute(key_name, at)
+            self.recall_day(key_name, at)
+
+    def recall_minute(self, key_name: str, placed_at: float) -> None:
+        """Count a call for the latest minute alone, oldest first."""
+        self._usage[key_name].minute.add(placed_at)
+
+    def recall_day(self, key_name: str, placed_at: float) -> None:
+        """Count a call for the latest day alone, oldest first."""
+        self._usage[key_name].day.add(placed_at)
+
+    def recall_spent(self, key_name: str, ended_at: float, seconds: float) -> None:
+        """Count a call that ended before a restart, oldest first."""
+        self._usage[key_name].spent.add(ended_at, seconds)
+
+
+def _too_many(message: str) -> Refusal:
+    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message))
+
+
+def _limited(message: str, retry_after: int | None) -> Refusal:
+    return Refusal(Fault(ErrorCode.RATE_LIMITED, message), retry_after)
