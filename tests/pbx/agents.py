@@ -53,12 +53,14 @@ class AgentProcess:
         ami_port: int | None = None,
         ports: tuple[int, int] | None = None,
         key: str = KEY,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
         self.directory = directory
         self.ami_port = ami_port or host.ami_port
         self.http_port, self.agi_port = ports or (next(_PORTS), next(_PORTS))
         self.key = key
+        self._environment = dict(environment or {})
         self.config = directory / "c2c-agent.yml"
         self.url = f"http://{host.address}:{self.http_port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -118,7 +120,7 @@ class AgentProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(self.directory)},
+                env={**os.environ, "HOME": str(self.directory), **self._environment},
             )
         if wait:
             wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")

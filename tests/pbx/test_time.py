@@ -1,0 +1,188 @@
+"""The host's clock is set by an hour, forward or back, while calls go on: nothing is shifted.
+
+libfaketime sets the clock of the agent alone (`CLOCK_REALTIME`; the steady clock cannot be set), so
+what the phones and the PBX see stays the truth to hold it against.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.pbx.agents import AgentProcess
+from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.sip_scenario import RINGS_FOR_EVER, Behaviour
+
+_UNPACKED: Final = Path(
+    os.environ.get("C2C_FAKETIME", Path.home() / ".local/state/c2c-agent/libfaketime")
+)
+HOUR: Final = 3600.0
+QUICK = Behaviour(ring_seconds=0.2)
+
+both_ways = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+
+
+class HostClock:
+    """The clock that an agent sees: the real one, and what it was set by."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "faketime"
+        self._by = 0.0
+        self.set(0.0)
+
+    def set(self, seconds: float) -> None:
+        """Set it to so many seconds beside the real one."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{seconds:+.0f}s\n", encoding="ascii")
+        fresh.replace(self._file)
+        self._by = seconds
+
+    def now(self) -> float:
+        """What it shows."""
+        return time.time() + self._by
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program is started with to see it."""
+        libraries = [str(path) for path in _UNPACKED.rglob("libfaketimeMT.so.1")]
+        assert libraries, f"no libfaketime in {_UNPACKED}: scripts/test unpacks it"
+        return {
+            "LD_PRELOAD": libraries[0],
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> HostClock:
+    """The clock of the test's agent."""
+    return HostClock(tmp_path)
+
+
+@pytest.fixture
+def agent(
+    asterisk: AsteriskHost, clock: HostClock, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent that sees that clock."""
+    directory = tmp_path_factory.mktemp("agent")
+    changes = {"calls": {"max_duration": 6}}
+    agent = AgentProcess(asterisk, directory, changes, environment=clock.environment)
+    agent.start()
+    yield agent
+    agent.stop()
+
+
+def stamps(call: dict[str, list[dict[str, str]]]) -> list[float]:
+    """The times in a call's story."""
+    return [float(entry["utc.time"]) for entry in call["timeline"]]
+
+
+@both_ways
+class TestCalls:
+    def test_set_while_they_ring_and_talk(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """Every duration is what the phones saw; the story is in order, and of the right time."""
+        first = phone("100", Behaviour(ring_seconds=2.0))
+        second = phone("200", Behaviour(ring_seconds=1.5, talk_seconds=2.0))
+        began = clock.now()
+        request_id = agent.call("100", "200")
+        agent.reached(request_id, "first_ringing")
+        clock.set(jump)
+        agent.reached(request_id, "second_ringing")
+        clock.set(0)
+        agent.reached(request_id, "connected")
+        clock.set(jump)
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        for leg, there in (("dial_first", first), ("dial_second", second)):
+            rang = there.calls()[0].ring_seconds
+            assert call[leg]["ring_seconds"] == pytest.approx(rang, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert stamps(call) == sorted(stamps(call))
+        assert stamps(call)[0] == pytest.approx(began, abs=2)
+        assert "overdue" not in [entry["event"] for entry in call["timeline"]]
+
+    def test_set_while_the_second_rings_for_ever(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """The timeout comes when it was to come."""
+        phone("100", QUICK)
+        second = phone("200", RINGS_FOR_EVER)
+        request_id = agent.call("100", "200", timeout="3")
+        agent.reached(request_id, "second_ringing")
+        clock.set(jump)
+        call = agent.ended(request_id)
+        assert call["outcome"] == "second_no_answer"
+        assert call["dial_second"]["ring_seconds"] == pytest.approx(3, abs=0.7)
+        assert second.calls()[0].ring_seconds == pytest.approx(3, abs=0.7)
+
+    def test_set_during_a_forgotten_talk(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """The longest duration is as long as ever."""
+        phone("100", QUICK)
+        second = phone("200", QUICK)
+        request_id = agent.call("100", "200")
+        agent.reached(request_id, "connected")
+        clock.set(jump)
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "limit")
+        assert call["talk_seconds"] == pytest.approx(6, abs=0.7)
+        assert second.calls()[0].talk_seconds == pytest.approx(6, abs=0.7)
+
+    def test_set_while_the_agent_is_away(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """Killed during the talk, and started after the clock was set: the steady clock goes on."""
+        phone("100", Behaviour(ring_seconds=1.5))
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=5.0))
+        request_id = agent.call("100", "200")
+        agent.stored(request_id, "connected")
+        agent.kill()
+        clock.set(jump)
+        agent.start()
+        assert agent.status(request_id)["call"]["state"] == "connected"
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["dial_first"]["ring_seconds"] == pytest.approx(1.5, abs=0.5)
+        assert stamps(call) == sorted(stamps(call))
+
+    def test_set_and_nobody_watched(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """The dialplan's own times, of the PBX's clock, are not mixed with those of another."""
+        clock.set(jump)
+        phone("100", Behaviour(ring_seconds=1.5))
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=1.5))
+        request_id = agent.call("100", "200")
+        agent.stored(request_id, "first_ringing")
+        agent.kill()
+        second.wait_for(lambda call: call.hung_up_by, 20, "the end of the talk")
+        agent.start()
+        call = agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+
+    def test_expiry_is_asked_of_the_clock_as_it_is(
+        self, agent: AgentProcess, clock: HostClock, phone: StartPhone, jump: float
+    ) -> None:
+        """A job's `expires` is another machine's time of day: what the clock says now decides."""
+        first = phone("100", QUICK)
+        phone("200", Behaviour(ring_seconds=0.2, talk_seconds=0.3))
+        clock.set(jump)
+        late = agent.place("100", "200", expires=f"{clock.now() - 2:.3f}")
+        assert late["errors"][0]["error"]["code"] == "expired"
+        assert first.calls() == []
+        request_id = agent.call("100", "200", expires=f"{clock.now() + 20:.3f}")
+        assert agent.ended(request_id)["outcome"] == "connected"
+        shown = float(agent.status(request_id)["request"]["utc.time"])
+        assert shown == pytest.approx(clock.now(), abs=10)
