@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,8 +27,9 @@ from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.config import CONTEXT, AsteriskConfig
+from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.followed_call import FollowedCall, in_background
+from c2c_agent.followed_call import FAMILY, FollowedCall, in_background
 from c2c_agent.job import CallJob
 from c2c_agent.pbx import (
     FirstAnswered,
@@ -49,6 +53,20 @@ CHECK_PREFIX: Final = PREFIX + "check-"
 #: Seconds after which a call that was not found is looked for again before it is given up: an
 #: order that was on its way when the link broke may only just be carried out.
 _LOOK_AGAIN: Final = 2.0
+
+
+#: Seconds in which a result has to be stored; after that the dialplan leaves a record of its own.
+_KEEP: Final = 2.0
+
+
+class AsteriskObserver(PbxObserver, Protocol):
+    """The dispatcher, as this driver needs it."""
+
+    async def stored(self, request_id: str) -> bool:
+        """Wait until the store has a call as it is now; False where it will not be stored."""
+
+    async def has_ended(self, request_id: str) -> bool:
+        """Whether the end of a call is in the store."""
 
 
 class AsteriskDriver:
@@ -75,7 +93,7 @@ class AsteriskDriver:
         self._now = now
         self._wall = wall
         self._calls: dict[str, FollowedCall] = {}
-        self.observer: PbxObserver  # set by who puts the parts together
+        self.observer: AsteriskObserver  # set by who puts the parts together
 
     # PbxDriver
 
@@ -151,6 +169,7 @@ class AsteriskDriver:
         """The link is up (again): time to ask what became of the calls."""
         _log.debug("settling with Asterisk {version}", version=version)
         self.observer.pbx_up()
+        in_background(self._clear_away())
 
     def link_down(self, reason: str) -> None:
         """The link is lost; Asterisk may go on with the calls."""
@@ -188,25 +207,58 @@ class AsteriskDriver:
         self._tell(request_id, FirstAnswered())
         self._tell(request_id, SecondDialed(plan.timeout))
         call.session_began()
-        result = None
+
+        async def keep(result: DialResult) -> bool:
+            call.second_ended(result)
+            stored = Deferred.fromCoroutine(self.observer.stored(request_id))
+            try:
+                return await stored.addTimeout(_KEEP, self._clock)
+            except TimedOut:
+                return False
+
         try:
-            result = await scripts.bridge(
+            await scripts.bridge(
                 channel,
                 plan.target,
                 ring_seconds=plan.timeout,
                 max_duration=plan.max_duration or self._max_duration,
+                keep=keep,
             )
         except SessionLost as error:
             _log.warn("call {call}: FastAGI: {reason}", call=request_id, reason=str(error))
         finally:
-            call.session_ended(result)
+            call.session_ended()
 
     # All calls
 
     def _tell(self, request_id: str, event: LegEvent) -> None:
+        call = self._calls.get(request_id)
         if isinstance(event, Gone):
             self._drop(request_id)
         self.observer.leg_event(request_id, event)
+        if isinstance(event, Gone) and call is not None and call.has_left:
+            in_background(self._clear_away_after(request_id))
+
+    async def _clear_away_after(self, request_id: str) -> None:
+        """Delete the dialplan's record of a call, once its end is stored here."""
+        if await self.observer.stored(request_id):
+            await self._delete(request_id)
+
+    async def _clear_away(self) -> None:
+        """Delete the records of calls whose end is stored: a crash came before it was done."""
+        try:
+            entries = await self._link.collect(actions.db_get_tree(FAMILY))
+        except AmiError:
+            return  # none, an Asterisk that cannot list them, or no link
+        for entry in entries:
+            request_id = entry.get("Key").rpartition("/")[2]
+            if request_id not in self._calls and await self.observer.has_ended(request_id):
+                await self._delete(request_id)
+
+    async def _delete(self, request_id: str) -> None:
+        # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
+        with suppress(AmiError):
+            await self._link.send(actions.setvar(f"DB_DELETE({FAMILY}/{request_id})", ""))
 
     def _follow(self, request_id: str, plan: OriginatePlan) -> FollowedCall:
         call = self._calls.get(request_id)

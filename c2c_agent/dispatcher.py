@@ -262,6 +262,13 @@ class Dispatcher:
             for call in stored
         ]
 
+    async def has_ended(self, request_id: str) -> bool:
+        """Whether the end of a call is in the store."""
+        if request_id in self._active:
+            return False
+        call = await self._store.find(request_id)
+        return call is not None and call.state is CallState.ENDED
+
     def changed(self, request_id: str) -> Deferred[None] | None:
         """Fires at the next change of a call; None where nothing of it will change any more.
 

@@ -5,11 +5,19 @@ Pure. Which outcome that makes, `disposition` says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from attrs import evolve
 
 from c2c_agent.call import Call, HungUpBy
 from c2c_agent.disposition import Outcome
-from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
+
+_LEGS: Final[Mapping[HungUpBy | None, Leg]] = {
+    HungUpBy.FIRST: Leg.FIRST,
+    HungUpBy.SECOND: Leg.SECOND,
+}
 
 
 def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
@@ -19,13 +27,27 @@ def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
         first=_merge_leg(call.first, told.first),
         second=_merge_leg(call.second, told.second),
         dialed=told.dialed or call.dialed_at is not None,
+        hung_up_by=_LEGS.get(call.hung_up_by) if told.hung_up_by is None else told.hung_up_by,
+        hung_up_at=call.hung_up_at if told.hung_up_at is None else told.hung_up_at,
     )
+
+
+def second_over(call: Call, told: SecondEnded) -> Call:
+    """The call with what its second leg's end says, of which nothing may be told again."""
+    by = call.hung_up_by if told.hung_up_by is None else HungUpBy(told.hung_up_by.value)
+    second = _merge_leg(call.second, told.evidence)
+    return evolve(call, second=second, hung_up_by=by, hung_up_at=told.hung_up_at)
 
 
 def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
     return evolve(
         told,
         channel=told.channel or seen.channel,
+        status=told.status or seen.status,
+        cause=seen.cause if told.cause is None else told.cause,
+        cause_text=told.cause_text or seen.cause_text,
+        sip=seen.sip if told.sip is None else told.sip,
+        ended_at=seen.ended_at if told.ended_at is None else told.ended_at,
         ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
         answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,
     )

@@ -23,7 +23,7 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk_plan import merge_left
 from c2c_agent.dial import DialResult
-from c2c_agent.pbx import CallEvidence, Found, Gone, LegEvent, LegEvidence
+from c2c_agent.pbx import CallEvidence, Found, Gone, LegEvent, LegEvidence, SecondEnded
 
 _log = Logger()
 
@@ -37,7 +37,8 @@ _HANG_UP_AGAIN: Final = 0.25
 #: The cause that a cancelled call is hung up with: normal clearing.
 _CANCEL_CAUSE: Final = 16
 
-_FAMILY: Final = "c2c"
+#: Of AstDB, where the dialplan leaves its records.
+FAMILY: Final = "c2c"
 
 
 class FollowedCall:
@@ -67,6 +68,7 @@ class FollowedCall:
         self._concluding = False
         self._explaining: IDelayedCall | None = None
         self._over = False
+        self.has_left = False  # the dialplan's record of it is in AstDB still
 
     # What is heard of it
 
@@ -84,14 +86,18 @@ class FollowedCall:
         """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
         self._in_session = True
 
-    def session_ended(self, result: DialResult | None) -> None:
-        """The session is over; `result` is None where it was lost."""
+    def second_ended(self, result: DialResult) -> None:
+        """The session has told how the second leg ended."""
+        self._told_all = True
+        if result.answered_at is not None:  # on the PBX's clock
+            result = evolve(result, answered_at=result.answered_at - self._ahead())
+        self._trace.dial_ended(result, self._now())
+        evidence = self._trace.evidence()
+        self._tell(SecondEnded(evidence.second, evidence.hung_up_by, evidence.hung_up_at))
+
+    def session_ended(self) -> None:
+        """The session is over, or was lost."""
         self._in_session = False
-        if result is not None:
-            self._told_all = True
-            if result.answered_at is not None:  # on the PBX's clock
-                result = evolve(result, answered_at=result.answered_at - self._ahead())
-            self._trace.dial_ended(result, self._now())
         self._conclude_if_over()
 
     def link_lost(self) -> None:
@@ -173,13 +179,15 @@ class FollowedCall:
         self._tell(Gone(evidence))
 
     async def _with_what_was_left(self, evidence: CallEvidence) -> CallEvidence:
-        """The evidence together with the dialplan's record in AstDB, which is deleted."""
+        """The evidence together with the dialplan's record in AstDB.
+
+        That stays there until the end is stored: until then it is the only proof.
+        """
         try:
-            entries = await self._link.collect(actions.db_get(_FAMILY, self._request_id))
+            entries = await self._link.collect(actions.db_get(FAMILY, self._request_id))
         except actions.ActionRefused:
             return evidence  # there is none
-        # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
-        await self._link.send(actions.setvar(f"DB_DELETE({_FAMILY}/{self._request_id})", ""))
+        self.has_left = True
         left = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
         return evidence if left is None else merge_left(evidence, left, ahead=self._ahead())
 

@@ -43,7 +43,7 @@ from c2c_agent.call import (
     moved,
 )
 from c2c_agent.disposition import Outcome, outcome
-from c2c_agent.ending import all_evidence, decisive_leg, who_hung_up
+from c2c_agent.ending import all_evidence, decisive_leg, second_over, who_hung_up
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.pbx import (
     FirstAnswered,
@@ -58,6 +58,7 @@ from c2c_agent.pbx import (
     Refusal,
     SecondAnswered,
     SecondDialed,
+    SecondEnded,
     SecondRinging,
 )
 
@@ -224,6 +225,11 @@ def _overdue(call: Call, now: float) -> Call:
     if call.timeline and call.timeline[-1].event == "overdue":
         return call
     return _note(call, "overdue", now)
+
+
+def _second_ended(call: Call, event: SecondEnded, _now: float) -> Step:
+    """Keep what is known of its end; the call is over when all of it is gone."""
+    return Step(second_over(call, event))
 
 
 def _ask(call: Call, _event: GuardExpired, now: float) -> Step:
@@ -434,6 +440,16 @@ TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
         dialing_second=_second_answered,
         second_ringing=_second_answered,
         connected=_repeated,
+        ended=_late,
+    ),
+    SecondEnded: _row(
+        accepted=_never,
+        dialing_first=_never,
+        first_ringing=_never,
+        first_answered=_second_ended,
+        dialing_second=_second_ended,
+        second_ringing=_second_ended,
+        connected=_second_ended,
         ended=_late,
     ),
     Relayed: _in_progress(_relayed),

@@ -150,6 +150,18 @@ class SecondAnswered:
 
 
 @frozen
+class SecondEnded:
+    """The second leg is over, and this is what the PBX itself said of it; Gone follows.
+
+    Told so that it is stored before the PBX is told that nothing has to be left for us.
+    """
+
+    evidence: LegEvidence
+    hung_up_by: Leg | None = None
+    hung_up_at: float | None = None
+
+
+@frozen
 class LinkLost:
     """The PBX cannot be heard; the call may go on there."""
 
@@ -178,6 +190,7 @@ LegEvent: TypeAlias = (
     | SecondDialed
     | SecondRinging
     | SecondAnswered
+    | SecondEnded
     | LinkLost
     | Found
     | Gone

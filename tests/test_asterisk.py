@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +31,7 @@ from c2c_agent.pbx import (
     OriginateUnsent,
     PlacedCall,
     SecondDialed,
+    SecondEnded,
 )
 from tests.fake_link import FakeLink, message
 
@@ -47,6 +48,8 @@ class Observer:
         self.plan: OriginatePlan | None = None
         self.ups = 0
         self.downs: list[str] = []
+        self.storing: Deferred[bool] | None = None  # None: it is stored at once
+        self.ended: set[str] = set()  # whose end is in the store
 
     def leg_event(self, request_id: str, event: LegEvent) -> None:
         """Keep an event."""
@@ -56,6 +59,15 @@ class Observer:
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         """Give the plan out."""
         return self.plan if request_id == ID else None
+
+    async def stored(self, request_id: str) -> bool:
+        """Wait for the store."""
+        assert request_id == ID
+        return True if self.storing is None else await self.storing
+
+    async def has_ended(self, request_id: str) -> bool:
+        """Look in the store."""
+        return request_id in self.ended
 
     def pbx_up(self) -> None:
         """Count."""
@@ -316,6 +328,27 @@ class EndTests(DriverTestCase):
         self.link.last("Setvar").succeed()
         second = self.told().second
         assert (second.answered_at, second.ended_at) == (12.5, 20.0)
+    def test_the_record_stays_until_the_end_is_stored(self) -> None:
+        """An agent that is killed before that has to find it once more."""
+        self.observer.storing = Deferred()
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
+        self.told()
+        assert "Setvar" not in self.link.names()
+        self.observer.storing.callback(True)
+        self.link.last("Setvar").fail(LinkLost("cut"))  # the next link sees to it
+
+    def test_the_record_stays_where_the_end_is_not_stored(self) -> None:
+        """By no means is the only proof deleted."""
+        self.observer.storing = succeed(False)
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
+        self.told()
+        assert "Setvar" not in self.link.names()
 
     def test_answered_and_nothing_was_left(self) -> None:
         """Hung up before the dialplan could say anything."""
@@ -473,8 +506,25 @@ class SettleTests(DriverTestCase):
     def test_the_link_tells_when_to_settle(self) -> None:
         """Up: settle. Down: noted."""
         self.driver.link_up("22.10.1")
+        self.link.last("DBGetTree").refuse("Database entry not found")
         self.driver.link_down("cut")
         assert (self.observer.ups, self.observer.downs) == (1, ["cut"])
+
+    def test_records_that_a_crash_has_left(self) -> None:
+        """Deleted where the end is stored; of a call in progress, or another agent's, they stay."""
+        self.originate()
+        self.observer.ended = {"1", ID}
+        self.driver.link_up("22.10.1")
+        self.link.last("DBGetTree").list(
+            *(
+                message(Event="DBGetTreeResponse", Key=f"/c2c/{key}", Val="ANSWER")
+                for key in ("1", "2", ID)
+            )
+        )
+        deletions = [sent for sent in self.link.sent if sent.action.name == "Setvar"]
+        (deletion,) = deletions
+        assert deletion.headers["Variable"] == "DB_DELETE(c2c/1)"
+        deletion.succeed()
 
 
 ENVIRONMENT = "agi_network: yes\nagi_network_script: {script}\nagi_uniqueid: {uniqueid}\n\n"
@@ -529,6 +579,38 @@ class BridgeTests(DriverTestCase):
         (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
         assert gone.evidence.second.status == "ANSWER"
         assert "DBGet" not in self.link.names()
+
+    def test_the_result_is_stored_before_the_dialplan_is_told(self) -> None:
+        """Whoever crashes in between finds it: here, or in AstDB."""
+        self.observer.storing = Deferred()
+        self.originate()
+        self.first_leg()
+        self.connect()
+        self.say("200 result=0\n")
+        self.heard()
+        self.say("200 result=1 (ANSWER,16,12.500)\n")
+        assert self.heard() == ""
+        ended = self.observer.told[-1]
+        assert isinstance(ended, SecondEnded)
+        assert ended.evidence.status == "ANSWER"
+        self.observer.storing.callback(True)
+        assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
+        self.say("200 result=1\n")
+        self.hang_up()
+
+    def test_a_store_that_is_too_slow(self) -> None:
+        """The channel is not held for it: the dialplan leaves a record of its own."""
+        self.observer.storing = Deferred()
+        self.originate()
+        self.first_leg()
+        self.connect()
+        self.say("200 result=0\n")
+        self.heard()
+        self.say("200 result=1 (ANSWER,16,12.500)\n")
+        self.clock.advance(2)
+        assert self.heard() == ""
+        assert self.transport.disconnecting
+        self.hang_up()
 
     def test_the_end_waits_for_the_session(self) -> None:
         """The first leg is gone, but the session still has to tell how the second ended."""

@@ -7,8 +7,8 @@ from attrs import evolve
 
 from c2c_agent.call import HungUpBy
 from c2c_agent.disposition import Outcome
-from c2c_agent.ending import all_evidence, decisive_leg, who_hung_up
-from c2c_agent.pbx import CallEvidence, Leg, LegEvidence
+from c2c_agent.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
 from tests.playbook import a_call
 
 FIRST, SECOND = LegEvidence(cause=16), LegEvidence(cause=17)
@@ -33,6 +33,23 @@ class TestAllEvidence:
         merged = all_evidence(call, CallEvidence(first=told))
         assert merged.first == LegEvidence(channel="b", ringing_at=1.0, answered_at=2.0)
         assert not merged.dialed
+
+    def test_the_second_leg_s_end_is_stored_before_the_call_s(self) -> None:
+        """An agent that crashes between the two tells the same as one that does not."""
+        answered = evolve(a_call(), second=LegEvidence(answered_at=10.0))
+        evidence = LegEvidence(status="ANSWER", cause=16, sip=200, ended_at=20.0)
+        over = second_over(answered, SecondEnded(evidence, Leg.SECOND, 19.5))
+        assert over.second == evolve(evidence, answered_at=10.0)
+        lost = all_evidence(over, CallEvidence(lost=True))
+        assert lost == CallEvidence(
+            second=over.second, hung_up_by=Leg.SECOND, hung_up_at=19.5, lost=True
+        )
+
+    def test_nobody_hung_up(self) -> None:
+        """Who ended it is told as far as it is known."""
+        over = second_over(a_call(), SecondEnded(LegEvidence(status="BUSY")))
+        assert (over.hung_up_by, over.hung_up_at) == (None, None)
+        assert all_evidence(over, CallEvidence()).hung_up_by is None
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ from c2c_agent.pbx import (
     Refusal,
     SecondAnswered,
     SecondDialed,
+    SecondEnded,
     SecondRinging,
 )
 from tests.playbook import PLAN, Playbook, a_call
@@ -76,6 +77,7 @@ ONE_OF_EACH: list[Event] = [
     SecondDialed(30),
     SecondRinging("PJSIP/200-2"),
     SecondAnswered("PJSIP/200-2"),
+    SecondEnded(BUSY),
     Relayed(
         "pbx1",
         a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),)),
@@ -104,6 +106,7 @@ EXPECTED = {
     SecondDialed: ".444....",
     SecondRinging: ".5555...",
     SecondAnswered: ".66666..",
+    SecondEnded: "........",
     Relayed: ".222222.",
     LinkLost: "........",
     Found: "........",

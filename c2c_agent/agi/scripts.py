@@ -9,10 +9,12 @@ SUCCESS also where the agent died).
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from c2c_agent.agi.channel import AgiChannel
-from c2c_agent.agi.message import exec_, get_full_variable, set_variable
+from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
 from c2c_agent.dial import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
@@ -33,14 +35,21 @@ _MOST_CHANNELS: Final = 8
 
 
 async def bridge(
-    channel: AgiChannel, target: str, *, ring_seconds: int, max_duration: int
+    channel: AgiChannel,
+    target: str,
+    *,
+    ring_seconds: int,
+    max_duration: int,
+    keep: Callable[[DialResult], Awaitable[bool]],
 ) -> DialResult:
     """Dial `target`, ringing for `ring_seconds` and talking for `max_duration` at the most.
 
     Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
     read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
     the talk; `U` notes when it began, for a result that outlives the agent.
-    Raises SessionLost where the session ended before the result was read.
+    `keep` makes the result durable. Only where it could is the dialplan told that it need not leave
+    one of its own: an agent that crashes then finds either. Raises SessionLost where the session
+    ended before the result was read.
     """
     options = f"giS({max_duration})U(c2c-answered)"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
@@ -49,14 +58,18 @@ async def bridge(
     left = (await channel.command(_READ_RESULT)).value or ""
     status, cause, answered = [*left.split(","), "", ""][:3]
     sip = await _sip_response(channel) if status not in {"ANSWER", "CANCEL"} else None
-    await channel.command(_DONE)
-    return DialResult(
+    result = DialResult(
         status=status,
         cause=int(cause) if cause.isdecimal() else None,
         sip=sip,
         first_left=first_left,
         answered_at=float(answered) if _SECONDS.fullmatch(answered) else None,
     )
+    if await keep(result):
+        # Nothing can be missing any more, also where the session ends before it has been said.
+        with suppress(SessionLost):
+            await channel.command(_DONE)
+    return result
 
 
 async def _sip_response(channel: AgiChannel) -> int | None:

@@ -17,12 +17,24 @@ KEYS = '> GET FULL VARIABLE "${HANGUPCAUSE_KEYS()}"\n'
 class BridgeTests(ProtocolTest):
     """One Dial, its result, and C2C_DONE as the last word."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.kept: list[DialResult] = []
+        self.keeps = True
+
+    async def keep(self, result: DialResult) -> bool:
+        """Be a store, in order or not."""
+        self.kept.append(result)
+        return self.keeps
+
     def bridge(self, dialogue: str) -> DialResult:
         """Play a dialogue; what the conversation learned."""
 
         async def conversation(channel: AgiChannel) -> None:
             self.heard.append(
-                await bridge(channel, "PJSIP/200", ring_seconds=20, max_duration=3600)
+                await bridge(
+                    channel, "PJSIP/200", ring_seconds=20, max_duration=3600, keep=self.keep
+                )
             )
 
         self.connect(self.factory(conversation), BEGIN + dialogue)
@@ -36,6 +48,23 @@ class BridgeTests(ProtocolTest):
             DIAL + "200 result=0\n" + READ + "200 result=1 (ANSWER,16,1795411045.435)\n" + DONE
         )
         assert result == DialResult("ANSWER", 16, None, False, 1795411045.435)
+
+    def test_the_result_is_kept_before_the_last_word(self) -> None:
+        """Where it could not be, the dialplan is not told that we have it, and leaves its own."""
+        self.keeps = False
+        result = self.bridge(DIAL + "200 result=0\n" + READ + "200 result=1 (ANSWER,16,)\n= closed")
+        assert self.kept == [result]
+
+    def test_the_session_ends_before_the_last_word(self) -> None:
+        """The result is kept, so that it counts."""
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (ANSWER,16,)\n"
+            + '> SET VARIABLE "C2C_DONE" "1"\n= lost'
+        )
+        assert self.kept == [result]
 
     def test_dial_lasts_as_long_as_the_call(self) -> None:
         """However long: no time limit of ours ends it."""
@@ -106,7 +135,9 @@ class BridgeTests(ProtocolTest):
 
         async def conversation(channel: AgiChannel) -> None:
             try:
-                await bridge(channel, "PJSIP/200", ring_seconds=20, max_duration=3600)
+                await bridge(
+                    channel, "PJSIP/200", ring_seconds=20, max_duration=3600, keep=self.keep
+                )
             except SessionLost:
                 self.heard.append("lost")
 
