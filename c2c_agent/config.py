@@ -150,6 +150,7 @@ class HttpConfig:
     """The HTTP API. `public_url` None: status URLs start as the request's own did.
 
     `trusted_proxies` are the addresses and networks whose word counts for who the client is.
+    `max_connections`: how many clients may be connected at once, those with streams among them.
     `max_streams` of live events may there be at once, `max_streams_each` of one key or address, and
     `stream_buffer` bytes may wait for each.
     """
@@ -163,6 +164,7 @@ class HttpConfig:
     max_streams: int = field(default=500, validator=_range(1, 100_000, "streams"))
     max_streams_each: int = field(default=50, validator=_range(1, 100_000, "streams"))
     stream_buffer: int = field(default=524_288, validator=_range(16_384, 2**30, "bytes"))
+    max_connections: int = field(default=1000, validator=_range(10, 100_000, "connections"))
 
 
 @frozen

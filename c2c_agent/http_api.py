@@ -51,6 +51,8 @@ _START: Final = "asterisk.start-calls"
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
 
+_BUSY: Final = Fault(ErrorCode.RATE_LIMITED, "There are more connections than this agent serves.")
+
 
 @frozen
 class Reply:
@@ -353,6 +355,17 @@ class Api:
         if ask_path.startswith((PREFIX + "/status/", PREFIX + "/events/")):
             return Reply(result.no_status(_INTERNAL))
         return Reply(self._fail(_INTERNAL).body, code=200 if ask_path.startswith(PREFIX) else 500)
+
+    def looks_after(self, ask: Ask) -> bool:
+        """Whether a request is of somebody who looks after the agent: health, or its own host."""
+        key = None if not ask.path.startswith(PREFIX) else self._key(ask)
+        return not ask.path.startswith(PREFIX) or (key is not None and key.name == self._operator)
+
+    def busy(self, ask_path: str, retry_after: int) -> Reply:
+        """The answer where there are more connections than may be."""
+        if ask_path.startswith(PREFIX + "/status/"):
+            return Reply(result.no_status(_BUSY), retry_after=retry_after)
+        return Reply(self._fail(_BUSY).body, retry_after=retry_after)
 
     def _key(self, ask: Ask) -> Key | None:
         return self._keys.find(ask.secret) if ask.secret else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -18,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from c2c_agent.client_address import Proxies
 from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api, Ask, Reply
+from c2c_agent.http_connections import RETRY_AFTER, ClientConnection, Connections
 from c2c_agent.http_request import BoundedRequest, read_parameters
 from c2c_agent.http_stream import EventStream, write_head
 from c2c_agent.live import Watch
@@ -86,7 +88,10 @@ class ApiResource(Resource):
 
     async def _answer(self, request: BoundedRequest, method: str, path: str) -> Answer:
         handler, item = self._api.route(method, path)
-        return _encode(await handler(self._ask(request, method, path, item)))
+        ask = self._ask(request, method, path, item)
+        if getattr(request.channel, "is_spare", False) and not self._api.looks_after(ask):
+            return _encode(self._api.busy(path, RETRY_AFTER))
+        return _encode(await handler(ask))
 
     def _ask(self, request: BoundedRequest, method: str, path: str, item: str) -> Ask:
         _, _, query = request.uri.partition(b"?")
@@ -162,6 +167,8 @@ class ApiSite(Site):
         public_url: str | None,
         clock: IReactorTime,
         trusted_proxies: Sequence[str] = (),
+        *,
+        max_connections: int = 1000,
     ) -> None:
         base_url = public_url.rstrip("/") if public_url is not None else None
         super().__init__(
@@ -169,6 +176,17 @@ class ApiSite(Site):
             requestFactory=BoundedRequest,
             timeout=_IDLE,
             reactor=clock,
+        )
+        self.connections = Connections(max_connections, clock)
+        # HTTP/1.1 alone, so without the wrapper that Twisted has for HTTP/2, too.
+        self.protocol = partial(ClientConnection, self.connections)  # type: ignore[assignment]
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
+        """Take a client in, or tell it why not."""
+        return (
+            super().buildProtocol(addr)
+            if self.connections.make_room()
+            else self.connections.goodbye()
         )
 
     def log(self, request: Request) -> None:

@@ -23,6 +23,10 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.job import CallJob
 from c2c_agent.policy import Key
 
+#: Seconds after which another try is worth it where too many calls are in progress: nobody knows
+#: when the next one ends.
+_CALLS_END: Final = 5
+
 _MINUTE: Final = 60.0
 DAY: Final = 86400.0
 
@@ -188,7 +192,7 @@ class Meter:
 
 
 def _too_many(message: str) -> Refusal:
-    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message))
+    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message), retry_after=_CALLS_END)
 
 
 def _limited(message: str, retry_after: int | None) -> Refusal:

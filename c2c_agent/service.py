@@ -328,7 +328,13 @@ class AgentService(Service):
             clock=self._reactor,
         )
         http = config.http
-        return ApiSite(api, http.public_url, self._reactor, http.trusted_proxies)
+        return ApiSite(
+            api,
+            http.public_url,
+            self._reactor,
+            http.trusted_proxies,
+            max_connections=http.max_connections,
+        )
 
     def _retention(self, delete: Callable[[float], Deferred[int]], what: str) -> Retention:
         keep_days = self._config.store.keep_days

@@ -328,6 +328,7 @@ class EndTests(DriverTestCase):
         self.link.last("Setvar").succeed()
         second = self.told().second
         assert (second.answered_at, second.ended_at) == (12.5, 20.0)
+
     def test_the_record_stays_until_the_end_is_stored(self) -> None:
         """An agent that is killed before that has to find it once more."""
         self.observer.storing = Deferred()

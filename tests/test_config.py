@@ -51,6 +51,7 @@ class TestDefaults:
             "max_streams": 500,
             "max_streams_each": 50,
             "stream_buffer": 524_288,
+            "max_connections": 1000,
         }
         assert asdict(config.calls) == {
             "timeout": 30,

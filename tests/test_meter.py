@@ -81,11 +81,11 @@ class TestConcurrency:
         assert admit(meter, crm, 0.0) is None
         assert admit(meter, shop, 0.0) is None
         assert admit(meter, crm, 0.0) == Refusal(
-            Fault(TOO_MANY, "This PBX has as many calls in progress as it may have.")
+            Fault(TOO_MANY, "This PBX has as many calls in progress as it may have."), retry_after=5
         )
         meter.release("crm")
         assert admit(meter, shop, 0.0) == Refusal(
-            Fault(TOO_MANY, "This key has as many calls in progress as it may have.")
+            Fault(TOO_MANY, "This key has as many calls in progress as it may have."), retry_after=5
         )
         assert admit(meter, crm, 0.0) is None
 

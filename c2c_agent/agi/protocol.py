@@ -176,8 +176,9 @@ class AgiFactory(Factory):
 
     What `accept` raises is logged, and closes that session alone. `clock` is the reactor's time.
     A connection may take `environment_seconds` to say its environment, and a reply may take
-    `reply_seconds` where the command says nothing else. Connections over `max_sessions` are closed
-    at once; the dialplan then goes on without us, for `AGI()` never stops it.
+    `reply_seconds` where the command says nothing else. One over `max_sessions` takes the place of
+    the oldest that has not said its environment; where there is none, it is closed at once. The
+    dialplan then goes on without us, for `AGI()` never stops it.
 
     For the metrics: `total_sessions` counts those that were admitted, `refusals` those that we
     turned away or cut, by reason.
@@ -201,7 +202,7 @@ class AgiFactory(Factory):
         self.max_sessions = max_sessions
         self.total_sessions = 0
         self.refusals: Counter[Refusal] = Counter()
-        self._sessions: set[AgiProtocol] = set()
+        self._sessions: dict[AgiProtocol, None] = {}  # the oldest first
         self._quiet_until: dict[Refusal, float] = {}
         self._stopping = False
         self._drained: list[Deferred[None]] = []
@@ -215,11 +216,20 @@ class AgiFactory(Factory):
         """Admit a connection, or have it closed."""
         if self._stopping:
             self.refuse(Refusal.STOPPING, str(addr))
-        elif len(self._sessions) >= self.max_sessions:
+        elif len(self._sessions) >= self.max_sessions and not self._make_room():
             self.refuse(Refusal.TOO_MANY, f"{self.max_sessions} are open")
         else:
             return AgiProtocol(self)
         return None
+
+    def _make_room(self) -> bool:
+        """Cut the oldest connection that has not said its environment: Asterisk says it at once."""
+        silent = next((session for session in self._sessions if not session.begun), None)
+        if silent is None:
+            return False
+        del self._sessions[silent]
+        silent.abort(Refusal.TOO_MANY, f"{self.max_sessions} are open")
+        return True
 
     def stop(self) -> Deferred[None]:
         """Admit nobody any more, and fire when no session is open.
@@ -256,11 +266,11 @@ class AgiFactory(Factory):
     def session_opened(self, session: AgiProtocol) -> None:
         """Take note of a connection."""
         self.total_sessions += 1
-        self._sessions.add(session)
+        self._sessions[session] = None
 
     def session_closed(self, session: AgiProtocol) -> None:
         """Forget a session that is over."""
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         self._tell_drained()
 
     def _tell_drained(self) -> None:

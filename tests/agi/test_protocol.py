@@ -238,11 +238,24 @@ class FactoryTests(ProtocolTest):
         assert factory.buildProtocol(None) is None
         assert factory.refusals == {Refusal.TOO_MANY: 1}
         first.play("200 result=0\n= closed")
-        third = self.connect(factory)
+        third = self.connect(factory, BEGIN + '> NOOP ""')
         assert factory.buildProtocol(None) is None
         assert (factory.open_sessions, factory.total_sessions) == (2, 3)
         second.play("= lost")
         third.play("= lost")
+
+    def test_the_silent_make_room(self) -> None:
+        """Whoever has not said its environment is none of Asterisk's sessions."""
+        factory = self.factory(hold, max_sessions=2)
+        talking = self.connect(factory, BEGIN + '> NOOP ""')
+        stranger = self.connect(factory)
+        late = self.connect(factory, BEGIN + '> NOOP ""')
+        stranger.play("= aborted")
+        assert factory.buildProtocol(None) is None
+        assert factory.refusals == {Refusal.TOO_MANY: 2}
+        assert factory.open_sessions == 2
+        talking.play("200 result=0\n= closed")
+        late.play("200 result=0\n= closed")
 
     def test_log_at_most_once_a_minute(self) -> None:
         """A flood of refusals fills no log; each reason is told for itself."""

@@ -112,15 +112,24 @@ class AgentProcess:
 
     # The process
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start it, and wait until it can place calls."""
+    def start(self, *, wait: bool = True, launcher: Mapping[str, str] | None = None) -> None:
+        """Start it, and wait until it can place calls.
+
+        With `launcher` it runs inside `tests.pbx.launcher`, which these variables tell what to do.
+        """
+        module = "c2c_agent" if launcher is None else "tests.pbx.launcher"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "c2c_agent", "run", "--config", str(self.config)],
+                [sys.executable, "-m", module, "run", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(self.directory), **self._environment},
+                env={
+                    **os.environ,
+                    "HOME": str(self.directory),
+                    **self._environment,
+                    **(launcher or {}),
+                },
             )
         if wait:
             wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")
@@ -136,6 +145,22 @@ class AgentProcess:
     def kill(self) -> None:
         """End it as a crash does."""
         self._end(signal.SIGKILL)
+
+    def was_killed(self, timeout: float) -> bool:
+        """Wait until it has been ended by SIGKILL, from wherever that comes; False if it is not."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        assert code == -signal.SIGKILL, f"ended with {code}:\n{self.log()}"
+        self._process = None
+        return True
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process while it runs."""
+        return self._process.pid if self._process else None
 
     def _end(self, signal_number: int) -> None:
         if self._process is not None:

@@ -1,0 +1,173 @@
+"""Judges what became of requests while everything around them was killed.
+
+The truth is what the witness saw on the PBX; held against it is what the agent says, what the
+receiver of webhooks was told, and what was left behind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import URLError
+
+from attrs import define, field
+
+from tests.pbx.waiting import WaitedInVainError, wait_until
+
+if TYPE_CHECKING:
+    from tests.pbx.agents import AgentProcess
+    from tests.pbx.receiver import WebhookReceiver
+    from tests.pbx.witness import CallSeen, Witness
+
+FINAL: Final = frozenset({"call.ended", "call.rejected"})
+
+#: Seconds by which the agent's talk time may differ from the witness's on a busy machine.
+TALK_TOLERANCE: Final = 1.0
+
+
+@define
+class Truth:
+    """What the witness saw of a call: how often it was placed, who answered, how long it lasted."""
+
+    originates: int
+    first_answered: bool
+    second_status: str | None
+    talk_seconds: float | None
+
+    @classmethod
+    def of(cls, seen: CallSeen) -> Truth:
+        """Read it from the dialling that the call's first channel took part in."""
+        root = seen.linkedid
+        to_first = [dial for dial in seen.dials if dial.callee == root]
+        to_second = [dial for dial in seen.dials if dial.caller == root]
+        answered = next((dial for dial in to_second if dial.status == "ANSWER"), None)
+        talk = None
+        if answered is not None and answered.ended is not None:
+            ends = [
+                channel.hung_up
+                for channel in seen.channels
+                if channel.uniqueid in {root, answered.callee} and channel.hung_up is not None
+            ]
+            talk = min(ends) - answered.ended if ends else None
+        return cls(
+            originates=seen.originates,
+            first_answered=any(dial.status == "ANSWER" for dial in to_first),
+            second_status="ANSWER" if answered else to_second[-1].status if to_second else None,
+            talk_seconds=talk,
+        )
+
+
+@define
+class Tally:
+    """The counts of a run, and every breach of what is promised."""
+
+    calls: int = 0
+    kills: int = 0
+    outcomes: Counter[str] = field(factory=Counter)
+    rung_twice: int = 0
+    reports: int = 0  # final events that came, repetitions among them
+    breaches: list[str] = field(factory=list)
+
+    def __str__(self) -> str:
+        outcomes = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()))
+        unknown = self.outcomes["unknown"]
+        return (
+            f"{self.calls} calls, {self.kills} kills: {outcomes}; "
+            f"unknown {unknown} ({100 * unknown / max(1, self.calls):.1f} %); "
+            f"rung twice {self.rung_twice}; final reports {self.reports} "
+            f"of {self.calls} requests; breaches {len(self.breaches)}"
+        )
+
+
+class Judge:
+    """Holds requests against the truth, and counts."""
+
+    def __init__(self, witness: Witness, receiver: WebhookReceiver) -> None:
+        self._witness = witness
+        self._receiver = receiver
+        self.tally = Tally()
+
+    def judge(self, agent: AgentProcess, request_id: str, expected: str, where: str) -> None:
+        """Judge one request, to whose every question an answer has to come; `where` names it.
+
+        `expected` is the outcome that the phones' behaviour makes.
+        """
+        self.tally.calls += 1
+        breaches = [
+            f"{where}: {request_id}: {what}" for what in self._faults(agent, request_id, expected)
+        ]
+        self.tally.breaches += breaches
+
+    def _faults(self, agent: AgentProcess, request_id: str, expected: str) -> list[str]:
+        faults: list[str] = []
+        call = agent.ended(request_id)
+        outcome = str(call["outcome"])
+        self.tally.outcomes[outcome] += 1
+        truth = self._truth(request_id)
+        if truth.originates > 1:
+            self.tally.rung_twice += 1
+            faults.append(f"the first leg was rung {truth.originates} times")
+        if outcome == "unknown":
+            if truth.first_answered:
+                faults.append(f"unknown, and the dialplan knows better: {truth}")
+        elif outcome != expected:
+            faults.append(f"{outcome}, not {expected}: {truth}")
+        if (outcome == "connected") != (truth.second_status == "ANSWER"):
+            faults.append(f"{outcome}, but {truth}")
+        if outcome == "connected" and not _near(call["talk_seconds"], truth.talk_seconds):
+            faults.append(f"talked {call['talk_seconds']} s, but {truth}")
+        faults += self._report_faults(request_id, call)
+        return faults
+
+    def _truth(self, request_id: str) -> Truth:
+        """What the witness saw, which may hear of the end a moment later than the agent."""
+        linkedid = f"c2c-{request_id}"
+        try:
+            wait_until(
+                lambda: not (seen := self._witness.call(linkedid)).channels or seen.is_gone,
+                20,
+                f"{linkedid} is over",
+            )
+        except WaitedInVainError as error:
+            self.tally.breaches.append(f"a channel was left behind: {error}")
+        return Truth.of(self._witness.call(linkedid))
+
+    def _report_faults(self, request_id: str, call: dict[str, Any]) -> list[str]:
+        def finals() -> list[dict[str, Any]]:
+            return [
+                event
+                for event in list(self._receiver.events)
+                if event["request_id"] == request_id and event["type"] in FINAL
+            ]
+
+        try:
+            events = wait_until(finals, 30, f"the end of {request_id} is reported")
+        except WaitedInVainError as error:
+            return [str(error)]
+        self.tally.reports += len(events)
+        faults = []
+        if len({event["id"] for event in events}) != 1:
+            faults.append(f"{len(events)} different final events: {events}")
+        if any(event["call"]["outcome"] != call["outcome"] for event in events):
+            faults.append(f"reported as {events[0]['call']['outcome']}, not {call['outcome']}")
+        return faults
+
+
+def ask_until_answered(
+    agent: AgentProcess, first: str, second: str, request_id: str, timeout: float = 60
+) -> dict[str, Any]:
+    """Ask for a call as a client that is told to repeat a request whose answer is lost."""
+
+    def asked() -> dict[str, Any] | None:
+        try:
+            response = agent.place(first, second, request_id=request_id)
+        except (URLError, OSError, ValueError):
+            return None
+        codes = {entry["error"]["code"] for entry in response["errors"]}
+        return None if response["request_id"] is None else response | {"codes": codes}
+
+    return wait_until(asked, timeout, f"an answer to {request_id}") or {}
+
+
+def _near(told: float | None, true: float | None) -> bool:
+    return told is not None and true is not None and abs(told - true) <= TALK_TOLERANCE

@@ -1,0 +1,164 @@
+"""The real agent, in a process that kills itself at a chosen boundary of one call.
+
+`python -m tests.pbx.launcher run --config FILE` is `c2c-agent run` with its seams wrapped: each
+commit, each report that is settled, each write to AMI, FastAGI, an HTTP client or a webhook. Just
+before and just after each of them is a boundary, with a name. The environment says what to do:
+
+    C2C_BOUNDARY_REQUEST   the request whose boundaries count
+    C2C_BOUNDARY_TRACE     a file that takes the name of each boundary that is passed
+    C2C_BOUNDARY_KILL      the name of the one at which the process ends by SIGKILL
+    C2C_BOUNDARY_ALWAYS    "1": what bears no request's id counts from the start (a recovery)
+    C2C_LOOP_TICK          seconds between measurements of the event loop's delay
+
+Nothing of this is in the program itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from twisted.internet.tcp import Connection
+
+from c2c_agent import metrics
+from c2c_agent.__main__ import main
+from c2c_agent.agi.protocol import AgiProtocol
+from c2c_agent.ami.protocol import AmiProtocol
+from c2c_agent.record import load
+from c2c_agent.report import Waiting
+from c2c_agent.store import Store
+
+_ACTION: Final = re.compile(rb"Action: (\w+)")
+_VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
+_TYPE: Final = re.compile(rb'"type": ?"(call\.\w+)"')
+
+#: Actions that are part of a call's story though they do not name it.
+_NAMELESS: Final = frozenset({"Getvar PJSIP_ENDPOINT", "CoreShowChannels"})
+
+
+class Boundaries:
+    """Knows which boundaries were passed, and ends the process at the chosen one."""
+
+    def __init__(self, request_id: str, trace: str | None, kill: str | None) -> None:
+        self._request_id = request_id
+        self._trace = Path(trace) if trace else None
+        self._kill = kill
+        self._passed: Counter[str] = Counter()
+        self._lock = Lock()  # commits are made in a thread of their own
+        self.begun = os.environ.get("C2C_BOUNDARY_ALWAYS") == "1"
+
+    def concerns(self, data: bytes) -> bool:
+        """Whether bytes name the request."""
+        return self._request_id.encode() in data
+
+    def is_of(self, request_id: str) -> bool:
+        """Whether this is the request."""
+        return request_id == self._request_id
+
+    def around(self, names: Sequence[str], work: Callable[[], Any]) -> Any:
+        """Do something that has these names, with a boundary on either side."""
+        numbered = [self._number(name) for name in names]
+        for name in numbered:
+            self._pass(f"before {name}")
+        done = work()
+        for name in numbered:
+            self._pass(f"after {name}")
+        return done
+
+    def _number(self, name: str) -> str:
+        with self._lock:
+            self._passed[name] += 1
+            return name if self._passed[name] == 1 else f"{name} ({self._passed[name]})"
+
+    def _pass(self, name: str) -> None:
+        if self._trace is not None:
+            with self._lock, self._trace.open("a", encoding="utf-8") as trace:
+                trace.write(name + "\n")
+        if name == self._kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap_store(boundaries: Boundaries) -> None:
+    commit, changed = Store._commit, Store._changed
+
+    def named_commit(self: Store, saves: Sequence[Any]) -> Any:
+        names = [
+            f"commit of {load(save.row[6]).timeline[-1].event}"
+            for save in saves
+            if boundaries.is_of(save.row[0])
+        ]
+        return boundaries.around(names, lambda: commit(self, saves))
+
+    def named_change(self: Store, change: Callable[..., Any]) -> Any:
+        cells = [cell.cell_contents for cell in change.__closure__ or ()]
+        names = [
+            f"settling of {waiting.report.type}"
+            for waiting in cells
+            if isinstance(waiting, Waiting) and boundaries.is_of(waiting.report.request_id)
+        ]
+        return boundaries.around(names, lambda: changed(self, change))
+
+    Store._commit = named_commit  # type: ignore[method-assign]
+    Store._changed = named_change  # type: ignore[method-assign]
+
+
+def _wrap_connections(boundaries: Boundaries) -> None:
+    write, read = Connection.writeSomeData, Connection._dataReceived
+
+    def named_write(self: Connection, data: bytes) -> Any:
+        name = _name_of(boundaries, self.protocol, bytes(data))
+        return boundaries.around([name] if name else [], lambda: write(self, data))
+
+    def noting_read(self: Connection, data: bytes | None) -> Any:
+        if data and boundaries.concerns(data):
+            boundaries.begun = True  # the request has come
+        return read(self, data)
+
+    Connection.writeSomeData = named_write  # type: ignore[method-assign]
+    Connection._dataReceived = noting_read  # type: ignore[method-assign]
+
+
+def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
+    """What is written, in words; None where it has nothing to do with the call."""
+    if isinstance(protocol, AmiProtocol):
+        action = _ACTION.search(data)
+        name = action[1].decode() if action else "?"
+        variable = _VARIABLE.search(data)
+        if variable and name in {"Getvar", "Setvar"}:
+            name += f" {variable[1].decode()}"
+        counts = boundaries.concerns(data) or (name in _NAMELESS and boundaries.begun)
+        return f"AMI {name}" if counts else None
+    if isinstance(protocol, AgiProtocol):
+        channel = protocol._channel
+        if channel is None or not boundaries.concerns(channel.environment.uniqueid.encode()):
+            return None
+        return f"AGI {data.decode().strip()[:40]}"
+    if not boundaries.concerns(data):
+        return None
+    if data.startswith(b"HTTP/"):
+        return "HTTP answer" if b'"asterisk.call"' in data else None  # or a status, for the test
+    event = _TYPE.search(data)
+    return f"report {event[1].decode()}" if event else None
+
+
+if __name__ == "__main__":
+    environment = os.environ
+    if "C2C_BOUNDARY_REQUEST" in environment:
+        wrapped = Boundaries(
+            environment["C2C_BOUNDARY_REQUEST"],
+            environment.get("C2C_BOUNDARY_TRACE"),
+            environment.get("C2C_BOUNDARY_KILL"),
+        )
+        _wrap_store(wrapped)
+        _wrap_connections(wrapped)
+    if "C2C_LOOP_TICK" in environment:
+        metrics._TICK = float(environment["C2C_LOOP_TICK"])  # type: ignore[misc]
+    sys.argv[0] = "c2c-agent"
+    main()

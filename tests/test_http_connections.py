@@ -1,0 +1,198 @@
+"""How many HTTP connections there may be, and for how long one may take."""
+
+# Twisted's test doubles and test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+
+from c2c_agent import http_connections
+from c2c_agent.http_connections import RETRY_AFTER, SPARE, Refused
+from c2c_agent.http_server import ApiSite
+from c2c_agent.pbx import OriginateAccepted
+from tests.fakes import CRM_SECRET, DeskTest, uuid
+from tests.memory_host import Connection, request
+from tests.test_http_server import AUTHORIZED, api_of
+
+MOST = 3
+
+
+class ConnectionsTest(DeskTest):
+    """A listener that serves three clients at once."""
+
+    def setUp(self) -> None:
+        """Put the listener there, and listen to the log."""
+        super().setUp()
+        self.site_clock = Clock()
+        api = api_of(self.desk)
+        self.site = ApiSite(api, None, self.site_clock, max_connections=MOST)
+        logs = capturedLogs()
+        self.logged = logs.__enter__()
+        self.addCleanup(logs.__exit__, None, None, None)
+
+    def connect(self, count: int = 1) -> list[Connection]:
+        """So many clients, one after the other."""
+        return [Connection(self.site) for _ in range(count)]
+
+    def busy(self, number: int) -> Connection:
+        """A client that waits for the answer to a call."""
+        (client,) = self.connect()
+        target = f"/c2c/v2?dial_first=100&dial_second=200&request_id={uuid(number)}"
+        client.sends(request(f"{target}&api_key={CRM_SECRET}"))
+        return client
+
+    def log_lines(self) -> list[str]:
+        """What was logged of refusals."""
+        lines = [formatEvent(event) or "" for event in self.logged]
+        return [line for line in lines if "turned away" in line]
+
+
+class Limit(ConnectionsTest):
+    """One too many."""
+
+    def test_the_idle_make_room(self) -> None:
+        """The one that was silent for longest, with the reason; the newcomer is served."""
+        idle = self.connect(MOST)
+        (newcomer,) = self.connect()
+        (told,) = idle[0].answers()
+        assert (told.code, told.headers["retry-after"]) == (503, str(RETRY_AFTER))
+        assert idle[0].transport.disconnecting
+        assert not idle[1].transport.disconnecting
+        assert newcomer.asks("/healthz").code == 200
+        assert (self.site.connections.open, self.site.connections.refused) == (MOST, 1)
+
+    def test_who_has_asked_something_is_closed_later_and_in_silence(self) -> None:
+        """It knows how to come back, and would take a word for an answer."""
+        first, second, third = self.connect(MOST)
+        assert first.asks("/healthz").code == 200
+        self.connect()
+        assert second.transport.disconnecting
+        assert not first.transport.disconnecting
+        assert third.asks("/healthz").code == 200
+        self.connect()
+        assert first.transport.disconnecting
+        assert first.answers() == []
+
+    def test_who_waits_for_an_answer_is_left_alone(self) -> None:
+        """Whatever comes; and gets its answer."""
+        waiting = [self.busy(number) for number in range(1, MOST + 1)]
+        self.connect(2 * SPARE)
+        self.desk.driver.tells(uuid(1), OriginateAccepted())
+        (told,) = waiting[0].answers()
+        assert told.json["response"]["status"] == "success"
+        assert not any(client.transport.disconnecting for client in waiting[1:])
+
+    def test_nobody_is_idle(self) -> None:
+        """The newcomer is told at once, and closed when it had time to read it."""
+        self.patch(http_connections, "SPARE", 0)
+        for number in range(1, MOST + 1):
+            self.busy(number)
+        (late,) = self.connect()
+        assert isinstance(late.protocol, Refused)
+        (told,) = late.answers()
+        assert (told.code, told.headers["retry-after"]) == (503, str(RETRY_AFTER))
+        late.sends(request("/healthz"))
+        assert late.answers() == []
+        self.site_clock.advance(1)
+        assert late.transport.disconnected
+        late.leaves()
+
+    def test_no_more_goodbyes_than_are_bounded(self) -> None:
+        """Then the connection is closed without a word."""
+        self.patch(http_connections, "SPARE", 0)
+        for number in range(1, MOST + 1):
+            self.busy(number)
+        told = self.connect(100)
+        assert self.site.buildProtocol(None) is None
+        told[0].leaves()
+        self.connect()
+
+    def test_a_client_leaves(self) -> None:
+        """Its place is free."""
+        first, *_ = self.connect(MOST)
+        first.leaves()
+        assert self.site.connections.open == MOST - 1
+        self.connect()
+        assert self.site.connections.refused == 0
+
+    def test_it_is_logged_once_in_a_while(self) -> None:
+        """A flood of clients is none of lines."""
+        self.patch(http_connections, "_QUIET", 30.0)
+        self.connect(MOST + 5)
+        assert len(self.log_lines()) == 1
+        self.site_clock.advance(30)
+        self.connect(1)
+        assert len(self.log_lines()) == 2
+
+
+class Spare(ConnectionsTest):
+    """The few beyond the limit, for those who look after the agent."""
+
+    def setUp(self) -> None:
+        """Every place is taken by somebody who waits."""
+        super().setUp()
+        self.waiting = [self.busy(number) for number in range(1, MOST + 1)]
+        (self.client,) = self.connect()
+
+    def test_health_and_metrics(self) -> None:
+        """They are told as ever."""
+        assert self.client.asks("/healthz").code == 200
+        assert self.client.asks("/metrics").code == 200
+
+    def test_everybody_else(self) -> None:
+        """Refused with a code, and with the time after which it is worth another try."""
+        told = self.client.asks("/c2c/v2/calls", AUTHORIZED)
+        assert (told.code, told.faults) == (200, ["rate_limited"])
+        assert told.headers["retry-after"] == str(RETRY_AFTER)
+
+    def test_a_status(self) -> None:
+        """In the shape of a status."""
+        told = self.client.asks(f"/c2c/v2/status/{uuid(1)}")
+        assert (told.json["c2c_status"], told.faults) == (None, ["rate_limited"])
+
+    def test_the_next_request_after_the_crowd(self) -> None:
+        """Who came when it was full is as welcome as the others when it is not any more."""
+        self.waiting[0].leaves()
+        assert len(self.client.asks("/c2c/v2/calls", AUTHORIZED).json["calls"]) == MOST
+
+
+class Time(ConnectionsTest):
+    """How long a request may take to come."""
+
+    def test_a_slow_sender(self) -> None:
+        """A byte now and then gives it no more time."""
+        (slow,) = self.connect()
+        for byte in request("/healthz")[:16]:
+            slow.sends(bytes([byte]))
+            self.site_clock.advance(1)
+        assert slow.transport.disconnecting
+
+    def test_a_slow_body(self) -> None:
+        """The same for the rest of a request."""
+        (slow,) = self.connect()
+        slow.sends(request("/c2c/v2", method="POST", body=b"x" * 100)[:-90])
+        for _ in range(16):
+            slow.sends(b"x")
+            self.site_clock.advance(1)
+        assert slow.transport.disconnecting
+
+    def test_a_silent_client(self) -> None:
+        """Before its first byte, and between two requests, it has more time, but not for ever."""
+        (silent,) = self.connect()
+        self.site_clock.advance(59)
+        assert silent.asks("/healthz").code == 200
+        self.site_clock.advance(59)
+        assert silent.asks("/healthz").code == 200
+        assert not silent.transport.disconnecting
+        self.site_clock.advance(60)
+        assert silent.transport.disconnecting
+
+    def test_an_answer_may_take_its_time(self) -> None:
+        """Only what the client has to send is counted."""
+        waiting = self.busy(1)
+        self.site_clock.advance(300)
+        waiting.sends(b"GET /healthz")  # ahead of its time
+        self.site_clock.advance(300)
+        assert not waiting.transport.disconnecting
