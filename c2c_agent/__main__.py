@@ -116,7 +116,11 @@ def run(config_path: str | None) -> None:
     """Run the agent in the foreground, as systemd does; SIGHUP reads the configuration again."""
     path = _path(config_path)
     config = configfile.load(path)
-    # Only now, for importing the reactor installs it.
+    from c2c_agent import fair_reactor  # noqa: PLC0415
+
+    if "twisted.internet.reactor" not in sys.modules:
+        fair_reactor.install()
+    # Only now, for importing the reactor installs one.
     from twisted.internet import reactor  # noqa: PLC0415
     from twisted.internet.error import CannotListenError  # noqa: PLC0415
     from twisted.internet.threads import deferToThread  # noqa: PLC0415

@@ -2,8 +2,8 @@
 
 So many clients may be connected as the configuration says. One more, and the connection on which
 nothing has been asked for longest is closed for it; it is told so, if it never asked anything.
-Where every one has a request that is being answered, the newcomer is refused, but for a few:
-whoever looks after the agent has to be let in then, too (`is_spare`).
+Where there is none that could have asked by now, the newcomer is refused, but for a few: whoever
+looks after the agent has to be let in then, too (`is_spare`).
 
 A request has to be complete within a time that no sender of single bytes can stretch. What a
 connection costs is bounded by `http_request` and twisted.web: headers, body, what is read ahead.
@@ -11,6 +11,8 @@ connection costs is bounded by `http_request` and twisted.web: headers, body, wh
 
 from __future__ import annotations
 
+import select
+from itertools import islice
 from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
@@ -30,9 +32,12 @@ SPARE: Final = 20
 #: Seconds from the first byte of a request to its last.
 _REQUEST: Final = 15.0
 
+#: Connections that are looked at for an idle one.
+_LOOKS: Final = 8
+
 #: Seconds that a refused client is given to read why, and how many of them at once.
 _GOODBYE: Final = 1.0
-_GOODBYES: Final = 100
+_GOODBYES: Final = 1000
 
 #: What is logged of refusals, at most once in so many seconds.
 _QUIET: Final = 60.0
@@ -68,11 +73,16 @@ class Connections:
         """Whether a new connection may be taken, perhaps in the place of an idle one."""
         if self.is_full:
             self._refuse_one()
-            idle = next((one for one in self._open if one.is_idle), None)
+            idle = self._longest_idle()
             if idle is not None:
                 self.left(idle)
                 idle.turn_away()
         return len(self._open) < self.most + SPARE
+
+    def _longest_idle(self) -> ClientConnection | None:
+        idle = (connection for connection in self._open if connection.is_idle)
+        # To close one with bytes unread would be to lose a request, and the answer, too.
+        return next((one for one in islice(idle, _LOOKS) if not one.has_unread()), None)
 
     def _refuse_one(self) -> None:
         self.refused += 1
@@ -129,6 +139,14 @@ class ClientConnection(HTTPChannel):
     def is_idle(self) -> bool:
         """Whether no request of it is being answered."""
         return not self._handlingRequest
+
+    def has_unread(self) -> bool:
+        """Whether something has come that was not read yet."""
+        if self.transport is None or not hasattr(self.transport, "fileno"):
+            return False  # in memory
+        poller = select.poll()
+        poller.register(self.transport.fileno(), select.POLLIN)
+        return bool(poller.poll(0))
 
     def turn_away(self) -> None:
         """Close it for another one; who never got to ask anything is told to come back."""

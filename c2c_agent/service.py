@@ -92,6 +92,9 @@ _SPARE_SESSIONS: Final = 100
 _ANSWER: Final = 30.0
 _SPARE: Final = 5.0
 
+#: Connections that may wait to be accepted. Of those beyond, the client tries again a second later.
+_BACKLOG: Final = 1024
+
 #: Seconds that one stage of the stop may take; all together have to keep to TimeoutStopSec=30.
 _STAGE: Final = 5.0
 
@@ -431,8 +434,10 @@ class AgentService(Service):
         self._parts.append(self._broker)
 
     def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
+        takes_it = description.startswith(("tcp", "ssl")) and "backlog=" not in description
+        backlog = f":backlog={_BACKLOG}" if takes_it else ""
         try:
-            return listen_service(description, factory, reactor=self._reactor)
+            return listen_service(description + backlog, factory, reactor=self._reactor)
         except Exception as error:  # Twisted's parsers and OpenSSL have no root of their own
             message = f"configuration: {description!r} is no endpoint to listen on: {error}"
             raise ConfigError(message) from error

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from socket import socketpair
+
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
@@ -75,6 +77,19 @@ class Limit(ConnectionsTest):
         assert first.transport.disconnecting
         assert first.answers() == []
 
+    def test_a_crowd_at_once(self) -> None:
+        """Nobody is turned away whose request has come, but was not read yet."""
+        self.patch(http_connections, "SPARE", 0)
+        first = self.connect(MOST)
+        for client in first:
+            ready, sender = socketpair()
+            self.addCleanup(ready.close)
+            sender.sendall(b"GET")
+            sender.close()
+            client.transport.fileno = ready.fileno
+        self.connect(2)
+        assert [client.asks("/healthz").code for client in first] == [200] * MOST
+
     def test_who_waits_for_an_answer_is_left_alone(self) -> None:
         """Whatever comes; and gets its answer."""
         waiting = [self.busy(number) for number in range(1, MOST + 1)]
@@ -104,6 +119,7 @@ class Limit(ConnectionsTest):
         self.patch(http_connections, "SPARE", 0)
         for number in range(1, MOST + 1):
             self.busy(number)
+        self.patch(http_connections, "_GOODBYES", 100)
         told = self.connect(100)
         assert self.site.buildProtocol(None) is None
         told[0].leaves()

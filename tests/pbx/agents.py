@@ -246,6 +246,12 @@ class AgentProcess:
             body: dict[str, Any] = json.loads(self._noted(answer.read()))
         return body
 
+    def metrics(self) -> str:
+        """What it tells Prometheus."""
+        with urlopen(f"{self.url}/metrics", timeout=30) as answer:  # noqa: S310 - our own
+            text: bytes = answer.read()
+        return text.decode()
+
     def place(self, first: str, second: str, key: str | None = None, **more: str) -> dict[str, Any]:
         """Ask for a call; the `response` of the answer."""
         query = {"dial_first": first, "dial_second": second, "api_key": key or self.key, **more}

@@ -9,6 +9,7 @@ before and just after each of them is a boundary, with a name. The environment s
     C2C_BOUNDARY_KILL      the name of the one at which the process ends by SIGKILL
     C2C_BOUNDARY_ALWAYS    "1": what bears no request's id counts from the start (a recovery)
     C2C_LOOP_TICK          seconds between measurements of the event loop's delay
+    C2C_LOOP_LONGEST       a file that takes the longest delay so far
 
 Nothing of this is in the program itself.
 """
@@ -31,9 +32,11 @@ from c2c_agent import metrics
 from c2c_agent.__main__ import main
 from c2c_agent.agi.protocol import AgiProtocol
 from c2c_agent.ami.protocol import AmiProtocol
+from c2c_agent.metrics import Metrics
 from c2c_agent.record import load
 from c2c_agent.report import Waiting
 from c2c_agent.store import Store
+from tests.pbx.idle_loop import Longest
 
 _ACTION: Final = re.compile(rb"Action: (\w+)")
 _VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
@@ -148,6 +151,16 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
     return f"report {event[1].decode()}" if event else None
 
 
+def _keep_longest_delay(longest: Longest) -> None:
+    delayed = Metrics.loop_delayed
+
+    def kept(self: Metrics, seconds: float) -> None:
+        longest(seconds)
+        delayed(self, seconds)
+
+    Metrics.loop_delayed = kept  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     environment = os.environ
     if "C2C_BOUNDARY_REQUEST" in environment:
@@ -160,5 +173,6 @@ if __name__ == "__main__":
         _wrap_connections(wrapped)
     if "C2C_LOOP_TICK" in environment:
         metrics._TICK = float(environment["C2C_LOOP_TICK"])  # type: ignore[misc]
+        _keep_longest_delay(Longest(Path(environment["C2C_LOOP_LONGEST"])))
     sys.argv[0] = "c2c-agent"
     main()
