@@ -12,6 +12,7 @@ import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -363,6 +364,7 @@ class AgentService(Service):
             ami_endpoint(config.ami, self._reactor),
             username=config.ami.username,
             secret=read_secret(config.ami.secret_file),
+            new_secret=partial(read_secret, config.ami.secret_file),
             clock=self._reactor,
         )
         driver = AsteriskDriver(

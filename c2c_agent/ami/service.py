@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from c2c_agent.ami.actions import Action, core_settings, login, logoff
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
+from c2c_agent.errors import C2CError
 from c2c_agent.watched_endpoint import WatchedEndpoint
 
 __all__ = ["AmiLink", "AmiObserver", "LinkDown"]
@@ -54,8 +55,10 @@ class AmiLink(Service):
     """The link to one Asterisk, as a service.
 
     `endpoint` says where its AMI is, and how long a connection may take; `clock` is the reactor's.
-    `jitter` gives numbers from 0 to 1 and spreads the attempts to connect. Raises LocalAmiError
-    for a username or secret that cannot be sent.
+    `jitter` gives numbers from 0 to 1 and spreads the attempts to connect. After a refused login
+    `new_secret` is asked before the next one: what was changed in Asterisk may have been changed
+    here, too; it may raise C2CError. Raises LocalAmiError for a username or secret that cannot be
+    sent.
 
     `changed` is called when an attempt has come to a link, or to nothing and is to be repeated.
     `last_error` is why there is no link, `""` while there is one. `asterisk_version` is what the
@@ -69,6 +72,7 @@ class AmiLink(Service):
         username: str,
         secret: str,
         clock: IReactorTime,
+        new_secret: Callable[[], str] | None = None,
         observer: AmiObserver | None = None,
         jitter: Callable[[], float] = random.random,
         limits: Limits = LIMITS,
@@ -78,12 +82,15 @@ class AmiLink(Service):
         self.last_error = "not connected yet"
         self.asterisk_version = ""
         self.reconnects = 0
+        self._username = username
+        self._new_secret = new_secret
         self._login = login(username, secret)
+        self._login_doubted = False  # the last one was refused
         self._clock = clock
         self._limits = limits
-        # Seconds between attempts: from 1 to 15; after a refusal, which a person has to see to,
-        # from 10 to 60.
-        self._after_loss = backoffPolicy(0.5, 14.0, 2.0, jitter)
+        # Seconds between attempts: from 1 to 9, so that calls are settled soon after Asterisk is
+        # back; after a refusal, which a person has to see to, from 10 to 60.
+        self._after_loss = backoffPolicy(0.5, 8.0, 2.0, jitter)
         self._after_refusal = backoffPolicy(5.0, 59.0, 2.0, jitter)
         self._failures = 0  # attempts since the link was up
         self._refused = False
@@ -150,7 +157,17 @@ class AmiLink(Service):
         if session is not None:
             await session.when_lost()
 
+    def _renew_login(self) -> None:
+        if self._new_secret is not None:
+            try:
+                self._login = login(self._username, self._new_secret())
+            except C2CError as error:
+                _log.warn("AMI: the secret stays as it was: {reason}", reason=str(error))
+
     def _new_session(self) -> AmiProtocol:
+        if self._login_doubted:
+            self._login_doubted = False
+            self._renew_login()
         session = AmiProtocol(self._login, self._event, self._clock, self._limits)
         session.when_lost().addCallback(self._session_lost)
         self._session = session
@@ -163,7 +180,7 @@ class AmiLink(Service):
             await session.when_logged_in()
             settings = await session.send(core_settings())
         except LoginRefused:
-            self._refused = True  # and the session closes by itself
+            self._refused = self._login_doubted = True  # and the session closes by itself
         except AmiError as error:
             session.abort(str(error))
         else:

@@ -23,6 +23,7 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.message import LocalAmiError, Message
 from c2c_agent.ami.pending import LinkLost
 from c2c_agent.ami.service import AmiLink, LinkDown
+from c2c_agent.errors import C2CError
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"
 VERSION = "22.10.1"
@@ -340,7 +341,7 @@ class LossTests(LinkTest):
         for _ in range(7):
             self.refuse()
             waits.append(self.waits())
-        assert waits == [1.5, 2.5, 4.5, 8.5, 14.5, 14.5, 14.5]
+        assert waits == [1.5, 2.5, 4.5, 8.5, 8.5, 8.5, 8.5]
         assert self.link.last_error == NO_ANSWER
         assert self.log() == [f"No AMI link: {NO_ANSWER}. Next attempt in 1.5 s"]
         assert self.seen == []
@@ -388,6 +389,34 @@ class LossTests(LinkTest):
             "No AMI link: login refused: Login Already In Use. Next attempt in 59.5 s",
         ]
         assert self.seen == []
+
+    def test_a_secret_that_was_changed(self) -> None:
+        """After a refusal, and not before, the new one is asked for, and used."""
+        secrets = ["changed"]
+        self.link = self.make_link(observer=self, new_secret=secrets.pop)
+        self.link.startService()
+        first = self.accept()
+        first.says(BANNER)
+        assert b"Secret: hush" in first.transport.value()
+        assert secrets == ["changed"]
+        first.answers("Login", "Error", Message="Authentication failed")
+        self.waits()
+        second = self.accept()
+        second.says(BANNER)
+        assert b"Secret: changed" in second.transport.value()
+
+    def test_a_new_secret_that_is_none(self) -> None:
+        """The old one is tried again, and the log says why."""
+
+        def unreadable() -> str:
+            raise C2CError("ami.secret: Permission denied")
+
+        self.link = self.make_link(observer=self, new_secret=unreadable)
+        self.link.startService()
+        self.accept().refuses()
+        self.waits()
+        self.accept().comes_up()
+        assert "AMI: the secret stays as it was: ami.secret: Permission denied" in self.log()
 
     def test_a_login_that_is_accepted_at_last(self) -> None:
         """From then on it is as if nothing had been."""

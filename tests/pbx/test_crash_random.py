@@ -34,8 +34,8 @@ SEED = int(os.environ.get("C2C_CHAOS_SEED") or time.time_ns() % 1_000_000)
 VERSIONS = os.environ.get("C2C_CHAOS_VERSIONS", "16").split(",")
 
 #: Calls in progress at the same time, and seconds that the agent lives.
-CLIENTS = 8
-SHORTEST_LIFE, LONGEST_LIFE = 0.2, 4.0
+CLIENTS = 6
+SHORTEST_LIFE, LONGEST_LIFE = 0.1, 2.0
 
 PHONES = {
     "100": Behaviour(ring_seconds=0.3),
