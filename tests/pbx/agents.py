@@ -246,6 +246,16 @@ class AgentProcess:
             body: dict[str, Any] = json.loads(self._noted(answer.read()))
         return body
 
+    def readiness(self) -> dict[str, str]:
+        """What it says of its parts, ready or not."""
+        try:
+            with urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own
+                body = json.load(answer)
+        except HTTPError as error:
+            body = json.load(error)
+        parts: dict[str, str] = body["parts"]
+        return parts
+
     def metrics(self) -> str:
         """What it tells Prometheus."""
         with urlopen(f"{self.url}/metrics", timeout=30) as answer:  # noqa: S310 - our own

@@ -10,7 +10,7 @@ import csv
 import os
 import re
 import socket
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import docker
@@ -20,6 +20,7 @@ from tests.pbx import pbx_files
 from tests.pbx.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
@@ -129,6 +130,35 @@ class AsteriskHost:
         """Stop and start."""
         self.stop()
         self.start()
+
+    def restart_now(self) -> None:
+        """Have it restart itself at once, calls or no calls; wait until it is back."""
+        before = self._started_at()
+        self._execute("asterisk", "-rx", "core restart now")
+        wait_until(
+            lambda: self._is_booted() and self._started_at() != before,
+            _BOOT_SECONDS,
+            f"{self} has restarted",
+        )
+
+    @contextmanager
+    def changed_secret(self, secret: str) -> Iterator[None]:
+        """Let the agent's AMI user have another secret for a while, as an admin would change it."""
+        name = "manager.d/c2c-agent.conf"
+        self._change_file(name, self.files[name].replace(self.ami_secret, secret))
+        try:
+            yield
+        finally:
+            self._change_file(name, self.files[name])
+
+    def _change_file(self, name: str, text: str) -> None:
+        self._started().put_archive("/etc/asterisk", pbx_files.as_archive({name: text}))
+        self.cli("manager reload")
+
+    def _started_at(self) -> str:
+        """What tells one life of it from the next."""
+        _, text = self._execute("asterisk", "-rx", "core show settings")
+        return "".join(line for line in text.splitlines() if "Startup time" in line)
 
     def remove(self) -> None:
         """Take the container away, running or not."""

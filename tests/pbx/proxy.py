@@ -18,7 +18,8 @@ class Wire:
     """Passes bytes from connections to `address`:`port` on to `target`, as long as it is whole.
 
     `deaf`: what comes from the target is swallowed, while what goes to it arrives; `mute`: the
-    other way round.
+    other way round. `cut_within`: words of the target in whose middle it breaks. `narrow`: it holds
+    few bytes, so that who sends soon feels that nobody reads.
     """
 
     def __init__(self, address: str, port: int, target: tuple[str, int]) -> None:
@@ -31,6 +32,8 @@ class Wire:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.deaf = False
         self.mute = False
+        self.cut_within = b""
+        self.narrow = False
         self.connections = 0
 
     def __enter__(self) -> Self:
@@ -60,13 +63,16 @@ class Wire:
     def cut(self) -> None:
         """Break every connection at once, and refuse new ones."""
         with self._lock:
-            if self._listener is not None:
-                self._listener.close()
-                self._listener = None
-            for pair in self._pairs:
-                for end in pair:
-                    end.close()
-            self._pairs = []
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+        self._pairs = []
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -90,11 +96,18 @@ class Wire:
     def _connect(self) -> None:
         assert self._listener is not None
         near, _ = self._listener.accept()
+        far = socket.socket()
+        if self.narrow:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         try:
-            far = socket.create_connection(self._target, timeout=1)
+            far.settimeout(1)
+            far.connect(self._target)
         except OSError:
             near.close()
+            far.close()
             return
+        far.settimeout(None)
         self.connections += 1
         self._pairs.append((near, far))
 
@@ -107,6 +120,11 @@ class Wire:
         try:
             data = source.recv(65536)
             swallowed = self.deaf if source is pair[1] else self.mute
+            if source is pair[1] and self.cut_within and self.cut_within in data:
+                other.sendall(data[: data.index(self.cut_within) + len(self.cut_within) - 1])
+                self.cut_within = b""
+                self._cut()
+                return
             if data and not swallowed:
                 other.sendall(data)
         except OSError:

@@ -6,6 +6,7 @@ commit, each write to AMI and FastAGI, each answer and each report. Then each ha
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +23,16 @@ from tests.pbx.hosts import AsteriskHost
 from tests.pbx.judge import Judge, ask_until_answered
 from tests.pbx.receiver import SECRET, WebhookReceiver
 from tests.pbx.sip_scenario import Behaviour
-from tests.pbx.waiting import wait_until
+from tests.pbx.waiting import WaitedInVainError, wait_until
 from tests.pbx.witness import Witness
 
 FIRST = Behaviour(ring_seconds=0.2)
 SECOND = Behaviour(ring_seconds=0.2, talk_seconds=0.4)
+DECLINES_SOON = Behaviour(ring_seconds=0.2, final=603)
 #: Agents that are killed side by side: most of the time goes into waiting.
 LANES = 4
 
-LONG_TALK = Behaviour(ring_seconds=0.2, talk_seconds=1.0)
+VERSIONS = os.environ.get("C2C_CHAOS_VERSIONS", "22").split(",")
 
 
 @pytest.fixture
@@ -79,9 +81,7 @@ class Scenario:
         """Place a call that nothing happens to, and return the boundaries that it passes."""
         request_id = str(uuid.uuid4())
         self._trace.unlink(missing_ok=True)
-        launched = {"C2C_BOUNDARY_REQUEST": request_id, "C2C_BOUNDARY_TRACE": str(self._trace)}
-        self._agent.start(launcher=launched)
-        ask_until_answered(self._agent, "100", self._second, request_id)
+        self.play(request_id, {"C2C_BOUNDARY_TRACE": str(self._trace)})
         self._judge.judge(self._agent, request_id, self._expected, "no kill")
         passed = "after settling of call.ended"
         wait_until(lambda: passed in self._passed(), 20, passed)
@@ -95,10 +95,8 @@ class Scenario:
         request_id = str(uuid.uuid4())
         if self._agent.pid is not None:
             self._agent.kill()
-        launched = {"C2C_BOUNDARY_REQUEST": request_id, "C2C_BOUNDARY_KILL": boundary}
-        self._agent.start(launcher=launched)
-        with suppress(URLError, OSError, ValueError):  # the answer may be lost with the agent
-            self._agent.place("100", self._second, request_id=request_id)
+        with suppress(URLError, OSError, ValueError, WaitedInVainError):  # it may end at any time
+            self.play(request_id, {"C2C_BOUNDARY_KILL": boundary})
         if not self._agent.was_killed(15):
             self.not_reached.append(f"{boundary} of {request_id}")
             self._agent.kill()
@@ -107,13 +105,37 @@ class Scenario:
         ask_until_answered(self._agent, "100", self._second, request_id)
         self._judge.judge(self._agent, request_id, self._expected, boundary)
 
+    def play(self, request_id: str, launcher: dict[str, str]) -> None:
+        """Have an agent that is launched so go through the call."""
+        self._agent.start(launcher={"C2C_BOUNDARY_REQUEST": request_id, **launcher})
+        self._agent.place("100", self._second, request_id=request_id)
+
+
+class Recovery(Scenario):
+    """A call that went on and ended while the agent was dead; killed while it learns of that."""
+
+    def __init__(self, agent: AgentProcess, judge: Judge, witness: Witness) -> None:
+        super().__init__(agent, judge, "200", "connected")
+        self._witness = witness
+
+    def play(self, request_id: str, launcher: dict[str, str]) -> None:
+        """Kill an agent while the first leg rings; the one after it is launched so."""
+        self._agent.start()
+        self._agent.place("100", self._second, request_id=request_id)
+        self._agent.stored(request_id, "first_ringing")
+        self._agent.kill()
+        self._judge.tally.kills += 1
+        self._witness.wait_until_gone(f"c2c-{request_id}", 20)
+        always = {"C2C_BOUNDARY_REQUEST": request_id, "C2C_BOUNDARY_ALWAYS": "1"}
+        self._agent.start(launcher={**always, **launcher}, wait=False)
+
 
 def kill_at_each(
     boundaries: Sequence[str],
     agents: Sequence[AgentProcess],
     scenario: Callable[[AgentProcess], Scenario],
-) -> list[str]:
-    """Deal the boundaries out to the agents; those not reached. Raises what a scenario raised."""
+) -> None:
+    """Deal the boundaries out to the agents; each has to be reached."""
     left = list(reversed(boundaries))
     errors: list[BaseException] = []
     not_reached: list[str] = []
@@ -134,33 +156,57 @@ def kill_at_each(
         thread.join()
     for error in errors:
         raise error
-    return not_reached
+    assert not_reached == []
 
 
 @pytest.mark.parametrize(
-    "asterisk", ["22"], indirect=True, ids="asterisk-{}".format, scope="session"
+    "asterisk", VERSIONS, indirect=True, ids="asterisk-{}".format, scope="session"
 )
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 class TestEveryBoundary:
+    @pytest.fixture
+    def judge(self, witness: Witness, receiver: WebhookReceiver) -> Judge:
+        """Who judges every call."""
+        return Judge(witness, receiver)
+
+    @pytest.fixture(autouse=True)
+    def _everything_is_well(
+        self, asterisk: AsteriskHost, judge: Judge, capsys: pytest.CaptureFixture[str]
+    ) -> Iterator[None]:
+        yield
+        with capsys.disabled():
+            sys.stdout.write(f"\n{asterisk}: {judge.tally}\n")
+        assert judge.tally.breaches == []
+        wait_until(lambda: not asterisk.database("c2c"), 10, "AstDB is empty")
+
     def test_of_a_call_that_connects(
-        self,
-        mortals: list[AgentProcess],
-        asterisk: AsteriskHost,
-        phone: StartPhone,
-        witness: Witness,
-        receiver: WebhookReceiver,
-        capsys: pytest.CaptureFixture[str],
+        self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge
     ) -> None:
         """Whatever was done or not done at that moment: connected, or honestly unknown."""
         phone("100", FIRST), phone("200", SECOND)
-        judge = Judge(witness, receiver)
         boundaries = Scenario(mortals[0], judge, "200", "connected").boundaries()
         assert len(boundaries) > 40, boundaries
-        not_reached = kill_at_each(
-            boundaries, mortals, lambda agent: Scenario(agent, judge, "200", "connected")
+        kill_at_each(boundaries, mortals, lambda agent: Scenario(agent, judge, "200", "connected"))
+        assert judge.tally.kills == len(boundaries)
+
+    def test_of_a_call_that_is_declined(
+        self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge
+    ) -> None:
+        """What the agent asks and stores of the reason, where the second leg says no."""
+        phone("100", FIRST), phone("203", DECLINES_SOON)
+        boundaries = Scenario(mortals[0], judge, "203", "second_declined").boundaries()
+        ending = boundaries[boundaries.index("before commit of second_ringing") :]
+        assert len(ending) > 10, boundaries
+        kill_at_each(
+            ending, mortals, lambda agent: Scenario(agent, judge, "203", "second_declined")
         )
-        with capsys.disabled():
-            sys.stdout.write(f"\n{asterisk}: each of {len(boundaries)} boundaries: {judge.tally}\n")
-        assert judge.tally.breaches == []
-        assert not_reached == []
-        wait_until(lambda: not asterisk.database("c2c"), 10, "AstDB is empty")
+
+    def test_of_the_recovery_itself(
+        self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge, witness: Witness
+    ) -> None:
+        """Killed again while it learns what became of a call: nothing of that is lost."""
+        phone("100", FIRST), phone("200", SECOND)
+        boundaries = Recovery(mortals[0], judge, witness).boundaries()
+        assert "before AMI Setvar DB_DELETE" in boundaries
+        kill_at_each(boundaries, mortals, lambda agent: Recovery(agent, judge, witness))
+        assert judge.tally.outcomes["unknown"] == 0

@@ -33,9 +33,12 @@ CALLS = int(os.environ.get("C2C_CHAOS_CALLS", "60"))
 SEED = int(os.environ.get("C2C_CHAOS_SEED") or time.time_ns() % 1_000_000)
 VERSIONS = os.environ.get("C2C_CHAOS_VERSIONS", "16").split(",")
 
-#: Calls in progress at the same time, and seconds that the agent lives.
+#: Calls in progress at the same time.
 CLIENTS = 6
-SHORTEST_LIFE, LONGEST_LIFE = 0.1, 2.0
+
+#: Seconds that the agent lives; after some lives that are too short to settle anything comes one
+#: that is not.
+LIVES = [(0.1, 2.0), (0.1, 2.0), (2.0, 6.0)]
 
 PHONES = {
     "100": Behaviour(ring_seconds=0.3),
@@ -109,7 +112,7 @@ class Chaos:
             self._errors.append(error)
 
     def _killer(self) -> None:
-        while not self._placed.wait(self._dice.uniform(SHORTEST_LIFE, LONGEST_LIFE)):
+        while not self._placed.wait(self._dice.uniform(*self._dice.choice(LIVES))):
             self._agent.kill()
             self._judge.tally.kills += 1
             try:

@@ -81,6 +81,45 @@ class TestAgentGone:
         assert call["outcome"] == "connected"
         assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
 
+    def test_back_while_they_talk_by_themselves(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed while the first rings, back when the dialplan has connected them: tracked on."""
+        phone("100", Behaviour(ring_seconds=1.0))
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=8.0))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        second.wait_for(lambda call: call.answered_at, 20, "they talk")
+        own_agent.start()
+        own_agent.reached(request_id, "connected")
+        call = own_agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert witness.call(f"c2c-{request_id}").originates == 1
+
+    @pytest.mark.parametrize("back", ["during", "after"])
+    def test_the_second_answers_meanwhile(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness, back: str
+    ) -> None:
+        """Killed while the second rings; it answers; back during the talk, or after it."""
+        phone("100", QUICK)
+        talk = 8.0 if back == "during" else 1.5
+        second = phone("200", Behaviour(ring_seconds=1.5, talk_seconds=talk))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "second_ringing")
+        own_agent.kill()
+        second.wait_for(lambda call: call.answered_at, 20, "they talk")
+        if back == "after":
+            witness.wait_until_gone(f"c2c-{request_id}", 20)
+        own_agent.start()
+        if back == "during":
+            own_agent.reached(request_id, "connected")
+        call = own_agent.ended(request_id)
+        assert call["outcome"] == "connected"
+        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert len(second.calls()) == 1
+
     def test_the_second_refuses_meanwhile(
         self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
     ) -> None:
