@@ -66,6 +66,7 @@ class Tally:
     outcomes: Counter[str] = field(factory=Counter)
     rung_twice: int = 0
     reports: int = 0  # final events that came, repetitions among them
+    unknown: Counter[str] = field(factory=Counter)  # of which calls nothing is known
     breaches: list[str] = field(factory=list)
 
     def __str__(self) -> str:
@@ -76,7 +77,7 @@ class Tally:
             f"unknown {unknown} ({100 * unknown / max(1, self.calls):.1f} %); "
             f"rung twice {self.rung_twice}; final reports {self.reports} "
             f"of {self.calls} requests; breaches {len(self.breaches)}"
-        )
+        ) + "".join(f"\n  unknown: {count} of {where}" for where, count in self.unknown.items())
 
 
 class Judge:
@@ -93,14 +94,15 @@ class Judge:
         `expected` is the outcome that the phones' behaviour makes.
         """
         self.tally.calls += 1
-        breaches = [
-            f"{where}: {request_id}: {what}" for what in self._faults(agent, request_id, expected)
-        ]
-        self.tally.breaches += breaches
-
-    def _faults(self, agent: AgentProcess, request_id: str, expected: str) -> list[str]:
-        faults: list[str] = []
         call = agent.ended(request_id)
+        if call["outcome"] == "unknown":
+            self.tally.unknown[where] += 1
+        self.tally.breaches += [
+            f"{where}: {request_id}: {what}" for what in self._faults(request_id, call, expected)
+        ]
+
+    def _faults(self, request_id: str, call: dict[str, Any], expected: str) -> list[str]:
+        faults: list[str] = []
         outcome = str(call["outcome"])
         self.tally.outcomes[outcome] += 1
         truth = self._truth(request_id)
@@ -110,6 +112,9 @@ class Judge:
         if outcome == "unknown":
             if truth.first_answered:
                 faults.append(f"unknown, and the dialplan knows better: {truth}")
+        elif outcome == "rejected":  # the agent had only just started, and no link yet
+            if truth.originates:
+                faults.append(f"rejected, and placed all the same: {truth}")
         elif outcome != expected:
             faults.append(f"{outcome}, not {expected}: {truth}")
         if (outcome == "connected") != (truth.second_status == "ANSWER"):

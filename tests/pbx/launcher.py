@@ -116,7 +116,7 @@ def _wrap_connections(boundaries: Boundaries) -> None:
     write, read = Connection.writeSomeData, Connection._dataReceived
 
     def named_write(self: Connection, data: bytes) -> Any:
-        name = _name_of(boundaries, self.protocol, bytes(data))
+        name = _name_of(boundaries, _unwrapped(self.protocol), bytes(data))
         return boundaries.around([name] if name else [], lambda: write(self, data))
 
     def noting_read(self: Connection, data: bytes | None) -> Any:
@@ -126,6 +126,13 @@ def _wrap_connections(boundaries: Boundaries) -> None:
 
     Connection.writeSomeData = named_write  # type: ignore[method-assign]
     Connection._dataReceived = noting_read  # type: ignore[method-assign]
+
+
+def _unwrapped(protocol: Any) -> Any:
+    """The protocol of ours in what endpoints and ClientService have put around it."""
+    for wrapping in ("_wrappedProtocol", "_protocol"):
+        protocol = getattr(protocol, wrapping, protocol)
+    return protocol
 
 
 def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:

@@ -32,6 +32,16 @@ DECLINES_SOON = Behaviour(ring_seconds=0.2, final=603)
 #: Agents that are killed side by side: most of the time goes into waiting.
 LANES = 4
 
+#: Steps that a call has for certain; the launcher finds more.
+STEPS = {
+    *("AMI Getvar PJSIP_ENDPOINT", "commit of dialing_first", "AMI Originate", "HTTP answer"),
+    *("commit of first_ringing", "commit of first_answered", "commit of dialing_second"),
+    *("commit of second_ringing", "commit of connected", "commit of ended"),
+    *('AGI EXEC "Dial" "Local/200@from-phones/n', 'AGI SET VARIABLE "C2C_DONE" "1"'),
+    *("report call.accepted", "report call.connected", "report call.ended"),
+    *("settling of call.accepted", "settling of call.connected", "settling of call.ended"),
+}
+
 VERSIONS = os.environ.get("C2C_CHAOS_VERSIONS", "22").split(",")
 
 
@@ -91,19 +101,27 @@ class Scenario:
         return self._trace.read_text(encoding="utf-8").splitlines() if self._trace.exists() else []
 
     def kill_at(self, boundary: str) -> None:
-        """Let a call come to a boundary, kill the agent there, and judge what becomes of both."""
+        """Let a call come to a boundary, kill the agent there, and judge what becomes of both.
+
+        A busy machine may let events come so late that two things are done as one: once more, then.
+        """
+        if not self._is_killed_at(boundary) and not self._is_killed_at(boundary):
+            self.not_reached.append(f"{boundary}:\n{self._agent.log()[-3000:]}")
+
+    def _is_killed_at(self, boundary: str) -> bool:
         request_id = str(uuid.uuid4())
         if self._agent.pid is not None:
             self._agent.kill()
         with suppress(URLError, OSError, ValueError, WaitedInVainError):  # it may end at any time
             self.play(request_id, {"C2C_BOUNDARY_KILL": boundary})
-        if not self._agent.was_killed(15):
-            self.not_reached.append(f"{boundary} of {request_id}")
+        reached = self._agent.was_killed(15)
+        if not reached:
             self._agent.kill()
         self._judge.tally.kills += 1
         self._agent.start()
         ask_until_answered(self._agent, "100", self._second, request_id)
         self._judge.judge(self._agent, request_id, self._expected, boundary)
+        return reached
 
     def play(self, request_id: str, launcher: dict[str, str]) -> None:
         """Have an agent that is launched so go through the call."""
@@ -127,7 +145,7 @@ class Recovery(Scenario):
         self._judge.tally.kills += 1
         self._witness.wait_until_gone(f"c2c-{request_id}", 20)
         always = {"C2C_BOUNDARY_REQUEST": request_id, "C2C_BOUNDARY_ALWAYS": "1"}
-        self._agent.start(launcher={**always, **launcher}, wait=False)
+        self._agent.start(launcher={**always, **launcher}, wait="C2C_BOUNDARY_KILL" not in launcher)
 
 
 def kill_at_each(
@@ -185,9 +203,9 @@ class TestEveryBoundary:
         """Whatever was done or not done at that moment: connected, or honestly unknown."""
         phone("100", FIRST), phone("200", SECOND)
         boundaries = Scenario(mortals[0], judge, "200", "connected").boundaries()
-        assert len(boundaries) > 40, boundaries
+        assert {f"before {step}" for step in STEPS} <= set(boundaries), boundaries
         kill_at_each(boundaries, mortals, lambda agent: Scenario(agent, judge, "200", "connected"))
-        assert judge.tally.kills == len(boundaries)
+        assert judge.tally.kills >= len(boundaries)
 
     def test_of_a_call_that_is_declined(
         self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge

@@ -41,21 +41,19 @@ def wired(
         yield agent
 
 
-#: Calls whose events fill what lies between Asterisk and an agent that does not read: some MB in the
-#: buffers of the system.
-FLOOD = 150
-LONG_NAME = "c2c " * 50
+#: Calls whose events fill what lies between Asterisk and an agent that does not read: some MB in
+#: the buffers of the system.
+FLOOD = 30
 
 
 def flood(witness: Witness, channel_id: str) -> None:
     """Have Asterisk tell the agent of a call that is none of its own."""
     answer = witness.action(
         "Originate",
-        Channel="Local/299@from-phones",
+        Channel="Local/297@from-phones/n",
         ChannelId=channel_id,
-        CallerID=f'"{LONG_NAME}" <299>',
         Application="Wait",
-        Data="0.5",
+        Data="60",
         Async="true",
     )
     assert answer["Response"] == "Success", answer
