@@ -149,7 +149,7 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
         channel = protocol._channel
         if channel is None or not boundaries.concerns(channel.environment.uniqueid.encode()):
             return None
-        return f"AGI {data.decode().strip()[:40]}"
+        return f"AGI {data.decode().strip().partition(',')[0]}"
     if not boundaries.concerns(data):
         return None
     if data.startswith(b"HTTP/"):

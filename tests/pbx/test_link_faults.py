@@ -43,7 +43,7 @@ def wired(
 
 #: Calls whose events fill what lies between Asterisk and an agent that does not read: some MB in
 #: the buffers of the system.
-FLOOD = 30
+FLOOD = 45
 
 
 def flood(witness: Witness, channel_id: str) -> None:
