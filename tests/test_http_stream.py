@@ -328,7 +328,7 @@ class OnASocket(TestCase):
             while b"retry" not in client.data:
                 await turn()
             built = taken[0]
-            transport = built.transport if wrapped else built._channel.transport
+            transport = built.transport
             held = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             assert held <= 128 * 1024
             client.transport.abortConnection()
