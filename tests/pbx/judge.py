@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 FINAL: Final = frozenset({"call.ended", "call.rejected"})
 
+#: Seconds until a report has come for certain: two attempts at it may fail in a crowd, and then
+#: the third comes 5 minutes later (`webhook.SCHEDULE`).
+REPORTED: Final = 400.0
+
 #: Seconds by which the agent's talk time may differ from the witness's on a busy machine.
 TALK_TOLERANCE: Final = 1.0
 
@@ -146,7 +150,7 @@ class Judge:
             ]
 
         try:
-            events = wait_until(finals, 30, f"the end of {request_id} is reported")
+            events = wait_until(finals, REPORTED, f"the end of {request_id} is reported")
         except WaitedInVainError as error:
             return [str(error)]
         self.tally.reports += len(events)

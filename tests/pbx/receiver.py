@@ -39,7 +39,10 @@ class WebhookReceiver:
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer((address, port), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # Python's own 5 are few where an agent catches up
+
+        self._server = Server((address, port), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://{address}:{self.port}/calls"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))

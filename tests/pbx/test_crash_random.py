@@ -132,7 +132,7 @@ def receiver(asterisk: AsteriskHost) -> Iterator[WebhookReceiver]:
 @pytest.mark.parametrize(
     "asterisk", VERSIONS, indirect=True, ids="asterisk-{}".format, scope="session"
 )
-@pytest.mark.timeout(180 + 4 * CALLS)
+@pytest.mark.timeout(600 + 4 * CALLS)
 def test_killed_at_random_moments(
     asterisk: AsteriskHost,
     tmp_path: Path,
