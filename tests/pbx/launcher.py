@@ -41,6 +41,8 @@ from tests.pbx.idle_loop import Longest
 _ACTION: Final = re.compile(rb"Action: (\w+)")
 _VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
 _TYPE: Final = re.compile(rb'"type": ?"(call\.\w+)"')
+#: What makes a channel's name differ from call to call.
+_CHANNEL_NUMBER: Final = re.compile(r"-[0-9a-f]{8}")
 
 #: Actions that are part of a call's story though they do not name it.
 _NAMELESS: Final = frozenset({"Getvar PJSIP_ENDPOINT", "CoreShowChannels"})
@@ -149,7 +151,8 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
         channel = protocol._channel
         if channel is None or not boundaries.concerns(channel.environment.uniqueid.encode()):
             return None
-        return f"AGI {data.decode().strip().partition(',')[0]}"
+        words = data.decode().strip().partition(",")[0]
+        return f"AGI {_CHANNEL_NUMBER.sub('', words)}"
     if not boundaries.concerns(data):
         return None
     if data.startswith(b"HTTP/"):
