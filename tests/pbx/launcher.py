@@ -32,10 +32,9 @@ from c2c_agent import metrics
 from c2c_agent.__main__ import main
 from c2c_agent.agi.protocol import AgiProtocol
 from c2c_agent.ami.protocol import AmiProtocol
+from c2c_agent.group_commit import GroupCommit
 from c2c_agent.metrics import Metrics
-from c2c_agent.record import load
 from c2c_agent.report import Waiting
-from c2c_agent.store import Store
 from tests.pbx.idle_loop import Longest
 
 _ACTION: Final = re.compile(rb"Action: (\w+)")
@@ -91,17 +90,17 @@ class Boundaries:
 
 
 def _wrap_store(boundaries: Boundaries) -> None:
-    commit, changed = Store._commit, Store._changed
+    commit, changed = GroupCommit._commit, GroupCommit._changed
 
-    def named_commit(self: Store, saves: Sequence[Any]) -> Any:
+    def named_commit(self: GroupCommit, saves: Sequence[Any]) -> Any:
         names = [
-            f"commit of {load(save.row[6]).timeline[-1].event}"
+            f"commit of {save.call.timeline[-1].event}"
             for save in saves
-            if boundaries.is_of(save.row[0])
+            if boundaries.is_of(save.call.request_id)
         ]
         return boundaries.around(names, lambda: commit(self, saves))
 
-    def named_change(self: Store, change: Callable[..., Any]) -> Any:
+    def named_change(self: GroupCommit, change: Callable[..., Any]) -> Any:
         cells = [cell.cell_contents for cell in change.__closure__ or ()]
         names = [
             f"settling of {waiting.report.type}"
@@ -110,8 +109,8 @@ def _wrap_store(boundaries: Boundaries) -> None:
         ]
         return boundaries.around(names, lambda: changed(self, change))
 
-    Store._commit = named_commit  # type: ignore[method-assign]
-    Store._changed = named_change  # type: ignore[method-assign]
+    GroupCommit._commit = named_commit  # type: ignore[method-assign]
+    GroupCommit._changed = named_change  # type: ignore[method-assign]
 
 
 def _wrap_connections(boundaries: Boundaries) -> None:
