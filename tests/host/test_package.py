@@ -174,6 +174,17 @@ class TestLife:
         host.run("systemctl is-active c2c-agent", status=3)
         host.run("systemctl start c2c-agent")
 
+    def test_secrets(self, host: PbxHost) -> None:
+        """Neither the journal nor the list of processes has one; a crash would dump none either."""
+        files = ("/etc/c2c-agent/ami.secret", "/var/lib/c2c-agent/operator.key")
+        secrets = [host.run(f"cat {file}").strip() for file in files]
+        pid = host.run(MAIN_PID).strip()
+        shown = host.run(f"journalctl --no-pager; ps -efww; tr '\\0' '\\n' < /proc/{pid}/environ")
+        assert "CREDENTIALS_DIRECTORY=" in shown  # where they are, and not what they are
+        assert [secret for secret in secrets if len(secret) < 20 or secret in shown] == []
+        limit = host.run(f"grep '^Max core file size' /proc/{pid}/limits").split()
+        assert limit[4:6] == ["0", "0"]
+
     def test_remove(self, host: PbxHost) -> None:
         """The service stops; configuration and store stay, for who installs it again."""
         kept = host.run("sha256sum /etc/c2c-agent/*.{yml,secret}")
