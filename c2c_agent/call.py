@@ -79,7 +79,8 @@ class Call:
     """Everything that is known of one request. Times are epoch seconds of the steady clock.
 
     `clock_ahead`: the host's clock was ahead of that one by so many seconds when the request came
-    in; what is shown is moved by it (`clock`).
+    in; what is shown is moved by it (`clock`). `server_id` is that of the process that has it,
+    where several share a store; the call's events bear it, whoever tells them.
     """
 
     request_id: str
@@ -105,6 +106,7 @@ class Call:
     ended_at: float | None = None
     timeline: tuple[Entry, ...] = ()
     clock_ahead: float = 0.0
+    server_id: str = ""
 
     @property
     def answered_seconds(self) -> float:

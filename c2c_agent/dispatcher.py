@@ -83,6 +83,10 @@ class CallStore(Protocol):
     def shared(self) -> bool:
         """Whether other processes use it, too: then it counts calls."""
 
+    @property
+    def server_id(self) -> str:
+        """Of the process whose calls these are; '' where no other uses it."""
+
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         """Take a request for this process, unless it was made before."""
 

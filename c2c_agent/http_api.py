@@ -8,7 +8,7 @@ them on a listener. What is asked for is done by `intake` and `dispatcher`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, frozen
@@ -21,11 +21,10 @@ from c2c_agent.call import Call, CallState
 from c2c_agent.config import HttpConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.history import history
 from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
 from c2c_agent.job import is_request_id
-from c2c_agent.live import Live, LiveEvent, Watch
+from c2c_agent.live import Live, Watch
 from c2c_agent.metrics import Exposition
 from c2c_agent.policy import Key, KeyRing
 from c2c_agent.result import Json
@@ -259,7 +258,7 @@ class Api:
             call = await self._find(ask)
             if call is None or not self._may_see(key, call):
                 return Reply(result.not_found(ask.item))
-            past = list(self._past(call))
+            past = self._live.past(call)
             if past and past[-1].final and past[-1].id == ask.last_event_id:
                 # A browser that has seen the end would come again and again, but for this.
                 return Reply(result.status(call))
@@ -269,11 +268,6 @@ class Api:
         finally:
             if reply is None:
                 watch.close()
-
-    def _past(self, call: Call) -> Iterator[LiveEvent]:
-        for happened in history(call):
-            at = happened.call.timeline[-1].at
-            yield self._live.event(happened.call, happened.type, at)
 
     async def replay(self, ask: Ask) -> Reply:
         """Send dead letters again, for the operator: all, one target's, or one request's."""

@@ -120,6 +120,7 @@ class Intake:
             job=job,
             timeline=(Entry(received.at, CallState.ACCEPTED.value),),
             clock_ahead=self._clock.ahead(),
+            server_id=self._store.server_id,
         )
         earlier = self._dispatcher.active(call.request_id)
         if earlier is not None:

@@ -1,9 +1,10 @@
 """Who follows calls as they happen, and what each still has to be told.
 
-Pure. The dispatcher's changes come in by `call_changed`; what another process has done to a call,
-by `publish`. An event goes to those who follow its request, its key, or all calls; where there are
-none it costs nothing. Each has a `Watch` of its own, in which a bounded number of events wait: so
-nobody waits for who is slow, and who has too many waiting is let go rather than told half of it.
+Pure. The dispatcher's changes come in by `call_changed`; where several processes share a store, the
+calls of the others by `catch_up`. An event goes to those who follow its request, its key, or all
+calls; where there are none it costs nothing. Each has a `Watch` of its own, in which a bounded
+number of events wait: so nobody waits for who is slow, and who has too many waiting is let go
+rather than told half of it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from attrs import frozen
 
 from c2c_agent.call import Call
 from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.history import history
 from c2c_agent.report import EventType, event_json, event_type
 
 #: Events that may wait for one reader, whatever their size.
 _MOST_EVENTS: Final = 1000
+
+#: Events of a call of another process that is looked at for the first time, up to which it has only
+#: just begun.
+_FEW: Final = 2
 
 _FINAL: Final = frozenset({EventType.ENDED, EventType.REJECTED})
 
@@ -75,6 +81,8 @@ class Live:
         self._watches: dict[_Followed, dict[Watch, None]] = {}
         self._owners: Counter[str] = Counter()
         self._closed = False
+        #: Of calls of other processes, the ids of the events that were told.
+        self._told: dict[str, set[str]] = {}
         #: How many readers were let go because they were too slow.
         self.cut = 0
 
@@ -88,16 +96,64 @@ class Live:
 
     def publish(self, call: Call, event: EventType) -> None:
         """Tell who follows a call that this has just happened to it."""
-        followed = (_OfRequest(call.request_id), _OfKey(call.key), _OfKey(None))
-        watches = [watch for one in followed for watch in self._watches.get(one, ())]
+        watches = self._who_follows(call.request_id, call.key)
         if watches and event is not EventType.PLACED:  # that is for relays alone
             made = self.event(call, event, call.timeline[-1].at)
             for watch in watches:
                 watch.push(made)
 
     def event(self, call: Call, event: EventType, at: float) -> LiveEvent:
-        """An event as it is told here."""
-        return live_event(call, event, server_id=self._server_id, at=at)
+        """An event as it is told here, or by the process that has the call."""
+        return live_event(call, event, server_id=call.server_id or self._server_id, at=at)
+
+    def past(self, call: Call) -> list[LiveEvent]:
+        """All events of a call so far."""
+        return [
+            self.event(happened.call, happened.type, happened.call.timeline[-1].at)
+            for happened in history(call)
+        ]
+
+    # Calls of other processes
+
+    def is_followed(self, request_id: str, key_name: str) -> bool:
+        """Whether anybody wants to hear of such a call."""
+        return bool(self._who_follows(request_id, key_name))
+
+    def followed_requests(self) -> list[str]:
+        """The requests that are followed by their ids."""
+        return [one.request_id for one in self._watches if isinstance(one, _OfRequest)]
+
+    def catch_up(self, call: Call) -> None:
+        """Tell what has happened to a call that another process has, as its store has it now.
+
+        Several changes may have become one there. Who follows a request hears of each; who follows
+        a key does so of calls that came after the first look at them, else of the latest.
+        """
+        events = self.past(call)
+        if not events:
+            return
+        told = self._told.get(call.request_id)
+        if told is None:
+            began_lately = len(events) <= _FEW
+            told = set() if began_lately else {event.id for event in events[:-1]}
+        request = list(self._watches.get(_OfRequest(call.request_id), ()))
+        others = [
+            watch for watch in self._who_follows(call.request_id, call.key) if watch not in request
+        ]
+        for event in events:
+            for watch in request:
+                watch.push(event)  # it knows by itself what it has had
+            if event.id not in told:
+                for watch in others:
+                    watch.push(event)
+        if events[-1].final or not others:
+            self._told.pop(call.request_id, None)
+        else:
+            self._told[call.request_id] = told | {event.id for event in events}
+
+    def _who_follows(self, request_id: str, key_name: str) -> list[Watch]:
+        followed = (_OfRequest(request_id), _OfKey(key_name), _OfKey(None))
+        return [watch for one in followed for watch in self._watches.get(one, ())]
 
     # Readers
 
@@ -170,6 +226,7 @@ class Watch:
         self._left: Callable[[], None] | None = left
         self._waiting: deque[LiveEvent] = deque()
         self._bytes = 0
+        self._had: set[str] = set()  # the ids of the events of its request
         self.behind = False
         self.ended = False
         #: Called when there is something to take, or nothing more will come. It must not raise.
@@ -184,13 +241,18 @@ class Watch:
         known = {event.id for event in earlier}
         events = [*earlier, *(event for event in self._waiting if event.id not in known)]
         seen = next((n for n, event in enumerate(events, 1) if event.id == last_id), 0)
+        self._had |= {event.id for event in events}
         self._waiting = deque(events[seen:])
         self._bytes = sum(len(event.text) for event in self._waiting)
         if events and events[-1].final:
             self.end()
 
     def push(self, event: LiveEvent) -> None:
-        """An event for the reader."""
+        """An event for the reader; of a request that it follows it hears each once."""
+        if self._to_its_end:
+            if event.id in self._had:
+                return
+            self._had.add(event.id)
         self._waiting.append(event)
         self._bytes += len(event.text)
         if self._bytes > self._buffer or len(self._waiting) > _MOST_EVENTS:

@@ -59,6 +59,8 @@ class Neighbours:
         self._waiting: dict[str, list[Deferred[None]]] = {}
         #: Who is told of every change: `(request_id, key_name)`.
         self.observers: list[Callable[[str, str], None]] = []
+        #: Who is told that any may have been missed.
+        self.missed_observers: list[Callable[[], None]] = []
 
     # What is heard of them
 
@@ -73,6 +75,9 @@ class Neighbours:
         """Any of them may have changed: all who wait have to look again."""
         for request_id in list(self._waiting):
             self._wake(request_id)
+        for observer in self.missed_observers:
+            with _log.failuresHandled("a mistake in what follows the calls of others"):
+                observer()
 
     def changed(self, request_id: str) -> Deferred[None]:
         """Fires at the next change of such a call; look at it only after this was asked.

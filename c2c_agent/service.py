@@ -37,6 +37,7 @@ from c2c_agent.amqp_login import broker_endpoint, login_parameters
 from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
+from c2c_agent.call import Call
 from c2c_agent.clock import SteadyClock, boot_id
 from c2c_agent.config import (
     AgiConfig,
@@ -298,7 +299,37 @@ class AgentService(Service):
 
     def _neighbours(self, config: Config, store: SharedStore) -> Neighbours:
         answer_timeout = _ANSWER if config.relay is None else config.relay.answer_timeout + _SPARE
-        return Neighbours(store, self._drivers, answer_timeout=answer_timeout, clock=self._reactor)
+        neighbours = Neighbours(
+            store, self._drivers, answer_timeout=answer_timeout, clock=self._reactor
+        )
+        neighbours.observers.append(self._changed_elsewhere)
+        neighbours.missed_observers.append(self._missed)
+        return neighbours
+
+    def _changed_elsewhere(self, request_id: str, key_name: str) -> None:
+        """Tell who follows a call of another process what has happened to it."""
+        if self._live.is_followed(request_id, key_name):
+            self._catch_up(request_id)
+
+    def _missed(self) -> None:
+        for request_id in self._live.followed_requests():
+            self._catch_up(request_id)
+
+    def _catch_up(self, request_id: str) -> None:
+        if self._dispatcher.active(request_id) is not None:
+            return  # it is one of this process
+
+        def found(call: Call | None) -> None:
+            if call is not None:
+                self._live.catch_up(call)
+
+        self._store.find(request_id).addCallback(found).addErrback(
+            lambda failure: _log.warn(
+                "call {call} could not be looked at: {reason}",
+                call=request_id,
+                reason=failure.getErrorMessage(),
+            )
+        )
 
     def _link_changed(self) -> None:
         self._link_tried = True

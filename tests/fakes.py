@@ -169,6 +169,7 @@ class FakeStore:
     # CallStore
 
     shared = False
+    server_id = ""
 
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         if not self.shared:

@@ -285,3 +285,82 @@ class TestHowMany:
         crm, shop = (live.follow_key(name, "x") for name in ("crm", "shop"))
         live.forbid(["crm", "nobody"])
         assert (crm.ended, shop.ended) == (True, False)
+
+
+def at(*states: str, server_id: str = "relay-a", **changes: Any) -> Call:
+    """A call of another process that has come through these states."""
+    timeline = tuple(Entry(1000.0 + number, state) for number, state in enumerate(states))
+    outcome = Outcome.CONNECTED if states[-1] == "ended" else None
+    state = CallState(states[-1])
+    return a_call(state=state, outcome=outcome, timeline=timeline, server_id=server_id, **changes)
+
+
+class TestCallsOfOthers:
+    """Another process has the call; what the store has of it is looked at, now and then."""
+
+    PATH = ("dialing_first", "first_ringing", "first_answered", "second_ringing", "connected")
+
+    def test_a_request(self) -> None:
+        """Each event once, also where several had become one change; then the end."""
+        live = live_of()
+        watch = live.follow_request(REQUEST_ID, "crm")
+        watch.begin(live.past(at(*self.PATH[:1])))
+        live.catch_up(at(*self.PATH[:1]))
+        assert types(watch) == ["accepted"]
+        live.catch_up(at(*self.PATH[:4]))
+        live.catch_up(at(*self.PATH[:4]))
+        assert types(watch) == ["first_ringing", "first_answered", "second_ringing"]
+        live.catch_up(at(*self.PATH, "ended"))
+        assert types(watch) == ["connected", "ended"]
+        assert watch.ended
+
+    def test_a_key(self) -> None:
+        """A call that has only just begun is followed from its beginning."""
+        live = live_of()
+        watch = live.follow_key("crm", "crm")
+        live.catch_up(at(*self.PATH[:2]))
+        live.catch_up(at(*self.PATH[:4]))
+        live.catch_up(at(*self.PATH, "ended"))
+        told = read(watch.take())
+        assert [event["event"] for event in told] == [
+            "call.accepted",
+            "call.first_ringing",
+            "call.first_answered",
+            "call.second_ringing",
+            "call.connected",
+            "call.ended",
+        ]
+        assert not watch.ended
+
+    def test_from_now_on(self) -> None:
+        """Of a call that was under way before, a key hears no old news."""
+        live = live_of()
+        watch = live.follow_key(None, "operator")
+        live.catch_up(at(*self.PATH))
+        assert types(watch) == ["connected"]
+        live.catch_up(at(*self.PATH, "ended"))
+        assert types(watch) == ["ended"]
+
+    def test_whose_it_is(self) -> None:
+        """The events are those that the process tells which has the call, with its ids."""
+        live = live_of()
+        watch = live.follow_request(REQUEST_ID, "crm")
+        live.catch_up(at("dialing_first"))
+        [event] = read(watch.take())
+        told = event_json(at("dialing_first"), EventType.ACCEPTED, server_id="relay-a", at=1000.0)
+        assert json.loads(event["data"]) == told
+
+    def test_nobody(self) -> None:
+        """Where nobody follows it, nothing is kept of it; nor before there is an event."""
+        live = live_of()
+        assert not live.is_followed(REQUEST_ID, "crm")
+        live.catch_up(at(*self.PATH))
+        assert live._told == {}
+        live.follow_key("shop", "shop")
+        other = live.follow_request(OTHER, "crm")
+        assert not live.is_followed(REQUEST_ID, "crm")
+        assert live.is_followed(OTHER, "crm")
+        assert live.is_followed(REQUEST_ID, "shop")
+        assert live.followed_requests() == [OTHER]
+        live.catch_up(at("accepted", request_id=OTHER))
+        assert types(other) == []

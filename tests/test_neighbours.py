@@ -78,6 +78,18 @@ class Watching(SharedTest):
         self.failureResultOf(second, CancelledError)
         assert self.neighbours._waiting == {}
 
+    def test_observers_of_what_was_missed(self) -> None:
+        """They are told that they have to look; a mistake of one is not another's."""
+        heard: list[str] = []
+
+        def mistaken() -> None:
+            raise ZeroDivisionError
+
+        self.neighbours.missed_observers += [mistaken, lambda: heard.append("missed")]
+        self.neighbours.missed()
+        assert heard == ["missed"]
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+
     def test_observers(self) -> None:
         """Each hears which call, and whose key; a mistake of one stops nobody."""
         heard: list[tuple[str, str]] = []

@@ -21,8 +21,10 @@ from tests.cloud.conftest import Cloud, Relay, StartPhone
 from tests.cloud.databases import Database, DatabaseServer
 from tests.cloud.test_faults import place_in, placed_once
 from tests.pbx.agents import KEY
+from tests.pbx.event_reader import EventReader
 from tests.pbx.receiver import SECRET, WebhookReceiver
 from tests.pbx.sip_scenario import Behaviour
+from tests.pbx.test_live import CONNECTED
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
@@ -141,6 +143,22 @@ def test_progress_at_the_other(cloud: Cloud, both: tuple[Relay, Relay], phone: S
         assert [one["request_id"] for one in listed] == [request_id]
     assert longest < 30
     assert {"first_ringing", "first_answered", "second_ringing", "connected"} <= set(seen)
+
+
+def test_live_at_the_other(cloud: Cloud, both: tuple[Relay, Relay], phone: StartPhone) -> None:
+    """Followed at B as at A, by its id and by its key: the same events, with the same ids."""
+    phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+    a, b = both
+    with cloud.agent(), a, b, EventReader(f"{b.url}/c2c/v2/events", KEY) as all_of_key:
+        request_id = a.call("100", "200")
+        path = f"/c2c/v2/events/{request_id}"
+        with EventReader(a.url + path) as here, EventReader(b.url + path) as there:
+            here.ended()
+            there.ended()
+        wait_until(lambda: len(all_of_key.of(request_id)) == len(CONNECTED), 10, "all is told")
+    assert here.of(request_id) == there.of(request_id) == all_of_key.of(request_id) == CONNECTED
+    assert here.ids == there.ids == all_of_key.ids
+    assert {event["server_id"] for event in there.events} == {"relay-a"}
 
 
 def test_cancel_at_the_other(cloud: Cloud, both: tuple[Relay, Relay], phone: StartPhone) -> None:
