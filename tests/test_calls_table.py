@@ -1,0 +1,77 @@
+"""No text that a job brings along becomes SQL: it comes back from the store as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2c_agent import calls_table
+from c2c_agent.call import Received
+from c2c_agent.calls_table import schema_files
+from c2c_agent.report import Report
+from c2c_agent.store import SCHEMA_VERSION
+from tests.playbook import REQUEST_ID, a_call
+
+#: Texts as JSON and HTTP bring them along, and such as are SQL.
+TEXTS = st.text(max_size=40) | st.sampled_from(
+    [
+        "'); DROP TABLE calls; --",
+        "' OR '1'='1",
+        '"; DELETE FROM outbox; --',
+        ":request_id",
+        "%(key_name)s",
+        "$1",
+        "\0",
+        "\ud800",
+        "1; ATTACH DATABASE '/tmp/x' AS x",
+    ]
+)
+VALUES = st.recursive(
+    TEXTS | st.integers() | st.booleans() | st.none(),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(TEXTS, below, max_size=3),
+    max_leaves=8,
+)
+
+
+@contextmanager
+def a_store() -> Iterator[tuple[sqlite3.Connection, set[str | None]]]:
+    """An empty store in memory, and the names of the tables that are written in it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for name in schema_files("schema", 1, SCHEMA_VERSION):
+            connection.executescript(files("c2c_agent").joinpath(name).read_text())
+        written: set[str | None] = set()
+
+        def note(action: int, table: str | None, *_: object) -> int:
+            if action not in {sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION}:
+                written.add(
+                    table if action in {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE} else None
+                )
+            return sqlite3.SQLITE_OK
+
+        connection.set_authorizer(note)
+        yield connection, written
+
+
+@given(data=st.dictionaries(TEXTS, VALUES, max_size=6), key=TEXTS, target=TEXTS)
+def test_any_text(data: dict[str, Any], key: str, target: str) -> None:
+    """Written as one row in each of two tables, and nothing else happens to the store."""
+    # A key's and a target's name are the configuration's; what cannot be UTF-8 is refused there.
+    key, target = (text.encode("utf-8", "replace").decode() for text in (key, target))
+    call = a_call(received=Received(1000.0, "http://pbx/c2c/v2", "POST", data), key=key)
+    report = Report(target, "event", "call.accepted", REQUEST_ID, 1000.0, "{}")
+    with a_store() as (connection, written):
+        calls_table.save(connection, "", [call], [report])
+        assert calls_table.find(connection, REQUEST_ID) == call
+        assert calls_table.recent(connection, 5, key) == [call]
+        assert written == {"calls", "outbox"}
+        rows = connection.execute(
+            "SELECT count(*) FROM calls UNION ALL SELECT count(*) FROM outbox"
+        )
+        assert rows.fetchall() == [(1,), (1,)]
+        assert connection.execute("SELECT target FROM outbox").fetchone() == (target,)
