@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote_plus
 
 import pytest
@@ -15,13 +17,15 @@ MADE: str = "bWFkZSBhbmV3IGluIHRoaXMgcnVu"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What a run leaves behind, with nothing in it that should not be."""
-    for name in ("agent.log", "answers.log", "process.log", "c2c.sqlite3"):
-        (tmp_path / name).write_text("all is well\n")
-    (tmp_path / "amqp.password").write_text(f"{MADE}\n")
-    (tmp_path / "manager.conf").write_text(f"secret = {MADE}\n")
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """What a run leaves behind, with nothing in it that should not be; not where this one does."""
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        for file in ("agent.log", "answers.log", "process.log", "c2c.sqlite3"):
+            (place / file).write_text("all is well\n")
+        (place / "amqp.password").write_text(f"{MADE}\n")
+        (place / "manager.conf").write_text(f"secret = {MADE}\n")
+        yield place
 
 
 def test_nothing(folder: Path) -> None:

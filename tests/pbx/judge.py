@@ -91,6 +91,7 @@ class Judge:
         self._witness = witness
         self._receiver = receiver
         self.tally = Tally()
+        self.requests: set[str] = set()  # all that were judged
 
     def judge(self, agent: AgentProcess, request_id: str, expected: str, where: str) -> None:
         """Judge one request, to whose every question an answer has to come; `where` names it.
@@ -98,6 +99,7 @@ class Judge:
         `expected` is the outcome that the phones' behaviour makes.
         """
         self.tally.calls += 1
+        self.requests.add(request_id)
         call = agent.ended(request_id)
         if call["outcome"] == "unknown":
             self.tally.unknown[where] += 1

@@ -43,7 +43,7 @@ class TestAgentGone:
         own_agent.stored(request_id, "first_ringing")
         own_agent.kill()
         seen = witness.wait_until_gone(f"c2c-{request_id}", 20)
-        assert asterisk.database("c2c").keys() == {request_id}
+        assert request_id in asterisk.database("c2c")
         own_agent.start()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
@@ -51,7 +51,7 @@ class TestAgentGone:
         assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
         assert len(first.calls()) == len(second.calls()) == seen.originates == 1
         assert second.invites()[0].caller_number == "100"
-        wait_until(lambda: not asterisk.database("c2c"), 5, "the agent has emptied AstDB")
+        wait_until(lambda: request_id not in asterisk.database("c2c"), 5, "it is taken from AstDB")
 
     def test_the_talk_goes_on(self, own_agent: AgentProcess, phone: StartPhone) -> None:
         """Killed during the talk and back before its end: the talk is tracked on."""

@@ -153,7 +153,8 @@ class TestCalls:
         call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
         assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
-        assert call["dial_first"]["ring_seconds"] == pytest.approx(1.5, abs=0.5)
+        # An hour is what it must not be off by; a busy machine is late to hear that a phone rings.
+        assert call["dial_first"]["ring_seconds"] == pytest.approx(1.5, abs=1.2)
         assert stamps(call) == sorted(stamps(call))
 
     def test_set_and_nobody_watched(
