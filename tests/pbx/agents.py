@@ -310,6 +310,12 @@ class AgentProcess:
 
             wait_until(there, timeout, f"{state} of {request_id} is stored")
 
+    def owes(self, request_id: str) -> int:
+        """How many reports of a call wait in the store to be delivered."""
+        query = "SELECT count(*) FROM outbox WHERE request_id = ?"
+        with closing(sqlite3.connect(self.directory / "c2c.sqlite3")) as store:
+            return int(store.execute(query, (request_id,)).fetchone()[0])
+
     def cancel(self, request_id: str, key: str | None = None) -> dict[str, Any]:
         """Ask for a call's end; the `response` of the answer."""
         answer = self.ask(f"/c2c/v2/cancel/{request_id}", {"api_key": key or self.key})

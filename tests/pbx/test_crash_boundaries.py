@@ -141,6 +141,8 @@ class Recovery(Scenario):
         self._agent.start()
         self._agent.place("100", self._second, request_id=request_id)
         self._agent.stored(request_id, "first_ringing")
+        # What is still to be told then would be told by the next one: more steps, or fewer.
+        wait_until(lambda: not self._agent.owes(request_id), 10, "all is told so far")
         self._agent.kill()
         self._judge.tally.kills += 1
         self._witness.wait_until_gone(f"c2c-{request_id}", 20)
