@@ -40,7 +40,7 @@ class AgentProcess:
     """One agent beside one Asterisk, with a store of its own in `directory`.
 
     `changes` are laid over the configuration, section by section; `asterisk_changes` over its
-    section `asterisk`.
+    section `asterisk`. `module` is what is run, as `c2c_agent` is.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class AgentProcess:
         ports: tuple[int, int] | None = None,
         key: str = KEY,
         environment: Mapping[str, str] | None = None,
+        module: str = "c2c_agent",
     ) -> None:
         self.host = host
         self.directory = directory
@@ -61,6 +62,7 @@ class AgentProcess:
         self.http_port, self.agi_port = ports or (next(_PORTS), next(_PORTS))
         self.key = key
         self._environment = dict(environment or {})
+        self._module = module
         self.config = directory / "c2c-agent.yml"
         self.url = f"http://{host.address}:{self.http_port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,7 +119,7 @@ class AgentProcess:
 
         With `launcher` it runs inside `tests.pbx.launcher`, which these variables tell what to do.
         """
-        module = "c2c_agent" if launcher is None else "tests.pbx.launcher"
+        module = self._module if launcher is None else "tests.pbx.launcher"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, "run", "--config", str(self.config)],
@@ -134,6 +136,12 @@ class AgentProcess:
         if wait:
             wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")
             self._note_process(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         """Stop it as systemd does."""

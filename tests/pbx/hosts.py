@@ -173,6 +173,13 @@ class AsteriskHost:
         self._container.reload()
         return bool(self._container.status == "running")
 
+    @property
+    def pid(self) -> int:
+        """The id of Asterisk's process, as this machine sees it."""
+        container = self._started()
+        container.reload()
+        return int(container.attrs["State"]["Pid"])
+
     def cli(self, command: str) -> str:
         """Return what Asterisk's command line prints for a command."""
         code, text = self._execute("asterisk", "-rx", command)
