@@ -22,7 +22,7 @@ from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
 from c2c_agent.ami import actions
-from c2c_agent.ami.call_trace import PREFIX, request_id_of
+from c2c_agent.ami.call_trace import PREFIX, request_id_of, tells_of_legs
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.asterisk_plan import make_plan
@@ -179,6 +179,8 @@ class AsteriskDriver:
 
     def ami_event(self, event: Message) -> None:
         """An event; of one of our calls, if the AMI user's eventfilter is in place."""
+        if not tells_of_legs(event):
+            return  # nor is it looked whose it is: an older eventfilter lets many such through
         call = self._calls.get(request_id_of(event) or "")
         if call is not None:
             call.take(event)

@@ -54,6 +54,11 @@ def request_id_of(event: Message) -> str | None:
     return linked[len(PREFIX) :] if linked.startswith(PREFIX) else None
 
 
+def tells_of_legs(event: Message) -> bool:
+    """Whether `CallTrace.observe` learns anything from an event of this name."""
+    return event.event in _TAKERS
+
+
 @define
 class _LegTrace:
     """What was told of one leg as a whole, by the dialling that the root takes part in."""

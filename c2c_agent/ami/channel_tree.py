@@ -13,6 +13,7 @@ it is told, and worked out when it is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 
 from attrs import define, field
 
@@ -56,17 +57,19 @@ class ChannelTree:
         """The channel of this Uniqueid; a new one where it was not told of before."""
         channel = self.channels.get(uniqueid)
         if channel is None:
+            # Each event brings its own copy of the same few ids; interned, one is kept.
+            uniqueid = intern(uniqueid)
             channel = self.channels[uniqueid] = Channel(uniqueid, name)
         return channel
 
     def tie(self, uniqueid: str, parent: str) -> None:
         """Note that a channel was dialled by `parent`, or is the far half of it."""
-        self._parents[uniqueid] = parent
+        self._parents[intern(uniqueid)] = intern(parent)
 
     def tie_to_root(self, uniqueid: str) -> None:
         """Note that a channel was dialled by the root, so stands for the second leg."""
-        self._parents[uniqueid] = self.root
-        self.dialed.append(uniqueid)
+        self._parents[intern(uniqueid)] = self.root
+        self.dialed.append(intern(uniqueid))
 
     def leg_of(self, uniqueid: str) -> Leg | None:
         """The leg that a channel is part of; None where that was not told yet."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 from typing import Final
 
 from c2c_agent.errors import C2CError
@@ -111,6 +112,9 @@ class Message:
     @property
     def event(self) -> str:
         """The event's name; `""` in anything else."""
+        # Asterisk puts Event first, and everybody asks for it; the search is for who does not.
+        if self._raw.startswith(b"Event: "):
+            return _text(self._raw[7:].partition(b"\n")[0].removesuffix(b"\r"))
         return self.get("Event")
 
     @property
@@ -244,7 +248,7 @@ def headers_as_dict(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[
     """Return names to values, ready for JSON; the values of a repeated header as a list."""
     collected: dict[str, list[str]] = {}
     for name, value in headers:
-        collected.setdefault(name, []).append(value)
+        collected.setdefault(intern(name), []).append(value)  # kept with the call: one copy for all
     return {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
 
 

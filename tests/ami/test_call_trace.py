@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from c2c_agent.ami.call_trace import CallTrace, request_id_of
+from c2c_agent.ami.call_trace import CallTrace, request_id_of, tells_of_legs
 from c2c_agent.ami.message import Message, Receiver
 from c2c_agent.dial import DialResult
 from c2c_agent.disposition import Outcome, outcome
@@ -28,6 +28,7 @@ from c2c_agent.pbx import (
 
 TRANSCRIPTS: Final = sorted((Path(__file__).parents[1] / "transcripts").glob("call-*.txt"))
 ROOT: Final = "c2c-REQUEST-ID"
+SHIPPED: Final = Path(__file__).parents[2] / "asterisk-conf"
 
 #: What a story's legs show: leg events in order, and who hung up.
 STORIES: Final = {
@@ -173,6 +174,19 @@ def test_all_events_are_known_to_be_of_the_call(path: Path) -> None:
     """Each event leads to the request, but for bridges, which no channel is named by."""
     for event in events(path):
         assert request_id_of(event) == "REQUEST-ID", event.event
+
+
+@every_transcript
+def test_the_shipped_filter(path: Path) -> None:
+    """It lets through exactly the events of the call that tell of its legs."""
+    lines = (SHIPPED / "manager.d" / "c2c-agent.conf").read_text(encoding="utf-8").splitlines()
+    [pattern] = [line.partition(" = ")[2] for line in lines if line.startswith("eventfilter =")]
+    # POSIX regular expressions, as Asterisk has them, know no lines.
+    passing = re.compile(pattern, re.DOTALL)
+    for event in events(path):
+        text = "\r\n".join(f"{name}: {value}" for name, value in event.headers)
+        assert bool(passing.search(text)) is tells_of_legs(event), event.event
+        assert not passing.search(text.replace(ROOT, "17.1"))
 
 
 def test_foreign_events_are_of_no_call() -> None:
