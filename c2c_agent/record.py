@@ -24,6 +24,7 @@ def _converter() -> Converter:
     # What came in and what the PBX said is kept as it is.
     as_it_is = Mapping[str, object]
     converter.register_structure_hook_func(lambda kind: kind == as_it_is, lambda value, _: value)
+    converter.register_unstructure_hook_func(lambda kind: kind == as_it_is, lambda value: value)
     # The driver's own form of a plan is not kept: nothing is ever sent twice.
     left_out = override(omit=True)
     converter.register_unstructure_hook(
@@ -36,22 +37,29 @@ def _converter() -> Converter:
 
 
 _CONVERTER = _converter()
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def to_json(call: Call) -> dict[str, Any]:
     """A call as what JSON knows."""
     record: dict[str, Any] = _CONVERTER.unstructure(call)
+    plan, request = call.plan, call.pbx_request
+    if plan is not None and request is not None and plan.data == request.data:
+        del record["plan"]["data"]  # it was sent as planned: so it stands there once
     return record
 
 
 def from_json(record: object) -> Call:
     """The call of a record; raises whatever is wrong with it, in words of cattrs."""
+    match record:
+        case {"plan": {"target": _} as plan, "pbx_request": {"data": data} as request, **others}:
+            record = {**others, "plan": {"data": data, **plan}, "pbx_request": request}
     return _CONVERTER.structure(record, Call)
 
 
 def dump(call: Call) -> str:
     """The text of a call."""
-    return json.dumps(to_json(call), separators=(",", ":"))
+    return _ENCODER.encode(to_json(call))
 
 
 def load(text: str) -> Call:

@@ -122,6 +122,20 @@ def test_the_driver_s_order_is_not_kept() -> None:
     assert (again, again.order) == (evolve(plan, order=None), None)
 
 
+def test_the_order_stands_there_once() -> None:
+    """What was sent as planned is not written twice; in records that have it twice it is read."""
+    plan = OriginatePlan(data={"Action": "Originate"}, target="Local/200@sales", timeout=20)
+    call = evolve(a_call(), plan=plan, pbx_request=Exchange(1.0, plan.data))
+    text = dump(call)
+    assert text.count("Originate") == 1
+    assert load(text) == call
+    record = json.loads(text)
+    record["plan"]["data"] = {"Action": "Planned"}
+    twice = load(json.dumps(record))
+    assert twice.plan is not None
+    assert twice.plan.data == {"Action": "Planned"}
+
+
 @pytest.mark.parametrize(
     "more", [{}, {"a_later_version": {"says": "more"}}, {"first": {"codec": "opus"}}]
 )
