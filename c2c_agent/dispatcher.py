@@ -76,8 +76,13 @@ _BEFORE_BRIDGE: Final = frozenset(
 class CallStore(Protocol):
     """What the dispatcher needs of `store.Store`."""
 
-    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
-        """Keep a call, and the reports of its change; fires when it is durable."""
+    def save(
+        self, call: Call, reports: Sequence[Report] = (), *, patient: bool = False
+    ) -> Deferred[None]:
+        """Keep a call, and the reports of its change; fires when it is durable.
+
+        `patient`: nothing waits for that, so it may be written with others a moment later.
+        """
 
     @property
     def shared(self) -> bool:
@@ -375,7 +380,9 @@ class Dispatcher:
             if active.call.state is not before.state:
                 _tell(active.call)
             reports = self._outbox.reports(before, active.call) if self._outbox is not None else ()
-            stored = self._save(active, reports)
+            # The order waits for the one, the truth for the other; all else can be settled again.
+            urgent = SendOriginate() in commands or active.call.state is CallState.ENDED
+            stored = self._save(active, reports, patient=not urgent)
             self._announce(before, active.call)
             if SendOriginate() in commands:
                 self._send_when(stored, active)
@@ -446,7 +453,9 @@ class Dispatcher:
 
         stored.addCallback(send).addErrback(failed)
 
-    def _save(self, active: ActiveCall, reports: Sequence[Report] = ()) -> Deferred[bool]:
+    def _save(
+        self, active: ActiveCall, reports: Sequence[Report] = (), *, patient: bool = False
+    ) -> Deferred[bool]:
         """Store the call as it is now; whether that worked. Once its end is stored, forget it."""
         ended = active.call.state is CallState.ENDED
         active.changes += 1
@@ -475,7 +484,8 @@ class Dispatcher:
                 active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)
             return False
 
-        return self._store.save(active.call, reports).addCallbacks(kept, failed)
+        saved = self._store.save(active.call, reports, patient=patient)
+        return saved.addCallbacks(kept, failed)
 
     def forget(self, active: ActiveCall) -> None:
         """No longer active: it is in the store, or nothing was done for it."""
@@ -543,7 +553,8 @@ def _tell(call: Call) -> None:
             key=call.key,
         )
     elif state is not CallState.ENDED:
-        _log.info("call {call} {state}", call=call.request_id, state=state.value)
+        # Its last line tells what came of it, and its timeline when.
+        _log.debug("call {call} {state}", call=call.request_id, state=state.value)
     elif call.answer is not None and call.answer.faults and call.plan is None:
         faults = "; ".join(f"{fault.code}: {fault.message}" for fault in call.answer.faults)
         _log.info(

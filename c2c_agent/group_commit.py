@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 #: Jobs in one transaction. Measured: 50,000 rows/s at 20 rows a commit; more gains little.
 _BATCH: Final = 500
+
+#: Seconds that a patient change waits for company. A call that is set up goes through three or four
+#: states within as much, of which the last alone is then written.
+_LINGER: Final = 0.02
 
 
 @frozen
@@ -75,10 +79,12 @@ class GroupCommit(ABC):
     #: Whether other processes use it, too: then it is the store that counts calls.
     shared: ClassVar[bool]
 
-    def __init__(self, server_id: str, reactor: IReactorFromThreads) -> None:
+    def __init__(self, server_id: str, reactor: Any) -> None:
         self.server_id = server_id
         self._reactor = reactor
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[_Job] | None] = SimpleQueue()
+        self._patient: list[_Job] = []  # not given to the writer yet
+        self._linger: IDelayedCall | None = None
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closed = False
         # Of transactions that failed: they go with the next one.
@@ -134,18 +140,23 @@ class GroupCommit(ABC):
     def close(self) -> None:
         """Write what is waiting, and close it."""
         self._closed = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
         self._readers.stop()
         self._disconnect()
 
-    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
+    def save(
+        self, call: Call, reports: Sequence[Report] = (), *, patient: bool = False
+    ) -> Deferred[None]:
         """Keep the call as it is now, and with it the reports of its change.
 
         Fires when that is durable, fails with StoreError. Reports are kept even so, and written
-        with what is saved next.
+        with what is saved next. `patient`: it may wait a moment for others to be written with.
         """
-        return self._put(_Save(call, reports, Deferred()))
+        return self._put(_Save(call, reports, Deferred()), patient=patient)
 
     def delete_ended(self, before: float) -> Deferred[int]:
         """Delete calls that ended before a moment: the oldest few, and how many those were.
@@ -186,17 +197,31 @@ class GroupCommit(ABC):
         """Have a request claimed, before the calls that wait to be saved."""
         return self._put(_Claim(claim, Deferred()))
 
-    def _put(self, job: _Job) -> Deferred[Any]:
+    def _put(self, job: _Job, *, patient: bool = False) -> Deferred[Any]:
         if self._closed:
             return fail(StoreError("the store is closed"))
-        self._queue.put(job)
+        self._patient.append(job)
+        if not patient:
+            self._hand_over()
+        elif self._linger is None:
+            self._linger = self._reactor.callLater(_LINGER, self._lingered)
         return job.done
+
+    def _lingered(self) -> None:
+        self._linger = None
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the writer all that waits, at once: so it goes into one transaction."""
+        if self._patient:
+            self._queue.put(self._patient)
+            self._patient = []
 
     # In the writer's thread
 
     def _write_all(self) -> None:
-        while (job := self._queue.get()) is not None:
-            batch, last = self._waiting([job])
+        while (jobs := self._queue.get()) is not None:
+            batch, last = self._waiting([*jobs])
             claims = [job for job in batch if isinstance(job, _Claim)]
             if claims:
                 self._claim_all(claims)
@@ -214,12 +239,12 @@ class GroupCommit(ABC):
         """Everything that waits to be written, and whether it is the last."""
         while len(batch) < _BATCH:
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except Empty:
                 break
-            if job is None:
+            if jobs is None:
                 return batch, True
-            batch.append(job)
+            batch += jobs
         return batch, False
 
     def _claim_all(self, claims: Sequence[_Claim]) -> None:

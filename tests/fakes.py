@@ -188,7 +188,10 @@ class FakeStore:
         self.cancels.append(request_id)
         return succeed(None)
 
-    def save(self, call: Call, reports: Sequence[Report] = ()) -> Deferred[None]:
+    def save(
+        self, call: Call, reports: Sequence[Report] = (), *, patient: bool = False
+    ) -> Deferred[None]:
+        del patient  # when to write is the test's
         self.saves.append(call)
         self.reports += reports
         if not self._writes_held:

@@ -160,6 +160,33 @@ class Keeping(StoreContract):
             assert await store.find(one.request_id) == one
         assert await store.recent(10) == [one]
 
+    async def test_patient_saves_go_with_the_next(self) -> None:
+        """What nobody waits for is durable when what was saved after it is."""
+        store = self.opened()
+        states = (CallState.FIRST_RINGING, CallState.FIRST_ANSWERED, CallState.CONNECTED)
+        patient = [store.save(call(1, state=state), patient=True) for state in states]
+        assert not any(saved.called for saved in patient)
+        await store.save(call(2))
+        assert all(saved.called for saved in patient)
+        assert await store.find(call(1).request_id) == call(1, state=CallState.CONNECTED)
+
+    async def test_patient_saves_do_not_wait_for_ever(self) -> None:
+        """Where nothing else is saved, they are written all the same; and before a change."""
+        store = self.opened()
+        await store.save(call(1), patient=True)
+        assert await store.find(call(1).request_id) == call(1)
+        store.save(call(2), patient=True)
+        count = "SELECT count(*) FROM calls"
+        assert (await store.write(lambda writer: writer.execute(count).fetchone()))[0] == 2
+
+    async def test_patient_saves_at_the_end(self) -> None:
+        """A store that is closed has written them."""
+        self.store.open()
+        saved = self.store.save(call(1), patient=True)
+        self.store.close()
+        await saved
+        assert self.rows("SELECT request_id FROM calls") == [(call(1).request_id,)]
+
     async def test_an_end_is_final(self) -> None:
         """An ended call is changed by nothing that is saved later."""
         store = self.opened()
