@@ -60,7 +60,8 @@ class LineObserver:
         lines = [formatEvent(event), *_traceback(event)]
         # What others sent may stand in an event; a line break in it must not forge a line.
         text = " | ".join(part for line in lines for part in line.splitlines() if part.strip())
-        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+        if not text.isprintable():
+            text = "".join(letter if letter.isprintable() else "?" for letter in text)
         if self._journal:
             self._stream.write(f"<{_PRIORITIES[level]}>{text}\n")
         else:

@@ -163,8 +163,14 @@ def _cancel(call: Call, _event: Cancel, now: float) -> Step:
 def _accepted(call: Call, event: OriginateAccepted, now: float) -> Step:
     if call.pbx_response is not None:
         return Step(call)
-    answered = evolve(call, pbx_response=Exchange(now, event.data), answer=call.answer or Answer())
-    return Step(_note(answered, "originate_accepted", now), (Reply(),))
+    accepted = evolve(
+        call,
+        # Nobody will want the order again, and it is large.
+        plan=call.plan and evolve(call.plan, order=None),
+        pbx_response=Exchange(now, event.data),
+        answer=call.answer or Answer(),
+    )
+    return Step(_note(accepted, "originate_accepted", now), (Reply(),))
 
 
 def _refused(call: Call, event: OriginateRefused, now: float) -> Step:

@@ -112,14 +112,14 @@ class Metrics:
             ["leg", "status"],
             registry=self._registry,
         )
-        self._ring = Histogram(
+        ring = Histogram(
             "c2c_ring_seconds",
             "Seconds from dialling a leg until it rang.",
             ["leg"],
             buckets=_CALL_BUCKETS,
             registry=self._registry,
         )
-        self._answer = Histogram(
+        answer = Histogram(
             "c2c_answer_seconds",
             "Seconds from dialling a leg until it was answered.",
             ["leg"],
@@ -141,9 +141,8 @@ class Metrics:
         # A series that begins with its first event hides that event from rate().
         for outcome in Outcome:
             self._requests.labels(outcome.value)
-        for leg in Leg:
-            self._ring.labels(leg.value)
-            self._answer.labels(leg.value)
+        self._ring_of = {leg: ring.labels(leg.value) for leg in Leg}
+        self._answer_of = {leg: answer.labels(leg.value) for leg in Leg}
 
     def expose(self) -> Exposition:
         """All of them, as they are now."""
@@ -168,9 +167,9 @@ class Metrics:
     def _leg_changed(
         self, leg: Leg, dialed_at: float | None, before: LegEvidence, after: LegEvidence
     ) -> None:
-        ring, answer = self._ring.labels(leg.value), self._answer.labels(leg.value)
-        self._took(ring, dialed_at, before.ringing_at, after.ringing_at)
-        self._took(answer, dialed_at, before.answered_at, after.answered_at)
+        if after is not before:
+            self._took(self._ring_of[leg], dialed_at, before.ringing_at, after.ringing_at)
+            self._took(self._answer_of[leg], dialed_at, before.answered_at, after.answered_at)
 
     def _took(
         self, histogram: Histogram, begun: float | None, before: float | None, after: float | None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from sys import intern
 from types import MappingProxyType
 from typing import Final, NewType, TypeAlias
 
@@ -90,7 +91,8 @@ class Environment:
                 raise RemoteAgiError(f"no line of an AGI environment: {line[:80]!r}")
             if name in variables:
                 raise RemoteAgiError(f"{name[:80]!r} comes twice in the AGI environment")
-            variables[name] = value
+            # Most are the same in every session, and sessions last as long as calls do.
+            variables[intern(name)] = intern(value)
         return cls(variables)
 
     def get(self, name: str, default: str = "") -> str:
