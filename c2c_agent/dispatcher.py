@@ -84,6 +84,9 @@ class CallStore(Protocol):
         `patient`: nothing waits for that, so it may be written with others a moment later.
         """
 
+    def hurry(self) -> None:
+        """Something waits now for what was saved patiently."""
+
     @property
     def shared(self) -> bool:
         """Whether other processes use it, too: then it counts calls."""
@@ -218,6 +221,7 @@ class Dispatcher:
             return True
         waiter = Deferred[bool]()
         active.durable_waiters.append((max(1, active.changes), waiter))
+        self._store.hurry()
         return await waiter
 
     def cancel(self, request_id: str) -> None:

@@ -142,7 +142,7 @@ class GroupCommit(ABC):
         self._closed = True
         if self._linger is not None:
             self._linger.cancel()
-        self._hand_over()
+        self.hurry()
         self._queue.put(None)
         self._thread.join()
         self._readers.stop()
@@ -202,16 +202,16 @@ class GroupCommit(ABC):
             return fail(StoreError("the store is closed"))
         self._patient.append(job)
         if not patient:
-            self._hand_over()
+            self.hurry()
         elif self._linger is None:
             self._linger = self._reactor.callLater(_LINGER, self._lingered)
         return job.done
 
     def _lingered(self) -> None:
         self._linger = None
-        self._hand_over()
+        self.hurry()
 
-    def _hand_over(self) -> None:
+    def hurry(self) -> None:
         """Give the writer all that waits, at once: so it goes into one transaction."""
         if self._patient:
             self._queue.put(self._patient)

@@ -201,6 +201,9 @@ class FakeStore:
         self._writing.append((call, saved))
         return saved
 
+    def hurry(self) -> None:
+        """Write, or not: it is the test's."""
+
     def find(self, request_id: str) -> Deferred[Call | None]:
         self.reads.append(request_id)
         return self._read(lambda: self.kept(request_id))

@@ -170,6 +170,14 @@ class Keeping(StoreContract):
         assert all(saved.called for saved in patient)
         assert await store.find(call(1).request_id) == call(1, state=CallState.CONNECTED)
 
+    async def test_patient_saves_hurry(self) -> None:
+        """As soon as somebody waits for them after all."""
+        store = self.opened()
+        saved = store.save(call(1), patient=True)
+        store.hurry()
+        await store.write(lambda _: None)  # goes behind what the writer has
+        assert saved.called
+
     async def test_patient_saves_do_not_wait_for_ever(self) -> None:
         """Where nothing else is saved, they are written all the same; and before a change."""
         store = self.opened()
