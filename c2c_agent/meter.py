@@ -30,6 +30,9 @@ _CALLS_END: Final = 5
 _MINUTE: Final = 60.0
 DAY: Final = 86400.0
 
+#: Seconds of a minute that are taken together: a minute at hundreds of calls a second is megabytes.
+_GRAIN: Final = 0.1
+
 
 @frozen
 class Refusal:
@@ -90,6 +93,10 @@ class _Window:
         return max(1, math.ceil(turn - now))
 
 
+def _minute() -> _Window:
+    return _Window(_MINUTE, grain=_GRAIN)
+
+
 def _day() -> _Window:
     return _Window(DAY, grain=_MINUTE)
 
@@ -100,7 +107,7 @@ class _Usage:
 
     running: int = 0
     reserved: float = 0.0
-    minute: _Window = field(factory=lambda: _Window(_MINUTE))
+    minute: _Window = field(factory=_minute)
     day: _Window = field(factory=_day)
     spent: _Window = field(factory=_day)
 
