@@ -44,11 +44,6 @@ FAMILY: Final = "c2c"
 class FollowedCall:
     """A call at Asterisk. `tell` takes its leg events; the last one is Gone."""
 
-    __slots__ = (
-        *("_request_id", "_link", "_clock", "_now", "_tell", "_trace", "_in_session"),
-        *("_told_all", "_hanging_up", "_concluding", "_explaining", "_over"),
-    )
-
     def __init__(
         self,
         request_id: str,

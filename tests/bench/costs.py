@@ -29,6 +29,7 @@ from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.http_request import read_parameters
 from c2c_agent.job import JobRules, parse_job
 from c2c_agent.machine import step
+from c2c_agent.meter import Admission, Meter
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
@@ -42,7 +43,7 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.policy import Key, Meter
+from c2c_agent.policy import Key
 from c2c_agent.record import dump, load
 from c2c_agent.result import status
 from tests.playbook import JOB, REQUEST_ID, a_call
@@ -175,7 +176,7 @@ def _admit(key: Key) -> None:
         {"dial_first": "100", "dial_second": "+49 (30) 200", "dial_as": "100"}, JobRules()
     )
     assert len(key.faults(job)) == 1
-    assert Meter(10).admit(key, 1000.0) is None
+    assert isinstance(Meter(10).admit(key, job, 3600, 1000.0), Admission)
 
 
 def main() -> None:

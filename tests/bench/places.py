@@ -48,9 +48,7 @@ class Bench:
         directory = self.directory / f"agent-{self._agents}"
         directory.mkdir()
         calls = {"timeout": 10, "max_concurrent": 5000}
-        return AgentProcess(
-            self.pbx, directory, {"calls": calls}, module=module, ami_port=ami_port
-        )
+        return AgentProcess(self.pbx, directory, {"calls": calls}, module=module, ami_port=ami_port)
 
     @property
     def ami(self) -> list[Any]:

@@ -16,14 +16,14 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 _IDLE: Final = (4, 5)
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int | None) -> float:
     """CPU seconds that a process has used so far, all of its threads, in user and kernel mode."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK  # utime and stime, proc(5)
 
 
-def memory_bytes(pid: int) -> int:
+def memory_bytes(pid: int | None) -> int:
     """Memory that is a process's alone: what would be free without it (private, and its swap)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     sizes = dict(line.split(":", 1) for line in text.splitlines()[1:])
@@ -55,7 +55,7 @@ class Usage:
 
 
 @contextmanager
-def measured(now: Callable[[], float], processes: Mapping[str, int]) -> Iterator[Usage]:
+def measured(now: Callable[[], float], processes: Mapping[str, int | None]) -> Iterator[Usage]:
     """Measure what named processes use within the `with`; `others` and `idle` are the rest."""
     usage = Usage()
     before = {name: cpu_seconds(pid) for name, pid in processes.items()}

@@ -137,12 +137,6 @@ class AgentProcess:
             wait_until(self.is_ready, _START_SECONDS, f"the agent is ready:\n{self.log()}")
             self._note_process(self._process.pid)
 
-    @property
-    def pid(self) -> int:
-        """The id of its process."""
-        assert self._process is not None
-        return self._process.pid
-
     def stop(self) -> None:
         """Stop it as systemd does."""
         with suppress(OSError, HTTPException):  # it may have ended by itself
