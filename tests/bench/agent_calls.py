@@ -79,18 +79,23 @@ async def _place_calls(
             await asyncio.sleep(_LOOK)
         seconds = time.perf_counter() - began
         bodies = await asyncio.gather(*asked)
-        check_outcomes(store, before, calls)
+        _check_outcomes(store, before, calls, agent)
     if any(b'"success"' not in body for body in bodies):
         raise CallsError(f"refused: {next(body for body in bodies if b'success' not in body)!r}")
     return Placed(seconds, client.seconds)
 
 
-def check_outcomes(store: sqlite3.Connection, after_id: int, calls: int) -> None:
-    """Raise CallsError unless that many calls that ended after `after_id` have connected."""
+def _check_outcomes(
+    store: sqlite3.Connection, after_id: int, calls: int, agent: AgentProcess
+) -> None:
+    """Raise CallsError unless that many calls after `after_id` have connected."""
     rows = store.execute(
         "SELECT outcome, count(*) FROM calls WHERE id > ? AND state = 'ended' GROUP BY 1",
         (after_id,),
     )
     outcomes = Counter(dict(rows.fetchall()))
     if outcomes != {"connected": calls}:
-        raise CallsError(f"of {calls} calls: {dict(outcomes)}")
+        query = "SELECT record FROM calls WHERE id > ? AND outcome <> 'connected'"
+        odd = store.execute(query, (after_id,)).fetchone()
+        warnings = [line for line in agent.log().splitlines() if " info " not in line]
+        raise CallsError(f"of {calls} calls: {dict(outcomes)}, such as {odd}; {warnings[-20:]}")

@@ -31,7 +31,7 @@ _ORIGINATE = (
     "Variable: C2C_SECOND_CHANNEL=Local/%(second)s@from-phones/n\r\n"
     "Variable: C2C_DONE=1\r\n\r\n"
 )
-_DIAL = 'EXEC "Dial" "Local/%s@from-phones/n,10,gS(14400)U(c2c-answered)"\n'
+_DIAL = 'EXEC "Dial" "Local/%s@from-phones/n,10,giS(14400)U(c2c-answered)"\n'
 
 
 class Ami(asyncio.Protocol):

@@ -40,7 +40,7 @@ async def place(order: dict[str, Any]) -> dict[str, Any]:
 
     async def dial(request: Request) -> None:
         await request.send_command(
-            f'EXEC "Dial" "Local/{second}@from-phones/n,10,gS(14400)U(c2c-answered)"'
+            f'EXEC "Dial" "Local/{second}@from-phones/n,10,giS(14400)U(c2c-answered)"'
         )
         ends.pop(request.headers["agi_uniqueid"]).set_result(None)
 
