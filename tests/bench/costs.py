@@ -2,7 +2,7 @@
 
 Counted are the instructions of Python's virtual machine, in our code and in the libraries below it,
 for fixed pieces of work; C code counts as the one instruction that calls it. `test_costs` compares
-them with `costs.json`, which has a baseline for each minor version of Python.
+them with `costs.json`. Only Python 3.11 tells of each of them.
 
     python -m tests.bench.costs          shows them
     python -m tests.bench.costs --renew  makes what they are now the baseline of this Python

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+
+import pytest
 
 from tests.bench.costs import baselines, costs, instructions, version
 
@@ -10,6 +13,12 @@ from tests.bench.costs import baselines, costs, instructions, version
 _MORE: int = 10  # percent
 
 _RENEW = "`python -m tests.bench.costs --renew` makes what there is now the baseline of this Python"
+
+# Tracing tells of every instruction in Python 3.11 only: 3.12 and 3.13 lose some, or all, of what
+# runs specialised (seen on both).
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="instructions can be counted in Python 3.11 alone"
+)
 
 
 def test_no_dearer_than_the_baseline() -> None:
