@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.pbx.phones import Phone
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
 from tests.pbx.waiting import wait_until
+from tests.pbx.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -242,3 +244,17 @@ def wire(broker: Broker) -> Iterator[Wire]:  # noqa: ARG001 - it leads there
     """The way from an agent to the broker."""
     with Wire(_WIRE_ADDRESS, PORT, (ADDRESS, PORT)) as whole:
         yield whole
+
+
+@pytest.fixture
+def witness(cloud: Cloud) -> Iterator[Witness]:
+    """A foreign observer of pbx1."""
+    with Witness(cloud.hosts["pbx1"]) as observer:
+        yield observer
+
+
+@pytest.fixture
+def clients() -> Iterator[ThreadPoolExecutor]:
+    """Clients that wait for their answers side by side."""
+    with ThreadPoolExecutor(20) as pool:
+        yield pool

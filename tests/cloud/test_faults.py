@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-import pytest
 
 from tests.cloud.conftest import Cloud, StartPhone
 from tests.pbx.sip_scenario import Behaviour
@@ -27,20 +25,6 @@ QUICK = Behaviour(ring_seconds=0.3)
 
 #: Calls at once.
 SOME = 6
-
-
-@pytest.fixture
-def witness(cloud: Cloud) -> Iterator[Witness]:
-    """A foreign observer of pbx1."""
-    with Witness(cloud.hosts["pbx1"]) as observer:
-        yield observer
-
-
-@pytest.fixture
-def clients() -> Iterator[ThreadPoolExecutor]:
-    """Clients that wait for their answers side by side."""
-    with ThreadPoolExecutor(20) as pool:
-        yield pool
 
 
 def placed_once(witness: Witness, request_ids: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -35,20 +34,6 @@ RINGS = Behaviour(ring_seconds=None)
 RINGS_A_WHILE = Behaviour(ring_seconds=4)
 
 _RECEIVER = "127.0.0.1"
-
-
-@pytest.fixture
-def witness(cloud: Cloud) -> Iterator[Witness]:
-    """A foreign observer of pbx1."""
-    with Witness(cloud.hosts["pbx1"]) as observer:
-        yield observer
-
-
-@pytest.fixture
-def clients() -> Iterator[ThreadPoolExecutor]:
-    """Clients that wait for their answers side by side."""
-    with ThreadPoolExecutor(20) as pool:
-        yield pool
 
 
 @pytest.fixture
