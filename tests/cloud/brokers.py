@@ -12,20 +12,14 @@ import json
 import os
 import socket
 import tarfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
-
-from tests.pbx.hosts import LABEL, HostError
-from tests.pbx.waiting import wait_until
+from tests.cloud.servers import Server
+from tests.pbx.hosts import HostError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from docker.models.containers import Container
 
     from tests.cloud.certificates import Authority
@@ -36,7 +30,6 @@ TLS_PORT: Final = 5671
 PASSWORD: Final = "a password of the tests"
 
 _IMAGE: Final = "c2c-agent-test/rabbitmq:latest"
-_BOOT_SECONDS: Final = 60.0
 _DEFINITIONS: Final = Path(__file__).parents[2] / "deploy" / "definitions.json"
 
 #: Users of the tests: name, and whose rights in `deploy/definitions.json` they are like.
@@ -68,50 +61,12 @@ _ENVIRONMENT: Final = {
 }
 
 
-class Broker:
-    """One RabbitMQ. A container in the machine's own network, as the Asterisks are."""
+class Broker(Server):
+    """One RabbitMQ."""
 
     def __init__(self, authority: Authority) -> None:
+        super().__init__(_IMAGE, ADDRESS)
         self.authority = authority
-        self._name = f"c2c-agent-test-{ADDRESS}"
-        self._container: Container | None = None
-
-    def __repr__(self) -> str:
-        return f"<RabbitMQ on {ADDRESS}>"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
-
-    def start(self) -> None:
-        """Start it, with what it had kept if it ran before, and wait until it takes logins."""
-        if self._container is None:
-            self._container = self._create()
-        self._container.start()
-        wait_until(self._is_up, _BOOT_SECONDS, f"{self} is up")
-
-    def stop(self) -> None:
-        """Shut it down in good order."""
-        self._started().stop(timeout=30)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self._started().kill()
-        self._started().wait()
-
-    def remove(self) -> None:
-        """Take the container away."""
-        if self._container is not None:
-            self._container.remove(force=True, v=True)
-            self._container = None
 
     def depth(self, queue: str) -> int:
         """How many messages a queue holds, also those that nobody has acknowledged yet."""
@@ -128,36 +83,13 @@ class Broker:
             raise HostError(f"rabbitmqctl {' '.join(command)}: {text}")
         return text
 
-    def logs(self, since: float | None = None) -> str:
-        """What it logged."""
-        if self._container is None:
-            return ""
-        whole = self._container.logs(since=since) if since else self._container.logs()
-        return bytes(whole).decode("utf-8", "replace")
+    # Server
 
-    def _started(self) -> Container:
-        if self._container is None:
-            raise HostError(f"{self} was not started")
-        return self._container
+    def _options(self) -> dict[str, Any]:
+        return {"command": ["rabbitmq-server"], "user": "rabbitmq", "environment": _ENVIRONMENT}
 
     def _create(self) -> Container:
-        try:
-            engine = docker.from_env()
-            with suppress(NotFound):  # unless an earlier run left it behind
-                engine.containers.get(self._name).remove(force=True, v=True)
-            container = engine.containers.create(
-                _IMAGE,
-                ["rabbitmq-server"],
-                name=self._name,
-                user="rabbitmq",
-                environment=_ENVIRONMENT,
-                network_mode="host",
-                labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
-            )
-        except ImageNotFound:
-            raise HostError(f"no image {_IMAGE}: scripts/test builds it") from None
-        except DockerException as error:
-            raise HostError(f"no Docker engine to be used here: {error}") from error
+        container = super()._create()
         container.put_archive("/etc/rabbitmq", self._files())
         return container
 
@@ -179,11 +111,7 @@ class Broker:
                 tar.addfile(member, io.BytesIO(content))
         return archive.getvalue()
 
-    def _is_up(self) -> bool:
-        container = self._started()
-        container.reload()
-        if container.status != "running":
-            raise HostError(f"{self} does not stay up:\n{self.logs()[-4000:]}")
+    def _answers(self) -> bool:
         try:
             with closing(socket.create_connection((ADDRESS, PORT), timeout=1)) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")

@@ -5,25 +5,18 @@ Used by the tests of the cloud, and by those of the store.
 
 from __future__ import annotations
 
-import os
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-import docker
 import psycopg
 from attrs import frozen
-from docker.errors import DockerException, ImageNotFound, NotFound
 from psycopg import sql
 
-from tests.pbx.hosts import LABEL, HostError
-from tests.pbx.waiting import wait_until
+from tests.cloud.servers import Server
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
-
-    from docker.models.containers import Container
 
 #: Of the cloud's tests, and of the store's own: the two can run side by side.
 ADDRESS: Final = "127.0.0.33"
@@ -34,7 +27,6 @@ PORT: Final = 5432
 PASSWORD: Final = "a password of the tests"
 
 _IMAGE: Final = "c2c-agent-test/postgresql:latest"
-_BOOT_SECONDS: Final = 60.0
 _AGENT: Final = "agent"
 
 _COMMAND: Final = [
@@ -66,50 +58,19 @@ class Database:
             connection.execute(statement.encode(), values or None)
 
 
-class DatabaseServer:
-    """One PostgreSQL. A container in the machine's own network, as the Asterisks are."""
+class DatabaseServer(Server):
+    """One PostgreSQL."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
-        self._name = f"c2c-agent-test-{address}"
-        self._container: Container | None = None
+        super().__init__(_IMAGE, address)
         self._numbers = count(1)
 
-    def __repr__(self) -> str:
-        return f"<PostgreSQL on {self.address}>"
-
     def __enter__(self) -> Self:
-        self.start()
+        super().__enter__()
         with closing(self._admin()) as admin:
             command = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
             admin.execute(command.format(sql.Identifier(_AGENT), PASSWORD))
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._container is not None:
-            self._container.remove(force=True, v=True)
-            self._container = None
-
-    def start(self) -> None:
-        """Start it, with what it had kept if it ran before, and wait until it takes logins."""
-        if self._container is None:
-            self._container = self._create()
-        self._container.start()
-        wait_until(self._is_up, _BOOT_SECONDS, f"{self} is up")
-
-    def stop(self) -> None:
-        """Shut it down in good order."""
-        self._started().stop(timeout=30)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self._started().kill()
-        self._started().wait()
 
     def new(self) -> Database:
         """A new, empty database."""
@@ -118,13 +79,6 @@ class DatabaseServer:
             command = sql.SQL("CREATE DATABASE {} OWNER {}")
             admin.execute(command.format(sql.Identifier(name), sql.Identifier(_AGENT)))
         return Database(f"postgresql://{_AGENT}@{self.address}:{PORT}/{name}")
-
-    def logs(self, since: float | None = None) -> str:
-        """What it logged."""
-        if self._container is None:
-            return ""
-        whole = self._container.logs(since=since) if since else self._container.logs()
-        return bytes(whole).decode("utf-8", "replace")
 
     def _admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(
@@ -137,35 +91,16 @@ class DatabaseServer:
             connect_timeout=5,
         )
 
-    def _started(self) -> Container:
-        if self._container is None:
-            raise HostError(f"{self} was not started")
-        return self._container
+    # Server
 
-    def _create(self) -> Container:
-        try:
-            engine = docker.from_env()
-            with suppress(NotFound):  # unless an earlier run left it behind
-                engine.containers.get(self._name).remove(force=True, v=True)
-            return engine.containers.create(
-                _IMAGE,
-                [*_COMMAND, "-c", f"listen_addresses={self.address}"],
-                name=self._name,
-                user="postgres",
-                network_mode="host",
-                stop_signal="SIGINT",  # a fast shutdown: sessions are ended
-                labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
-            )
-        except ImageNotFound:
-            raise HostError(f"no image {_IMAGE}: scripts/test builds it") from None
-        except DockerException as error:
-            raise HostError(f"no Docker engine to be used here: {error}") from error
+    def _options(self) -> dict[str, Any]:
+        return {
+            "command": [*_COMMAND, "-c", f"listen_addresses={self.address}"],
+            "user": "postgres",
+            "stop_signal": "SIGINT",  # a fast shutdown: sessions are ended
+        }
 
-    def _is_up(self) -> bool:
-        container = self._started()
-        container.reload()
-        if container.status != "running":
-            raise HostError(f"{self} does not stay up:\n{self.logs()[-4000:]}")
+    def _answers(self) -> bool:
         try:
             self._admin().close()
         except psycopg.OperationalError:
