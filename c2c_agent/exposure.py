@@ -33,6 +33,11 @@ _DANGEROUS: Final[Mapping[str, str]] = {
     "config": "UpdateConfig",
 }
 
+#: The eventfilter that is shipped (asterisk-conf/manager.d/c2c-agent.conf).
+EVENT_FILTER: Final = (
+    "^Event: (Newchannel|LocalBridge|Dial|OriginateResponse|Hangup).*(Linkedid|Uniqueid): c2c-"
+)
+
 #: Extensions that take whatever is dialled, letters included.
 _TAKES_ANYTHING: Final = frozenset({"_.", "_!"})
 
@@ -77,8 +82,7 @@ def of_no_filter(ami: AmiConfig) -> Finding:
     return Finding(
         "AMI eventfilter",
         "AMI tells of everybody's calls, which costs both sides and is nobody's business here",
-        f"In manager.conf [{ami.username}]: eventfilter = (Linkedid|Uniqueid): c2c- ; then "
-        "`manager reload`.",
+        f"In manager.conf [{ami.username}]: eventfilter = {EVENT_FILTER} ; then `manager reload`.",
         warning=True,
     )
 
