@@ -1,12 +1,13 @@
 """What Asterisk is told of a call, and what its dialplan leaves behind of it.
 
-Pure: the Originate with its variables out of job and configuration, and back from what context
-c2c-result of asterisk-conf/c2c-bridge.conf writes into AstDB.
+Pure: the Originate with its variables out of job and configuration, and back from what the
+contexts c2c-result and c2c-first-result of asterisk-conf/c2c-bridge.conf write into AstDB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import evolve
 
@@ -16,6 +17,9 @@ from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CONFIRM_SECONDS, CallJob
 from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
+
+#: What a record of c2c-first-result begins with.
+_OF_FIRST: Final = "first,"
 
 
 def make_plan(
@@ -88,14 +92,19 @@ def _fill(template: str, number: str, job: CallJob, context: str) -> str:
 
 
 def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> CallEvidence:
-    """The evidence together with what c2c-result left of a call that the agent did not watch.
+    """The evidence together with what the dialplan left of a call that the agent did not watch.
 
-    That is: dial status, hangup cause, and in epoch seconds when the first leg came to the bridge,
-    when the second answered (if it did), and the end; then, where the first was asked to confirm,
-    what it said. The times are the PBX's: its clock is `ahead` of ours by so many seconds, unless
-    both saw the end, and so tell by how many. Where no dial status is there, the first leg was gone
-    before the second was dialled, or did not confirm.
+    Of a first leg that was not answered (c2c-first-result): `first`, dial status, hangup cause, and
+    the end, in epoch seconds. Else (c2c-result): dial status and hangup cause of the second; when
+    the first leg came to the bridge, when the second answered (if it did), and the end; then, where
+    the first was asked to confirm, what it said. Where no dial status is there, the first leg was
+    gone before the second was dialled, or did not confirm.
+
+    The times are the PBX's: its clock is `ahead` of ours by so many seconds, unless both saw the
+    end, and so tell by how many.
     """
+    if left.startswith(_OF_FIRST):
+        return _merge_first(evidence, left.removeprefix(_OF_FIRST), ahead)
     status, cause, started, answered, ended, confirmed = (left.split(",") + [""] * 6)[:6]
     began_at, answered_at, ended_at = map(_seconds, (started, answered, ended))
     if ended_at is not None and evidence.first.ended_at is not None:
@@ -120,6 +129,21 @@ def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> Call
         hung_up_by=evidence.hung_up_by if status or refusal is not None else Leg.FIRST,
         lost=False,
     )
+
+
+def _merge_first(evidence: CallEvidence, left: str, ahead: float) -> CallEvidence:
+    """The evidence together with why the first leg was not answered."""
+    first = evidence.first
+    status, cause, ended = (left.split(",") + [""] * 3)[:3]
+    ended_at = _seconds(ended)
+    first = evolve(
+        first,
+        status=status or first.status,
+        cause=int(cause) if first.cause is None and cause.isdecimal() else first.cause,
+        ended_at=first.ended_at or (None if ended_at is None else ended_at - ahead),
+    )
+    # Whether the phone rang before it gave this up, Dial does not tell.
+    return evolve(evidence, first=first, lost=status == "NOANSWER")
 
 
 def _seconds(text: str) -> float | None:

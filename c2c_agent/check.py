@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import CHECK_PREFIX
-from c2c_agent.config import AmiConfig, AsteriskConfig, Config
+from c2c_agent.config import AmiConfig, AsteriskConfig, Config, LegRule
 from c2c_agent.configfile import operator_file, read_secret
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError, StoreError
@@ -49,7 +49,17 @@ _PATIENCE: Final = 10.0
 _LOOK: Final = 0.05
 
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
-_HELPERS: Final = ("c2c-answered", "c2c-auto-answer", "c2c-confirm", "c2c-result", "c2c-check")
+_HELPERS: Final = (
+    "c2c-answered",
+    "c2c-auto-answer",
+    "c2c-confirm",
+    "c2c-result",
+    "c2c-first-result",
+    "c2c-check",
+)
+
+#: The hangup handler of a context that rings the first.
+_LEAVES_RESULT: Final = "c2c-first-result"
 
 _LOCAL: Final = "Local/"
 
@@ -311,10 +321,7 @@ class _WayRound:
 
     def contexts(self) -> list[str]:
         """The contexts that calls run through, as far as the configuration names them."""
-        rules = [*self._config.first_leg, *self._config.second_leg]
-        templates = [rule.channel for rule in rules if rule.channel.startswith(_LOCAL)]
-        named = [text.partition("@")[2].partition("/")[0] for text in templates]
-        known = [name for name in named if name and "{" not in name]
+        known = _contexts_of([*self._config.first_leg, *self._config.second_leg])
         dial_as = self._config.dial_as
         own = [*dial_as.contexts.values(), *filter(None, [dial_as.default_context])]
         return list(dict.fromkeys([self._config.bridge_context, *_HELPERS, *known, *own]))
@@ -331,7 +338,18 @@ class _WayRound:
             )
             raise CheckFailed(f"context {name}", f"not there: {error}", advice) from error
         wide = exposure.of_context(name, {item.get("Extension") for item in items})
-        return wide or Finding(f"context {name}", "is there")
+        if wide is not None:
+            return wide
+        rings_first = name in _contexts_of(self._config.first_leg)
+        if rings_first and not any(_LEAVES_RESULT in item.get("AppData") for item in items):
+            return Finding(
+                f"context {name}",
+                "leaves no result: a refusal while the agent is away ends as `unknown`",
+                "Begin its extensions as those of asterisk-conf/c2c-first.conf: with "
+                f"Set(CHANNEL(hangup_handler_push)={_LEAVES_RESULT},s,1).",
+                warning=True,
+            )
+        return Finding(f"context {name}", "is there")
 
     async def probe(self) -> None:
         """Place a call that rings nobody, under an id that is not the agent's, with a variable.
@@ -442,6 +460,13 @@ class _WayRound:
     def _within(self, waiting: Deferred[str]) -> Deferred[str]:
         """Wait for something, but not for ever; fails with TimeoutError."""
         return waiting.addTimeout(_PATIENCE, self._reactor)
+
+
+def _contexts_of(rules: Iterable[LegRule]) -> list[str]:
+    """The contexts that Local channels of these rules name literally."""
+    templates = [rule.channel for rule in rules if rule.channel.startswith(_LOCAL)]
+    named = [text.partition("@")[2].partition("/")[0] for text in templates]
+    return [name for name in named if name and "{" not in name]
 
 
 def _rights_advice(ami: AmiConfig) -> str:

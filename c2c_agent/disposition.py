@@ -135,8 +135,10 @@ def outcome(evidence: CallEvidence, *, cancelled: bool) -> Outcome:
         return _after_first_answered(evidence, second)
     if evidence.timed_out:
         return Outcome.FIRST_NO_ANSWER
-    if first is LegResult.NO_ANSWER and evidence.first.ringing_at is None:
-        # DialEnd's NOANSWER for what was never even tried: no such extension, no device.
+    silent = evidence.first.ringing_at is None
+    if silent and (first is LegResult.NO_ANSWER or evidence.first.cause in _ALERTING_CAUSES):
+        # DialEnd's NOANSWER for what was never even tried: no such extension, no device. Or a phone
+        # said that it does not answer, and nobody can tell whether it rang before.
         first = LegResult.UNKNOWN if evidence.lost else LegResult.UNREACHABLE
     if first is LegResult.UNKNOWN and not evidence.lost:
         return Outcome.FIRST_UNREACHABLE  # no channel ever came to be

@@ -14,6 +14,9 @@ from c2c_agent.call import Call, HungUpBy
 from c2c_agent.disposition import Outcome
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
 
+#: Seconds by which Asterisk's end of a ringing may seem to come too early.
+_TIMER_SLACK: Final = 1.0
+
 _LEGS: Final[Mapping[HungUpBy | None, Leg]] = {
     HungUpBy.FIRST: Leg.FIRST,
     HungUpBy.SECOND: Leg.SECOND,
@@ -26,10 +29,22 @@ def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
         told,
         first=_merge_leg(call.first, told.first),
         second=_merge_leg(call.second, told.second),
+        timed_out=told.timed_out or _rang_out(call, told.first),
         dialed=told.dialed or call.dialed_at is not None,
         hung_up_by=_LEGS.get(call.hung_up_by) if told.hung_up_by is None else told.hung_up_by,
         hung_up_at=call.hung_up_at if told.hung_up_at is None else told.hung_up_at,
     )
+
+
+def _rang_out(call: Call, first: LegEvidence) -> bool:
+    """Whether our own timeout ended the ringing of the first leg, where nobody watched it.
+
+    The dialplan then only sees that the dialling was given up.
+    """
+    placed, ended = call.pbx_request, first.ended_at
+    if first.status != "CANCEL" or call.plan is None or placed is None or ended is None:
+        return False
+    return ended - placed.at >= call.plan.timeout - _TIMER_SLACK
 
 
 def second_over(call: Call, told: SecondEnded) -> Call:

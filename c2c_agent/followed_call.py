@@ -3,7 +3,7 @@
 `asterisk` has one FollowedCall for each call and passes on what it hears of it. When all channels
 are gone, no FastAGI session holds one, and all that will be told has been told, the evidence is
 summed up and Gone goes out, once. Where the end was not watched, the dialplan's own record of it in
-AstDB (asterisk-conf/c2c-bridge.conf, context c2c-result) is collected first.
+AstDB (asterisk-conf/c2c-bridge.conf, c2c-result and c2c-first-result) is collected first.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ class FollowedCall:
     async def _tell_the_end(self) -> None:
         evidence = self._trace.evidence()
         answered = evidence.first.answered_at is not None
-        if not self._told_all and (answered or evidence.lost):
+        if not self._told_all and not answered and not evidence.lost:
+            self.has_left = self._trace.ran_dialplan  # its c2c-first-result does not know of us
+        elif not self._told_all:
             try:
                 evidence = await self._with_what_was_left(evidence)
             except AmiError:

@@ -316,6 +316,31 @@ class EndTests(DriverTestCase):
             status="ANSWER", cause=16, answered_at=12.5, ended_at=20.0
         )
 
+    def test_refused_by_what_the_dialplan_rang(self) -> None:
+        """All of it was watched: what the dialplan left is not asked for, but deleted."""
+        self.first_leg()
+        self.event("Newchannel", Uniqueid=f"{ROOT};2", Channel="Local/100@c2c-first-1;2")
+        self.originate_response("Failure", "0")
+        self.event("Hangup", Uniqueid=f"{ROOT};2", Channel="Local/100@c2c-first-1;2", Cause="17")
+        assert "Setvar" not in self.link.names()
+        self.hang_up_first("17")
+        assert self.told().first.cause == 17
+        deletion = self.link.last("Setvar")
+        assert deletion.headers == {"Variable": f"DB_DELETE(c2c/{ID})", "Value": ""}
+        deletion.succeed()
+        assert "DBGet" not in self.link.names()
+
+    def test_refused_without_the_agent(self) -> None:
+        """After a restart the call is gone; why, the dialplan has left."""
+        self.driver.adopt([PlacedCall(ID, self.plan(), LegEvidence(), LegEvidence())])
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="first,BUSY,17,1.5"))
+        self.link.last("Setvar").succeed()
+        assert self.told() == CallEvidence(LegEvidence(status="BUSY", cause=17, ended_at=1.5))
+
     def test_the_pbx_has_another_clock(self) -> None:
         """Its times are moved to the steady clock, by the end that both have seen."""
         self.first_leg()

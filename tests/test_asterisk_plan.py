@@ -113,6 +113,15 @@ def test_times_of_another_clock() -> None:
     assert (moved.second.answered_at, moved.second.ended_at) == (2005.0, 2020.0)
 
 
+def test_the_first_leg_was_watched_in_part() -> None:
+    """What was seen of it stays."""
+    seen = CallEvidence(LegEvidence(channel="PJSIP/100-1", cause=21, ended_at=9.0), lost=True)
+    merged = merge_left(seen, "first,CHANUNAVAIL,0,3610.0", ahead=3600.0)
+    assert merged == CallEvidence(evolve(seen.first, status="CHANUNAVAIL"))
+    moved = merge_left(CallEvidence(lost=True), "first,BUSY,17,3610.0", ahead=3600.0)
+    assert moved.first.ended_at == 10.0
+
+
 @pytest.mark.parametrize(
     ("left", "expected"),
     [
@@ -165,11 +174,39 @@ def test_times_of_another_clock() -> None:
             ),
         ),
         (
+            "first,BUSY,17,11.0",
+            CallEvidence(LegEvidence(status="BUSY", cause=17, ended_at=11.0)),
+        ),
+        (
+            "first,,20,11.0",
+            CallEvidence(LegEvidence(cause=20, ended_at=11.0)),
+        ),
+        (
+            "first,NOANSWER,19,11.0",
+            CallEvidence(LegEvidence(status="NOANSWER", cause=19, ended_at=11.0), lost=True),
+        ),
+        (
+            "first,CANCEL,x",
+            CallEvidence(LegEvidence(status="CANCEL")),
+        ),
+        (
             "nonsense",
             CallEvidence(LegEvidence(status="ANSWER"), LegEvidence(status="nonsense"), dialed=True),
         ),
     ],
-    ids=["answered", "busy", "gone-before", "unconfirmed", "declined", "confirmed", "nonsense"],
+    ids=[
+        "answered",
+        "busy",
+        "gone-before",
+        "unconfirmed",
+        "declined",
+        "confirmed",
+        "first-busy",
+        "first-absent",
+        "first-silent",
+        "first-given-up",
+        "nonsense",
+    ],
 )
 def test_what_the_dialplan_left(left: str, expected: CallEvidence) -> None:
     """Status, cause and times become evidence; nothing is lost any more."""

@@ -58,6 +58,7 @@ CONTEXTS = (
     "c2c-auto-answer",
     "c2c-confirm",
     "c2c-result",
+    "c2c-first-result",
     "c2c-check",
     "c2c-first",
 )
@@ -80,6 +81,7 @@ class PbxUnderCheck:
         self.host = MemoryHost(FakeAsterisk(None))
         self.contexts = {*CONTEXTS}
         self.extensions = ["s"]  # of each context
+        self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1"  # that they run
         self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
@@ -119,6 +121,7 @@ class PbxUnderCheck:
                 ActionID=action.action_id,
                 Context=context,
                 Extension=extension,
+                AppData=self.application,
             )
         session.sends(Event="ShowDialPlanComplete", ActionID=action.action_id, EventList="Complete")
 
@@ -316,7 +319,7 @@ class AllIsWell(CheckTest):
         self.pbx.contexts |= {"outbound", "sales", "everybody"}
         asked = [finding.name for finding in self.check() if finding.name.startswith("context")]
         assert asked == [
-            f"context {name}" for name in (*CONTEXTS[:6], "outbound", "sales", "everybody")
+            f"context {name}" for name in (*CONTEXTS[:7], "outbound", "sales", "everybody")
         ]
 
     def test_json(self) -> None:
@@ -354,6 +357,11 @@ class Exposed(CheckTest):
             webhooks=[WebhookConfig("crm", "https://crm.example.com", str(files[1]))],
         )
         assert self.warned() == [f"file {file}" for file in files]
+
+    def test_a_first_leg_that_leaves_no_result(self) -> None:
+        """A context of an earlier version, or of one's own, without the hangup handler."""
+        self.pbx.application = "PJSIP/100,,i"
+        assert self.warned() == ["context c2c-first"]
 
     def test_all_at_once(self) -> None:
         """Each finds its way into the report."""

@@ -124,6 +124,12 @@ def test_each_leg_has_its_own_outcomes(first: Outcome, second: Outcome) -> None:
         ),
         # No such extension: DialEnd says NOANSWER, and nothing ever rang.
         (CallEvidence(LegEvidence(status="NOANSWER", cause=0)), False, Outcome.FIRST_UNREACHABLE),
+        # A phone refused, and nobody saw whether it had rung.
+        (
+            CallEvidence(LegEvidence(status="NOANSWER", cause=19), lost=True),
+            False,
+            Outcome.UNKNOWN,
+        ),
         # No channel came to be at all.
         (CallEvidence(), False, Outcome.FIRST_UNREACHABLE),
         # The first leg rang, and the dialplan behind it gave up.

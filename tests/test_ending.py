@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from c2c_agent.call import HungUpBy
+from c2c_agent.call import Exchange, HungUpBy
 from c2c_agent.disposition import Outcome
 from c2c_agent.ending import all_evidence, decisive_leg, second_over, who_hung_up
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
-from tests.playbook import a_call
+from tests.playbook import PLAN, a_call
 
 FIRST, SECOND = LegEvidence(cause=16), LegEvidence(cause=17)
 TALKED = CallEvidence(FIRST, LegEvidence(answered_at=100.0, ended_at=160.0), dialed=True)
@@ -33,6 +33,25 @@ class TestAllEvidence:
         merged = all_evidence(call, CallEvidence(first=told))
         assert merged.first == LegEvidence(channel="b", ringing_at=1.0, answered_at=2.0)
         assert not merged.dialed
+
+    @pytest.mark.parametrize(
+        ("status", "ended_at", "timed_out"),
+        [
+            ("CANCEL", 1030.1, True),
+            ("CANCEL", 1029.2, True),  # timers are not that exact
+            ("CANCEL", 1020.0, False),  # somebody else hung it up
+            ("CANCEL", None, False),
+            ("BUSY", 1030.1, False),
+        ],
+    )
+    def test_nobody_watched_the_timeout(
+        self, status: str, ended_at: float | None, timed_out: bool
+    ) -> None:
+        """The dialplan only saw that the ringing was given up; the clock says by whom."""
+        call = evolve(a_call(), plan=PLAN, pbx_request=Exchange(1000.0, {}))
+        told = CallEvidence(LegEvidence(status=status, ended_at=ended_at))
+        assert all_evidence(call, told).timed_out is timed_out
+        assert not all_evidence(a_call(), told).timed_out
 
     def test_the_second_leg_s_end_is_stored_before_the_call_s(self) -> None:
         """An agent that crashes between the two tells the same as one that does not."""

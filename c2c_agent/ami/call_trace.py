@@ -256,6 +256,11 @@ class CallTrace:
         seen = self.root in self._tree.channels
         return answered or (self._originate_failed and (self._timed_out or seen))
 
+    @property
+    def ran_dialplan(self) -> bool:
+        """Whether the first leg was rung by a dialplan, behind a Local channel."""
+        return self.root + ";2" in self._tree.channels
+
     def evidence(self) -> CallEvidence:
         """What was learned of the call."""
         return CallEvidence(

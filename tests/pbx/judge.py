@@ -31,10 +31,9 @@ TALK_TOLERANCE: Final = 1.0
 
 @define
 class Truth:
-    """What the witness saw of a call: how often it was placed, who answered, how long it lasted."""
+    """What the witness saw of a call: how often it was placed, and what became of the second."""
 
     originates: int
-    first_answered: bool
     second_status: str | None
     talk_seconds: float | None
 
@@ -42,7 +41,6 @@ class Truth:
     def of(cls, seen: CallSeen) -> Truth:
         """Read it from the dialling that the call's first channel took part in."""
         root = seen.linkedid
-        to_first = [dial for dial in seen.dials if dial.callee == root]
         to_second = [dial for dial in seen.dials if dial.caller == root]
         answered = next((dial for dial in to_second if dial.status == "ANSWER"), None)
         talk = None
@@ -55,7 +53,6 @@ class Truth:
             talk = min(ends) - answered.ended if ends else None
         return cls(
             originates=seen.originates,
-            first_answered=any(dial.status == "ANSWER" for dial in to_first),
             second_status="ANSWER" if answered else to_second[-1].status if to_second else None,
             talk_seconds=talk,
         )
@@ -116,7 +113,7 @@ class Judge:
             self.tally.rung_twice += 1
             faults.append(f"the first leg was rung {truth.originates} times")
         if outcome == "unknown":
-            if truth.first_answered:
+            if truth.originates:
                 faults.append(f"unknown, and the dialplan knows better: {truth}")
         elif outcome == "rejected":  # the agent had only just started, and no link yet
             if truth.originates:

@@ -133,18 +133,69 @@ class TestAgentGone:
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "second_declined"
 
-    def test_nobody_saw_why(
-        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    @pytest.mark.parametrize(
+        ("final", "outcome"),
+        [(486, "first_busy"), (603, "first_declined"), (480, "first_no_answer")],
+    )
+    def test_the_first_refuses_meanwhile(
+        self,
+        own_agent: AgentProcess,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        witness: Witness,
+        final: int,
+        outcome: str,
     ) -> None:
-        """Killed while the first rings; it declines; nobody has seen it: honestly unknown."""
-        first = phone("100", Behaviour(ring_seconds=1.5, final=603))
+        """Killed while the first rings, which then refuses; the dialplan has noted why."""
+        first = phone("100", Behaviour(ring_seconds=1.5, final=final))
         request_id = own_agent.call("100", "200")
         own_agent.stored(request_id, "first_ringing")
         own_agent.kill()
         witness.wait_until_gone(f"c2c-{request_id}", 20)
         own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == outcome
+        assert len(first.calls()) == 1
+        wait_until(lambda: request_id not in asterisk.database("c2c"), 5, "it is taken from AstDB")
+
+    def test_the_first_rings_out_meanwhile(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed while the first rings, until the timeout: that nobody answered is known."""
+        first = phone("100", RINGS_FOR_EVER)
+        request_id = own_agent.call("100", "200", timeout="5")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == "first_no_answer"
+        assert len(first.calls()) == 1
+
+    def test_nobody_saw_why(
+        self,
+        own_agent: AgentProcess,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        witness: Witness,
+    ) -> None:
+        """The same, and what the dialplan noted is lost as well: honestly unknown."""
+        first = phone("100", Behaviour(ring_seconds=1.5, final=603))
+        request_id = own_agent.call("100", "200")
+        own_agent.stored(request_id, "first_ringing")
+        own_agent.kill()
+        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        asterisk.cli(f"database del c2c {request_id}")
+        own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "unknown"
         assert len(first.calls()) == 1
+
+    def test_a_refusal_that_was_watched_leaves_nothing(
+        self, own_agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """What the dialplan noted of it is deleted."""
+        phone("100", BUSY)
+        request_id = own_agent.call("100", "200")
+        assert own_agent.ended(request_id)["outcome"] == "first_busy"
+        wait_until(lambda: request_id not in asterisk.database("c2c"), 5, "AstDB has none of it")
 
     def test_the_first_answers_after_the_restart(
         self, own_agent: AgentProcess, phone: StartPhone
