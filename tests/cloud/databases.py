@@ -34,6 +34,8 @@ _COMMAND: Final = [
     *("-D", "/var/lib/postgresql/tests"),
     *("-c", f"port={PORT}"),
     *("-c", "unix_socket_directories=/tmp"),
+    # Killed, it begins by bringing its thousands of files to the disk: at once, not one by one.
+    *("-c", "recovery_init_sync_method=syncfs"),
 ]
 
 
