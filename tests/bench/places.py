@@ -47,8 +47,11 @@ class Bench:
         self._agents += 1
         directory = self.directory / f"agent-{self._agents}"
         directory.mkdir()
-        calls = {"timeout": 10, "max_concurrent": 5000}
-        return AgentProcess(self.pbx, directory, {"calls": calls}, module=module, ami_port=ami_port)
+        changes = {
+            "calls": {"timeout": 10, "max_concurrent": 5000},
+            "log": {"level": "info", "numbers": "masked"},  # as an admin has it
+        }
+        return AgentProcess(self.pbx, directory, changes, module=module, ami_port=ami_port)
 
     @property
     def ami(self) -> list[Any]:
