@@ -18,17 +18,21 @@ from c2c_agent.report import Report
 #: Rows that one step deletes: few, so that a call that is to be saved never waits long.
 STEP: Final = 500
 
-_SAVE: Final = """
-    INSERT INTO calls
-        (request_id, key_name, received_at, state, outcome, ended_at, record, server_id)
-    VALUES
-        (:request_id, :key_name, :received_at, :state, :outcome, :ended_at, :record, :server_id)
+#: What `row` gives, in this order.
+COLUMNS: Final = (
+    *("request_id", "key_name", "received_at", "state", "outcome", "ended_at"),
+    *("record", "server_id"),
+)
+#: Saves calls; between the two stand the rows.
+SAVE: Final = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "  # noqa: S608 - names of our own
+UNLESS_ENDED: Final = """
     ON CONFLICT (request_id) DO UPDATE
     SET state = excluded.state, outcome = excluded.outcome,
         ended_at = excluded.ended_at, record = excluded.record
     WHERE calls.state <> 'ended'  -- a final outcome is final
     AND calls.server_id = excluded.server_id
 """
+_SAVE: Final = f"{SAVE}({', '.join(f':{column}' for column in COLUMNS)}){UNLESS_ENDED}"
 
 #: A request of which something waits is not due before that. An event is told once: a change that
 #: happens again after a crash makes the same event again.

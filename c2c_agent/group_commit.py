@@ -120,6 +120,10 @@ class GroupCommit(ABC):
         store counts calls, and by the `limits` of all. Fails with StoreError.
         """
 
+    def _save_all(self, calls: Sequence[Call], reports: Sequence[Report]) -> None:
+        """Write calls and reports in one transaction, durable at the return; writer's thread."""
+        self._transaction(lambda writer: self._write(writer, calls, reports))
+
     def _write(self, writer: Connection, calls: Sequence[Call], reports: Sequence[Report]) -> None:
         """Write calls and reports, within a transaction."""
         calls_table.save(writer, self.server_id, calls, reports)
@@ -260,7 +264,7 @@ class GroupCommit(ABC):
         for save in saves:
             self._owed.extend(save.reports)
 
-        error = self._changed(lambda writer: self._write(writer, calls, self._owed))
+        error = self._attempt(lambda: self._save_all(calls, self._owed))
         if isinstance(error, StoreError):
             return error
         self._owed.clear()
@@ -268,8 +272,12 @@ class GroupCommit(ABC):
 
     def _changed(self, change: Callable[[Connection], Any]) -> object:
         """What a change gave, or a StoreError; if it fails, no call fails with it."""
+        return self._attempt(lambda: self._transaction(change))
+
+    @staticmethod
+    def _attempt(work: Callable[[], T]) -> T | StoreError:
         try:
-            return self._transaction(change)
+            return work()
         except Exception as error:  # noqa: BLE001 - whatever it is, this thread has to go on
             return StoreError(str(error))
 

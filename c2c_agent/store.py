@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -16,12 +17,14 @@ from typing import ClassVar, Final, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
+from c2c_agent import calls_table
 from c2c_agent.call import Call
 from c2c_agent.calls_table import Connection, schema_files
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.policy import Key
+from c2c_agent.report import Report
 
 T = TypeVar("T")
 
@@ -46,6 +49,16 @@ _ANSWERED: Final = """
 """
 
 
+#: Calls that are saved by one statement; where there are more, it hardly matters how.
+_TOGETHER: Final = 32
+
+
+@lru_cache
+def _save_together(calls: int) -> str:
+    row = f"({', '.join('?' * len(calls_table.COLUMNS))})"
+    return f"{calls_table.SAVE}{', '.join([row] * calls)}{calls_table.UNLESS_ENDED}"
+
+
 class Store(GroupCommit):
     """The calls in one SQLite file. It has one user, so all that is in it is this process' own."""
 
@@ -54,6 +67,7 @@ class Store(GroupCommit):
     def __init__(self, path: str, reactor: IReactorFromThreads) -> None:
         super().__init__("", reactor)
         self._path = Path(path)
+        self._writer: sqlite3.Connection
 
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:  # noqa: ARG002
         """Find out whether a request was made before; nobody else can take it meanwhile."""
@@ -73,6 +87,16 @@ class Store(GroupCommit):
     def _disconnect(self) -> None:
         self._reader.close()
         self._writer.close()
+
+    def _save_all(self, calls: Sequence[Call], reports: Sequence[Report]) -> None:
+        if reports or len(calls) > _TOGETHER:
+            super()._save_all(calls, reports)
+            return
+        # A statement is a transaction by itself. Each further one would hand the interpreter to the
+        # reactor's thread and wait to get it back, which takes longer than all that is done here.
+        rows = [calls_table.row(call, self.server_id) for call in calls]
+        values = [row[column] for row in rows for column in calls_table.COLUMNS]
+        self._writer.execute(_save_together(len(calls)), values)
 
     def _transaction(self, change: Callable[[Connection], T]) -> T:
         with self._writer:
