@@ -200,7 +200,7 @@ class Dispatcher:
     async def answer_of(self, active: ActiveCall) -> Answer:
         """What the requester is told, as soon as it is known."""
         if active.call.answer is None and not active.foreign:
-            waiter = Deferred[None]()
+            waiter: Deferred[None] = Deferred()
             active.answer_waiters.append(waiter)
             await waiter
         if active.call.answer is None and active.foreign and self._neighbours is not None:
@@ -219,7 +219,7 @@ class Dispatcher:
             return False
         if active.durable >= max(1, active.changes):
             return True
-        waiter = Deferred[bool]()
+        waiter: Deferred[bool] = Deferred()
         active.durable_waiters.append((max(1, active.changes), waiter))
         self._store.hurry()
         return await waiter
@@ -384,8 +384,7 @@ class Dispatcher:
             if active.call.state is not before.state:
                 _tell(active.call)
             reports = self._outbox.reports(before, active.call) if self._outbox is not None else ()
-            # The order waits for the one, the truth for the other; all else can be settled again.
-            urgent = SendOriginate() in commands or active.call.state is CallState.ENDED
+            urgent = SendOriginate() in commands or _says_more(before, active.call)
             stored = self._save(active, reports, patient=not urgent)
             self._announce(before, active.call)
             if SendOriginate() in commands:
@@ -516,6 +515,14 @@ class Dispatcher:
         if active.guard is not None and active.guard.active():
             active.guard.cancel()
         active.guard = None
+
+
+def _says_more(before: Call, call: Call) -> bool:
+    """Whether a call's end is known from here alone; all else can be settled with the PBX again.
+
+    Where the second leg's end was stored (SecondEnded), the call's end follows from that.
+    """
+    return call.state is CallState.ENDED and before.second.ended_at is None
 
 
 def _stop_retry(active: ActiveCall) -> bool:

@@ -81,6 +81,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.saves: list[Call] = []  # all that were asked for
+        self.urgent: list[Call] = []  # those of them that may not wait for company
         self.reports: list[Report] = []  # that came with them
         self.reads: list[str] = []  # the ids that were asked for
         self.claims: list[tuple[Key | None, CallsConfig]] = []  # in a store that is shared
@@ -191,8 +192,9 @@ class FakeStore:
     def save(
         self, call: Call, reports: Sequence[Report] = (), *, patient: bool = False
     ) -> Deferred[None]:
-        del patient  # when to write is the test's
-        self.saves.append(call)
+        self.saves.append(call)  # when to write is the test's
+        if not patient:
+            self.urgent.append(call)
         self.reports += reports
         if not self._writes_held:
             self._write(call)

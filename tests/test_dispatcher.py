@@ -48,6 +48,7 @@ from c2c_agent.pbx import (
     OriginateUnsent,
     SecondAnswered,
     SecondDialed,
+    SecondEnded,
     SecondRinging,
 )
 from tests.fakes import EPOCH, Desk, DeskTest, FakeDriver, uuid
@@ -304,6 +305,20 @@ class TheEnd(DispatcherTest):
             talked = state is CallState.CONNECTED
             self.assert_ends(active, Outcome.CONNECTED if talked else Outcome.CANCELLED)
             assert active.call.hung_up_by is HungUpBy.CANCEL
+
+    def test_what_may_not_wait(self) -> None:
+        """The order, and an end that nobody could tell again."""
+        self.place(ONE, *WAY[CallState.CONNECTED], Gone(TALKED))
+        urgent = [CallState.DIALING_FIRST, CallState.ENDED]
+        assert [call.state for call in self.store.urgent] == urgent
+
+    def test_what_may_wait(self) -> None:
+        """An end that follows from what was stored of the second leg, should it be lost."""
+        second = evolve(TALKED.second, ended_at=EPOCH + 20)
+        second_ended = SecondEnded(second, TALKED.hung_up_by, EPOCH + 20)
+        self.place(ONE, *WAY[CallState.CONNECTED], second_ended, Gone(TALKED))
+        assert [call.state for call in self.store.urgent] == [CallState.DIALING_FIRST]
+        assert self.ended() is Outcome.CONNECTED
 
     def test_told_while_it_is_being_asked_for(self) -> None:
         """A PBX that knows the answer at once may give it within the question."""

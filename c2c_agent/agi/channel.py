@@ -94,7 +94,7 @@ class AgiChannel:
         if self._ended:
             return fail(SessionLost(self._ended))
         line = self._session.command(command, *arguments)
-        reply = Deferred[Reply](self._cancelled)
+        reply: Deferred[Reply] = Deferred(self._cancelled)
         self._asked = line, reply
         if patience is not None:
             seconds = self._reply_seconds if isinstance(patience, Patience) else patience
