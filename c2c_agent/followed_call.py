@@ -9,6 +9,7 @@ AstDB (asterisk-conf/c2c-bridge.conf, c2c-result and c2c-first-result) is collec
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from sys import intern
 from typing import Any, Final
 
 from attrs import evolve
@@ -61,7 +62,7 @@ class FollowedCall:
         self._now = now
         self._wall = wall
         self._tell = tell
-        self._trace = CallTrace(PREFIX + request_id, ring_seconds)
+        self._trace = CallTrace(intern(PREFIX + request_id), ring_seconds)
         self._in_session = False  # FastAGI holds the first leg's channel
         self._told_all = False  # a session ended in order, and told how the second leg ended
         self._hanging_up = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from sys import intern
 from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, frozen
@@ -166,9 +167,8 @@ class Api:
                 return self._fail(*faults)  # the key may stand in what could not be read
             return self._fail(*faults, self._unauthorized(ask))
         values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
-        submission = await self._intake.submit(
-            key, values, faults, url=ask.base_url + PREFIX, method=ask.method
-        )
+        url = intern(ask.base_url + PREFIX)  # kept with the call: one copy for all
+        submission = await self._intake.submit(key, values, faults, url=url, method=ask.method)
         body = result.response(
             submission.call.request_id,
             submission.answer.faults,

@@ -248,7 +248,8 @@ def headers_as_dict(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[
     """Return names to values, ready for JSON; the values of a repeated header as a list."""
     collected: dict[str, list[str]] = {}
     for name, value in headers:
-        collected.setdefault(intern(name), []).append(value)  # kept with the call: one copy for all
+        # Kept with the call: one copy of what is the same in all, or stands in several places.
+        collected.setdefault(intern(name), []).append(intern(value))
     return {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
 
 
