@@ -499,8 +499,10 @@ class Dispatcher:
 
     def _announce(self, before: Call, after: Call) -> None:
         for observer in self._observers:
-            with _log.failuresHandled("a mistake in what follows the calls"):
+            try:
                 observer.call_changed(before, after)
+            except Exception:  # noqa: BLE001 - whatever it is, the calls go on
+                _log.failure("a mistake in what follows the calls")
 
     def _wake(self, active: ActiveCall, *, forgotten: bool = False) -> None:
         woken, active.change_waiters = active.change_waiters, []
