@@ -114,7 +114,10 @@ class Session:
         if b"\n" in data:
             *lines, rest = bytes(self._rest).split(b"\n")
             self._rest = bytearray(rest)
-            for line in lines:
+            behind = 0
+            if self._phase is _Phase.ENVIRONMENT:
+                behind = self._environment_lines(lines, events)
+            for line in lines[behind:]:
                 self._size += len(line) + 1
                 self._check_size(self._size)
                 event = self._line(line.removesuffix(b"\r"))
@@ -127,8 +130,6 @@ class Session:
     def _line(self, line: bytes) -> Event | None:
         """Take one line, and return what it completes, if it completes something."""
         match self._phase:
-            case _Phase.ENVIRONMENT:
-                return self._environment_line(line)
             case _Phase.USAGE:
                 return self._usage_line(line)
             case _ if line == b"HANGUP":
@@ -139,14 +140,22 @@ class Session:
             case _:
                 raise RemoteAgiError(f"nobody asked for {line[:80]!r}")
 
-    def _environment_line(self, line: bytes) -> Environment | None:
-        if not line:
-            self._phase = _Phase.OURS
-            return Environment.parse(self._end_block())
-        if len(self._block) == ENVIRONMENT_LINES:
+    def _environment_lines(self, lines: list[bytes], events: list[Event]) -> int:
+        """Take the lines of the environment, all at once; return how many those are."""
+        stripped = [line.removesuffix(b"\r") for line in lines]
+        complete = b"" in stripped
+        count = stripped.index(b"") if complete else len(lines)
+        taken = count + complete
+        self._size += sum(map(len, lines[:taken])) + taken
+        self._check_size(self._size)
+        self._block += stripped[:count]
+        if len(self._block) > ENVIRONMENT_LINES:
             raise RemoteAgiError(f"environment of more than {ENVIRONMENT_LINES} lines")
-        self._block.append(line)
-        return None
+        if complete:
+            self._phase = _Phase.OURS
+            self._size = 0
+            events.append(Environment.parse(self._end_block()))
+        return taken
 
     def _reply_line(self, line: bytes) -> Reply | None:
         if line.startswith(b"520-"):
