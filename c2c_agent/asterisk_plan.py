@@ -14,6 +14,7 @@ from attrs import evolve
 from c2c_agent.ami import actions
 from c2c_agent.ami.call_trace import PREFIX
 from c2c_agent.config import AsteriskConfig, LegRule
+from c2c_agent.copies import one_copy
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CONFIRM_SECONDS, CallJob
 from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
@@ -57,6 +58,7 @@ def make_plan(
         variables["C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
         variables[name] = _fill(template, job.dial_first, job, context)
+    call_id = one_copy(PREFIX + request_id)
     action = actions.originate(
         channel=_dial_string(config.first_leg, job.dial_first, job, context),
         context=config.bridge_context,
@@ -64,10 +66,10 @@ def make_plan(
         priority="1",
         timeout=job.timeout,
         caller_id=(job.dial_second, job.dial_second),
-        channel_id=PREFIX + request_id,
+        channel_id=call_id,
         variables=variables,
     )
-    data = action.as_dict(action_id=PREFIX + request_id)
+    data = action.as_dict(action_id=call_id)
     return OriginatePlan(
         data=data,
         target=target,

@@ -9,7 +9,6 @@ AstDB (asterisk-conf/c2c-bridge.conf, c2c-result and c2c-first-result) is collec
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from sys import intern
 from typing import Any, Final
 
 from attrs import evolve
@@ -23,6 +22,7 @@ from c2c_agent.ami.call_trace import PREFIX, CallTrace
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk_plan import merge_left
+from c2c_agent.copies import one_copy
 from c2c_agent.dial import DialResult
 from c2c_agent.pbx import CallEvidence, Found, Gone, LegEvent, LegEvidence, SecondEnded
 
@@ -62,7 +62,7 @@ class FollowedCall:
         self._now = now
         self._wall = wall
         self._tell = tell
-        self._trace = CallTrace(intern(PREFIX + request_id), ring_seconds)
+        self._trace = CallTrace(one_copy(PREFIX + request_id), ring_seconds)
         self._in_session = False  # FastAGI holds the first leg's channel
         self._told_all = False  # a session ended in order, and told how the second leg ended
         self._hanging_up = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from sys import intern
 from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, frozen
@@ -20,6 +19,7 @@ from twisted.logger import Logger
 from c2c_agent import openapi, result
 from c2c_agent.call import Call, CallState
 from c2c_agent.config import HttpConfig
+from c2c_agent.copies import one_copy
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_request import Parameters
@@ -167,7 +167,7 @@ class Api:
                 return self._fail(*faults)  # the key may stand in what could not be read
             return self._fail(*faults, self._unauthorized(ask))
         values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
-        url = intern(ask.base_url + PREFIX)  # kept with the call: one copy for all
+        url = one_copy(ask.base_url + PREFIX)  # kept with the call: one copy for all
         submission = await self._intake.submit(key, values, faults, url=url, method=ask.method)
         body = result.response(
             submission.call.request_id,

@@ -17,6 +17,7 @@ from typing import Final, NewType, TypeAlias
 
 from attrs import field, frozen
 
+from c2c_agent.copies import one_copy
 from c2c_agent.errors import C2CError
 
 COMMAND_LIMIT: Final = 2000
@@ -92,7 +93,7 @@ class Environment:
             if name in variables:
                 raise RemoteAgiError(f"{name[:80]!r} comes twice in the AGI environment")
             # Most are the same in every session, and sessions last as long as calls do.
-            variables[intern(name)] = intern(value)
+            variables[intern(name)] = one_copy(value)
         return cls(variables)
 
     def get(self, name: str, default: str = "") -> str:

@@ -13,7 +13,6 @@ it is told, and worked out when it is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from sys import intern
 
 from attrs import define, field
 
@@ -57,19 +56,24 @@ class ChannelTree:
         """The channel of this Uniqueid; a new one where it was not told of before."""
         channel = self.channels.get(uniqueid)
         if channel is None:
-            # Each event brings its own copy of the same few ids; interned, one is kept.
-            uniqueid = intern(uniqueid)
+            uniqueid = self.root if uniqueid == self.root else uniqueid
             channel = self.channels[uniqueid] = Channel(uniqueid, name)
         return channel
 
     def tie(self, uniqueid: str, parent: str) -> None:
         """Note that a channel was dialled by `parent`, or is the far half of it."""
-        self._parents[intern(uniqueid)] = intern(parent)
+        self._parents[self._kept(uniqueid)] = self._kept(parent)
 
     def tie_to_root(self, uniqueid: str) -> None:
         """Note that a channel was dialled by the root, so stands for the second leg."""
-        self._parents[intern(uniqueid)] = self.root
-        self.dialed.append(intern(uniqueid))
+        uniqueid = self._kept(uniqueid)
+        self._parents[uniqueid] = self.root
+        self.dialed.append(uniqueid)
+
+    def _kept(self, uniqueid: str) -> str:
+        """An id as it is kept already: each event brings its own copy of the same few."""
+        channel = self.channels.get(uniqueid)
+        return uniqueid if channel is None else channel.uniqueid
 
     def leg_of(self, uniqueid: str) -> Leg | None:
         """The leg that a channel is part of; None where that was not told yet."""

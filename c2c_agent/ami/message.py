@@ -16,6 +16,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Final
 
+from c2c_agent.copies import one_copy
 from c2c_agent.errors import C2CError
 
 #: What Asterisk's first line begins with (main/manager.c, `session_do`). The AMI version that
@@ -107,7 +108,7 @@ class Message:
 
     def as_dict(self) -> dict[str, str | list[str]]:
         """Return names to values, ready for JSON; the values of a repeated header as a list."""
-        return headers_as_dict(self.headers)
+        return headers_as_dict((name, one_copy(value)) for name, value in self.headers)
 
     @property
     def event(self) -> str:
@@ -248,8 +249,7 @@ def headers_as_dict(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[
     """Return names to values, ready for JSON; the values of a repeated header as a list."""
     collected: dict[str, list[str]] = {}
     for name, value in headers:
-        # Kept with the call: one copy of what is the same in all, or stands in several places.
-        collected.setdefault(intern(name), []).append(intern(value))
+        collected.setdefault(intern(name), []).append(value)  # kept with the call: one copy for all
     return {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
 
 
