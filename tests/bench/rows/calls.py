@@ -1,4 +1,4 @@
-"""Complete calls per second, and what each costs: of the agent, the ceiling and panoramisk.
+"""Complete calls per second, and what each costs: of the agent, the ceiling, floor and panoramisk.
 
 A call of the agent: HTTP request, Originate, FastAGI, Dial, the final outcome stored.
 """
@@ -46,13 +46,14 @@ class Round:
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Let the three place calls in turn."""
+    """Let the four place calls in turn."""
     calls = bench.few(3000, 1200)
     results = alternate(
         bench.rounds,
         {
             "ceiling": lambda: peer(bench, "ceiling", calls),
             "agent": lambda: agent(bench, calls),
+            "floor": lambda: agent(bench, calls, module="tests.bench.peers.floor"),
             "panoramisk": lambda: peer(bench, "panoramisk_calls", calls),
         },
         "calls",
@@ -103,9 +104,10 @@ def agent(
     *,
     first: str = STAYS,
     second: str = HANGS_UP,
+    module: str = "c2c_agent",
 ) -> Round:
-    """A fresh agent places calls."""
-    with bench.agent() as running:
+    """A fresh agent places calls, or what is run in its place."""
+    with bench.agent(module) as running:
         place_calls(running, 20, 20, first=first, second=second)
         with measured(
             time.monotonic, {"agent": running.pid, "asterisk": bench.pbx.pid, "load": os.getpid()}
