@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from c2c_agent.copies import one_copy
 
 
@@ -12,7 +14,7 @@ def made(text: str) -> str:
 
 def test_the_same_words_are_one_object() -> None:
     """Whoever brings them."""
-    first = made("Originate successfully queued")
+    first = made(f"words that nobody has said before, {uuid.uuid4()}")
     assert one_copy(first) is first
     assert one_copy(made(first)) is first
 
@@ -26,9 +28,9 @@ def test_what_is_long_is_not_kept() -> None:
 
 def test_few_are_kept() -> None:
     """What was not heard for long is let go."""
-    first = made("long ago")
+    first = made(f"long ago, {uuid.uuid4()}")
     assert one_copy(first) is first
     for number in range(2000):
         one_copy(f"text {number}")
-    second = made("long ago")
+    second = made(first)
     assert one_copy(second) is second
