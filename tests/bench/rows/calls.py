@@ -24,6 +24,9 @@ from tests.bench.usage import Usage, measured
 #: 0.7 s, of which its own Answer takes 0.5 s to wait for media.
 AT_ONCE: Final = 400
 
+#: What is run in the agent's place to do no more than its I/O.
+FLOOR: Final = "tests.bench.peers.floor"
+
 _AGI_PORT: Final = 4999
 
 
@@ -53,7 +56,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
         {
             "ceiling": lambda: peer(bench, "ceiling", calls),
             "agent": lambda: agent(bench, calls),
-            "floor": lambda: agent(bench, calls, module="tests.bench.peers.floor"),
+            "floor": lambda: agent(bench, calls, module=FLOOR),
             "panoramisk": lambda: peer(bench, "panoramisk_calls", calls),
         },
         "calls",

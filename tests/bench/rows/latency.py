@@ -22,7 +22,7 @@ _AGI_PORT: Final = 4998
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Ask the two at the same rate in turn."""
+    """Ask them at the same rate in turn."""
     highest = [calls.peer(bench, "ceiling", bench.few(1500, 600)).rate for _ in range(3)]
     rate = statistics.median(highest) / 2
     count = round(rate * bench.few(8, 4))
@@ -41,7 +41,13 @@ def measure(bench: Bench) -> Iterator[Figure]:
         return round_trips
 
     results = alternate(
-        bench.rounds, {"agent": lambda: _agent(bench, rate, count), "bare": bare}, "latency"
+        bench.rounds,
+        {
+            "agent": lambda: _agent(bench, "c2c_agent", rate, count),
+            "floor": lambda: _agent(bench, calls.FLOOR, rate, count),
+            "bare": bare,
+        },
+        "latency",
     )
     for name, percent, limit in (("p50", 50, 3), ("p99", 99, 5)):
         times = {
@@ -66,13 +72,13 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
-def _agent(bench: Bench, rate: float, count: int) -> Sequence[float]:
+def _agent(bench: Bench, module: str, rate: float, count: int) -> Sequence[float]:
     async def ask(host: str, port: int, path: str) -> list[float]:
         client = Client(host, port)
         await at_rate(lambda: client.get(path), rate, count)
         return client.seconds
 
-    with bench.agent() as running:
+    with bench.agent(module) as running:
         path = call_path(STAYS, HANGS_UP, running.key)
         seconds = asyncio.run(ask(bench.pbx.address, running.http_port, path))
         # The next round is to begin on an Asterisk at rest.
