@@ -55,7 +55,8 @@ class Store:
     """One table, one thread that writes."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection.executescript(_SCHEMA)
         self.queue: SimpleQueue[tuple[tuple[Any, ...], Deferred[None]]] = SimpleQueue()
         Thread(target=self.work, daemon=True).start()
 
@@ -65,8 +66,6 @@ class Store:
         return done
 
     def work(self) -> None:
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        connection.executescript(_SCHEMA)
         while True:
             batch = [self.queue.get()]
             try:
@@ -74,9 +73,9 @@ class Store:
                     batch.append(self.queue.get_nowait())
             except Empty:
                 pass
-            connection.execute("BEGIN")
-            connection.executemany(_SAVE, [row for row, _ in batch])
-            connection.execute("COMMIT")
+            self.connection.execute("BEGIN")
+            self.connection.executemany(_SAVE, [row for row, _ in batch])
+            self.connection.execute("COMMIT")
             reactor.callFromThread(self.tell, batch)
 
     def tell(self, batch: list[tuple[tuple[Any, ...], Deferred[None]]]) -> None:
