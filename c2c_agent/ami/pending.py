@@ -75,11 +75,6 @@ class Pending:
         self._clock = clock
         self._sent: dict[str, _Sent] = {}  # by ActionID
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no message is outstanding."""
-        return not self._sent
-
     def response_to(self, action: Action, action_id: str, seconds: float) -> Deferred[Message]:
         """Return a Deferred of the response to an action, Success or Error.
 

@@ -13,17 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import Final, Generic, TypeAlias, TypeVar, cast
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IPushProducer,
-    IReactorTime,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -45,13 +40,6 @@ T = TypeVar("T")
 Expect: TypeAlias = Callable[[Action, str, float], Deferred[T]]
 
 _log = Logger()
-
-#: Seconds that events are left to gather in the socket where nobody waits for an answer. Asterisk
-#: sends each by itself, and to be woken for it costs more than to read it.
-GATHER: Final = 0.005
-
-#: Bytes at once that say that more is waiting: no time to rest.
-_MUCH: Final = 16 * 1024
 
 
 class LoginRefused(AmiError):  # noqa: N818 - it says what happened, as Twisted's errors do
@@ -136,7 +124,6 @@ class AmiProtocol(Protocol):
         self._pending = Pending(clock)
         self._action_ids = (f"agent-{number}" for number in count(1))
         self._timer: IDelayedCall | None = None  # for the login, then for silence, then for the end
-        self._rest: IDelayedCall | None = None  # from reading
         self._login_sent = False
         self._ready = False
         self._ended = ""  # why
@@ -197,7 +184,6 @@ class AmiProtocol(Protocol):
     ) -> Deferred[T]:
         data = encode(action.as_pairs(action_id))
         answer = expect(action, action_id, seconds)
-        self._read_on()
         self.transport.write(data)
         return answer
 
@@ -246,8 +232,6 @@ class AmiProtocol(Protocol):
             else:
                 names = [name for name, _ in message.headers]
                 _log.debug("AMI: neither event nor response, but: {names}", names=names)
-        if self._ready and self._pending.is_empty and len(data) < _MUCH:
-            self._let_events_gather()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - the same
         """Tell everybody who waits for something."""
@@ -279,23 +263,6 @@ class AmiProtocol(Protocol):
         except Exception:  # noqa: BLE001 - whatever it is, the link has to go on
             _log.failure("AMI: a mistake in what follows the events, at {event}", event=event.event)
 
-    @property
-    def _reads(self) -> IPushProducer:
-        return cast("IPushProducer", self.transport)  # Twisted's transports are both
-
-    def _let_events_gather(self) -> None:
-        if self._rest is None:
-            self._reads.pauseProducing()
-            self._rest = self._clock.callLater(GATHER, self._read_on)
-
-    def _read_on(self) -> None:
-        """Read, if that is not done anyway: somebody waits for an answer now, or it is time."""
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            if rest.active():
-                rest.cancel()
-            self._reads.resumeProducing()
-
     def _listen(self, _: Message) -> None:
         self._wait(self._limits.silence, self._send_ping)
 
@@ -310,7 +277,6 @@ class AmiProtocol(Protocol):
         self._ended = reason
         self._ready = False
         self._stop_waiting()
-        self._read_on()
 
     def _in_words(self, reason: Failure) -> str:
         if not isinstance(reason.value, ConnectionDone):

@@ -21,7 +21,7 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.actions import Action, ActionRefused
 from c2c_agent.ami.message import LocalAmiError, Message, RemoteAmiError
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
-from c2c_agent.ami.protocol import GATHER, AmiProtocol, Limits, LinkDown, LoginRefused
+from c2c_agent.ami.protocol import AmiProtocol, Limits, LinkDown, LoginRefused
 from tests.ami.transcripts import NAMES, transcript
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"
@@ -461,59 +461,6 @@ class EventTests(ConnectionTest):
         self.log_in()
         self.says(text_of(Event="Newchannel") + text_of(Event="Hangup"))
         assert seen == ["Newchannel"]
-        assert self.reason() == "enough"
-
-
-class GatheringTests(ConnectionTest):
-    """Events are left to gather while nobody waits for an answer."""
-
-    def reads(self) -> bool:
-        """Whether the connection is read."""
-        return self.transport.producerState == "producing"
-
-    def test_after_an_event(self) -> None:
-        """For a moment; nothing that comes meanwhile begins it anew."""
-        self.log_in()
-        self.clock.advance(GATHER)
-        assert self.reads()
-        self.says(text_of(Event="Newchannel"))
-        assert not self.reads()
-        self.clock.advance(GATHER / 2)
-        self.says(text_of(Event="Hangup"))  # was read before the pause
-        self.clock.advance(GATHER / 2)
-        assert self.reads()
-
-    def test_not_where_an_answer_is_awaited(self) -> None:
-        """An action ends the rest, and there is none until the answer has come."""
-        self.log_in()
-        assert not self.reads()
-        self.protocol.send(actions.core_status(), action_id="1")
-        assert self.reads()
-        self.says(text_of(Event="Newchannel"))
-        assert self.reads()
-        self.answers("1")
-        assert not self.reads()
-
-    def test_not_where_much_comes(self) -> None:
-        """There is more where that came from."""
-        self.log_in()
-        self.clock.advance(GATHER)
-        self.says(text_of(Event="VarSet", Value="x" * 20_000))
-        assert self.reads()
-
-    def test_not_before_the_login(self) -> None:
-        """The banner is waited for, then the welcome."""
-        self.connect()
-        self.says(BANNER)
-        assert self.reads()
-
-    def test_the_end_meanwhile(self) -> None:
-        """No timer is left, and what the other side still says is read."""
-        self.log_in()
-        assert not self.reads()
-        self.protocol.close("enough")
-        assert self.reads()
-        self.transport.loseConnection()
         assert self.reason() == "enough"
 
 
