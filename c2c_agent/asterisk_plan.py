@@ -135,14 +135,14 @@ def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> Call
 
 def _merge_first(evidence: CallEvidence, left: str, ahead: float) -> CallEvidence:
     """The evidence together with why the first leg was not answered."""
-    first = evidence.first
+    seen = evidence.first
     status, cause, ended = (left.split(",") + [""] * 3)[:3]
     ended_at = _seconds(ended)
     first = evolve(
-        first,
-        status=status or first.status,
-        cause=int(cause) if first.cause is None and cause.isdecimal() else first.cause,
-        ended_at=first.ended_at or (None if ended_at is None else ended_at - ahead),
+        seen,
+        status=status or seen.status,
+        cause=int(cause) if seen.cause is None and cause.isdecimal() else seen.cause,
+        ended_at=seen.ended_at or (None if ended_at is None else ended_at - ahead),
     )
     # Whether the phone rang before it gave this up, Dial does not tell.
     return evolve(evidence, first=first, lost=status == "NOANSWER")

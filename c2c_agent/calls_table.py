@@ -20,10 +20,16 @@ STEP: Final = 500
 
 #: What `row` gives, in this order.
 COLUMNS: Final = (
-    *("request_id", "key_name", "received_at", "state", "outcome", "ended_at"),
-    *("record", "server_id"),
+    "request_id",
+    "key_name",
+    "received_at",
+    "state",
+    "outcome",
+    "ended_at",
+    "record",
+    "server_id",
 )
-#: Saves calls; between the two stand the rows.
+#: A statement that saves calls is SAVE, the rows, and UNLESS_ENDED.
 SAVE: Final = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "  # noqa: S608 - names of our own
 UNLESS_ENDED: Final = """
     ON CONFLICT (request_id) DO UPDATE

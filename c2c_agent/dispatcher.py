@@ -384,7 +384,7 @@ class Dispatcher:
             if active.call.state is not before.state:
                 _tell(active.call)
             reports = self._outbox.reports(before, active.call) if self._outbox is not None else ()
-            urgent = SendOriginate() in commands or _says_more(before, active.call)
+            urgent = SendOriginate() in commands or _is_known_here_alone(before, active.call)
             stored = self._save(active, reports, patient=not urgent)
             self._announce(before, active.call)
             if SendOriginate() in commands:
@@ -519,7 +519,7 @@ class Dispatcher:
         active.guard = None
 
 
-def _says_more(before: Call, call: Call) -> bool:
+def _is_known_here_alone(before: Call, call: Call) -> bool:
     """Whether a call's end is known from here alone; all else can be settled with the PBX again.
 
     Where the second leg's end was stored (SecondEnded), the call's end follows from that.

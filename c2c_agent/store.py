@@ -55,6 +55,7 @@ _TOGETHER: Final = 32
 
 @lru_cache
 def _save_together(calls: int) -> str:
+    """The statement that saves so many calls; its values are theirs, one call after the other."""
     row = f"({', '.join('?' * len(calls_table.COLUMNS))})"
     return f"{calls_table.SAVE}{', '.join([row] * calls)}{calls_table.UNLESS_ENDED}"
 
@@ -67,7 +68,6 @@ class Store(GroupCommit):
     def __init__(self, path: str, reactor: IReactorFromThreads) -> None:
         super().__init__("", reactor)
         self._path = Path(path)
-        self._writer: sqlite3.Connection
 
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:  # noqa: ARG002
         """Find out whether a request was made before; nobody else can take it meanwhile."""

@@ -56,7 +56,7 @@ class ChannelTree:
         """The channel of this Uniqueid; a new one where it was not told of before."""
         channel = self.channels.get(uniqueid)
         if channel is None:
-            uniqueid = self.root if uniqueid == self.root else uniqueid
+            uniqueid = self._kept(uniqueid)
             channel = self.channels[uniqueid] = Channel(uniqueid, name)
         return channel
 
@@ -72,6 +72,8 @@ class ChannelTree:
 
     def _kept(self, uniqueid: str) -> str:
         """An id as it is kept already: each event brings its own copy of the same few."""
+        if uniqueid == self.root:
+            return self.root
         channel = self.channels.get(uniqueid)
         return uniqueid if channel is None else channel.uniqueid
 
