@@ -28,6 +28,15 @@ def own_agent(
     agent.stop()
 
 
+def _ends_unwatched(agent: AgentProcess, witness: Witness, state: str, **asked: str) -> str:
+    """Place a call, kill the agent when it has stored this state, and wait for the call's end."""
+    request_id = agent.call("100", "200", **asked)
+    agent.stored(request_id, state)
+    agent.kill()
+    witness.wait_until_gone(f"c2c-{request_id}", 20)
+    return request_id
+
+
 class TestAgentGone:
     def test_the_dialplan_connects_them_alone(
         self,
@@ -72,10 +81,7 @@ class TestAgentGone:
         """Killed during the talk and back after its end: talk time comes from AstDB."""
         phone("100", QUICK)
         second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=1.5))
-        request_id = own_agent.call("100", "200")
-        own_agent.stored(request_id, "connected")
-        own_agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "connected")
         own_agent.start()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
@@ -126,10 +132,7 @@ class TestAgentGone:
         """Killed while the second rings; it declines; the agent still learns why."""
         phone("100", QUICK)
         phone("200", Behaviour(ring_seconds=1.5, final=603))
-        request_id = own_agent.call("100", "200")
-        own_agent.stored(request_id, "second_ringing")
-        own_agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "second_ringing")
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "second_declined"
 
@@ -148,10 +151,7 @@ class TestAgentGone:
     ) -> None:
         """Killed while the first rings, which then refuses; the dialplan has noted why."""
         first = phone("100", Behaviour(ring_seconds=1.5, final=final))
-        request_id = own_agent.call("100", "200")
-        own_agent.stored(request_id, "first_ringing")
-        own_agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing")
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == outcome
         assert len(first.calls()) == 1
@@ -162,10 +162,7 @@ class TestAgentGone:
     ) -> None:
         """Killed while the first rings, until the timeout: that nobody answered is known."""
         first = phone("100", RINGS_FOR_EVER)
-        request_id = own_agent.call("100", "200", timeout="5")
-        own_agent.stored(request_id, "first_ringing")
-        own_agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing", timeout="5")
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "first_no_answer"
         assert len(first.calls()) == 1
@@ -179,10 +176,7 @@ class TestAgentGone:
     ) -> None:
         """The same, and what the dialplan noted is lost as well: honestly unknown."""
         first = phone("100", Behaviour(ring_seconds=1.5, final=603))
-        request_id = own_agent.call("100", "200")
-        own_agent.stored(request_id, "first_ringing")
-        own_agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing")
         asterisk.cli(f"database del c2c {request_id}")
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "unknown"
