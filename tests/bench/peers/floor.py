@@ -3,7 +3,7 @@
     python -m tests.bench.peers.floor run --config FILE
 
 For each call: a request to twisted.web, Getvar and Originate over AMI, the FastAGI session with its
-commands, the events split into messages and three headers of each read, a record of the usual size
+commands, the events split into messages and their headers, a record of the usual size
 committed before the order and after the second leg's end (SQLite, a thread of its own, all that
 waits in one transaction), a line in the log. Nothing is checked, followed, kept or told.
 """
@@ -111,9 +111,7 @@ class Ami(Protocol):
             headers = dict(
                 line.partition(": ")[::2] for line in message.decode().split("\r\n") if ": " in line
             )
-            if "Event" in headers:
-                headers.get("Linkedid"), headers.get("Uniqueid")
-            elif headers.get("ActionID", "") in self.waiting:
+            if "Event" not in headers and headers.get("ActionID", "") in self.waiting:
                 self.waiting.pop(headers["ActionID"]).callback(headers)
 
 
