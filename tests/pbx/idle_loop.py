@@ -20,13 +20,19 @@ class Longest:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._longest = 0.0
-        file.write_text("0\n", encoding="ascii")
+        self._write()
 
     def __call__(self, seconds: float) -> None:
         """Take a measurement."""
         if seconds > self._longest:
             self._longest = seconds
-            self._file.write_text(f"{seconds:.4f}\n", encoding="ascii")
+            self._write()
+
+    def _write(self) -> None:
+        """Put it there whole: somebody may be reading."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{self._longest:.4f}\n", encoding="ascii")
+        new.replace(self._file)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import pytest
 from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.crowd import allow_many_files, ask_at_once, connections, still_open, trickle
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
+from tests.pbx.sockets import open_sockets
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
@@ -69,8 +71,7 @@ class Overloaded:
 
     def open_connections(self) -> int:
         """Sockets that it has open, of whatever kind."""
-        files = Path(f"/proc/{self.agent.pid}/fd")
-        return sum(file.readlink().name.startswith("socket:") for file in files.iterdir())
+        return len(open_sockets(self.agent.pid))
 
     def places_a_call(self) -> float:
         """Place a call to its end; the seconds until Asterisk had taken it."""
@@ -120,6 +121,12 @@ def lasting(overloaded: Overloaded) -> Iterator[None]:
     assert agent.ended(request_id)["hung_up_by"] == "cancel"
 
 
+def placed(witness: Witness) -> list[str]:
+    """The agent's calls that began under the witness's eyes; the lasting one began before."""
+    calls = [linkedid for linkedid in witness.linkedids() if linkedid.startswith("c2c-")]
+    return [linkedid for linkedid in calls if witness.call(linkedid).originates]
+
+
 def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
     """Print a line of counts."""
     with capsys.disabled():
@@ -141,11 +148,11 @@ class TestOverload:
         assert answers.words["success"] >= MOST
         assert all(one.retry_after for one in answers.of("too_many_calls"))
         wait_until(overloaded.is_idle, 60, "the calls have ended")
-        placed = [linkedid for linkedid in witness.linkedids() if linkedid.startswith("c2c-")]
-        assert len(placed) == answers.words["success"]
+        wait_until(lambda: len(placed(witness)) >= answers.words["success"], 20, "all were seen")
+        assert len(placed(witness)) == answers.words["success"]
 
     def test_two_thousand_requests_at_once(
-        self, overloaded: Overloaded, capsys: pytest.CaptureFixture[str]
+        self, overloaded: Overloaded, lateness: Lateness, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """From as many clients: each gets an answer, and at once."""
         targets = overloaded.targets(2000)
@@ -157,7 +164,7 @@ class TestOverload:
         assert set(words) <= {"success", "too_many_calls", "rate_limited", "HTTP 503"}
         refused = answers.of("too_many_calls", "rate_limited", "HTTP 503")
         assert all(one.retry_after for one in refused)
-        assert answers.slowest() < AT_ONCE
+        assert answers.slowest() < AT_ONCE + lateness.seconds
         wait_until(overloaded.is_idle, 60, "the calls have ended")
 
     def test_ten_thousand_duplicates(
@@ -175,13 +182,15 @@ class TestOverload:
         replayed = [one for one in answers.told if one.body["response"].get("replayed")]
         assert len(replayed) == 10_000 - 1
 
-    def test_slow_senders(self, overloaded: Overloaded, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_slow_senders(
+        self, overloaded: Overloaded, lateness: Lateness, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """Cut when their time is over, on both ports; meanwhile calls are placed as ever."""
-        deadline = time.monotonic() + 20
         with (
             connections(overloaded.place, 300) as http,
             connections(overloaded.agi_place, 300) as agi,
         ):
+            deadline = time.monotonic() + 20  # a request may take 15 s from its first byte
             slowest = 0.0
             while time.monotonic() < deadline:
                 trickle(http, b"G")
@@ -191,10 +200,10 @@ class TestOverload:
             left = still_open(http), still_open(agi)
         say(capsys, f"600 slow senders: left {left}, slowest call placed in {slowest:.2f} s")
         assert left == (0, 0)
-        assert slowest < AT_ONCE
+        assert slowest < AT_ONCE + lateness.seconds
 
     def test_five_thousand_idle_connections(
-        self, overloaded: Overloaded, capsys: pytest.CaptureFixture[str]
+        self, overloaded: Overloaded, lateness: Lateness, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """No more stay than may be, and the agent can be asked and placed calls with."""
         with connections(overloaded.place, 5000):
@@ -206,7 +215,7 @@ class TestOverload:
             f"5,000 idle: {open_ones} stay, a call placed in {taken:.2f} s, {memory >> 20} MB",
         )
         assert open_ones <= MOST_CONNECTIONS + 20
-        assert taken < AT_ONCE
+        assert taken < AT_ONCE + lateness.seconds
 
     def test_what_it_cost(self, overloaded: Overloaded, capsys: pytest.CaptureFixture[str]) -> None:
         """Memory within its bound, and an event loop that never stood still for long."""
