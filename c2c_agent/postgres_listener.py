@@ -113,13 +113,13 @@ class Listener:
                     self._connection.close()
                     self._connection = None
                 self._reactor.callFromThread(self._lost, str(error), isinstance(error, StoreError))
-                select.select([self._waked], [], [], _AGAIN)
+                _wait(self._waked.fileno(), seconds=_AGAIN)
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopping:
             for notice in connection.notifies(timeout=0):
                 self._reactor.callFromThread(self._heard, notice.channel, notice.payload)
-            select.select([connection.fileno(), self._waked.fileno()], [], [])
+            _wait(connection.fileno(), self._waked.fileno())
 
     def _connected(self) -> psycopg.Connection[Any]:
         """A connection that has the lock and listens; raises StoreError where another has it."""
@@ -157,3 +157,11 @@ class Listener:
         _log.info("the store's other processes are heard again")
         self.last_error, self.usurped = None, False
         self._again()
+
+
+def _wait(*files: int, seconds: float | None = None) -> None:
+    """Wait until one can be read. Not by select(), which takes no file of a number beyond 1023."""
+    poll = select.poll()
+    for file in files:
+        poll.register(file, select.POLLIN)
+    poll.poll(None if seconds is None else seconds * 1000)
