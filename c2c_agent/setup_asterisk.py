@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from enum import Enum, auto
+from ipaddress import ip_address
 from json import dumps
 from typing import Final
 
@@ -45,6 +46,7 @@ _COMMENT: Final = re.compile(r";--(?!-).*?--;|(?<!\\);[^\n]*", re.DOTALL)
 _SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\]", re.MULTILINE)
 _SETTING: Final = re.compile(r"^[ \t]*(\w+)[ \t]*=>?[ \t]*([^\n]*?)[ \t\r]*$", re.MULTILINE)
 _SECRET: Final = re.compile(r"(?im)^([ +-]?[ \t]*\w*(?:secret|password)[ \t]*=).*$")
+_PERMIT: Final = re.compile(r"(?m)^permit[ \t]*=.*$")
 _TRUE: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
 _ANY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - to be replaced
 _DEFAULT: Final = AmiConfig()
@@ -187,7 +189,7 @@ class _Planner:
     def _ami(self) -> Iterator[Change]:
         """AMI switched on, and the agent's user; each where it is missing."""
         path = self._place.asterisk("manager_custom.conf" if self._freepbx else "manager.conf")
-        body = body_of(self._found.get(path, ""))
+        body = there = body_of(self._found.get(path, ""))
         if self._secret_in_asterisk() is None:
             user = self._ami_user()
             if not self._freepbx and _includes(self._manager(), r"manager\.d/\*(?:\.conf)?"):
@@ -197,13 +199,23 @@ class _Planner:
                 body = user[user.index("[") :]
         if not (self._freepbx or self._ami_is_on()) and self._ami_stays_inside():
             body = self._switched_on() + body
-        if body:
+        if body != there:
             yield self._blocked(path, Kind.AMI, body)
 
     def _ami_user(self) -> str:
         user = self._shipped[AMI_USER].replace("[c2c-agent]", f"[{self._place.username}]")
         secret = self._secret().replace(";", "\\;")
-        return _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
+        user = _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
+        bound = self._general().get("bindaddr", "").strip("[]")
+        try:
+            address = ip_address(bound)
+        except ValueError:  # every one, or a name
+            return user
+        if address.is_loopback or address.is_unspecified:
+            return user
+        # Who connects to an address of its own host comes from that address.
+        also = f"permit = {address}/{address.max_prefixlen}"
+        return _PERMIT.sub(lambda line: f"{line[0]}\n{also}", user, count=1)
 
     def _own_file(self, user: str) -> Change:
         path = self._place.asterisk(AMI_USER)
@@ -228,7 +240,9 @@ class _Planner:
     def _switched_on(self) -> str:
         """What switches AMI on, for this host alone."""
         general = self._general()
-        reopened = "[general](+)" if general else "[general]"
+        # Of a second section of that name Asterisk would read nothing, be the first one empty.
+        there = "general" in _SECTION.findall(_COMMENT.sub("", self._manager()))
+        reopened = "[general](+)" if there else "[general]"
         lines = ["; AMI was off.", reopened, "enabled = yes"]
         if general.get("bindaddr", "") in _ANY_ADDRESS:
             lines.append("bindaddr = 127.0.0.1")

@@ -132,6 +132,12 @@ class TestLayouts:
         again = {path: f"{text}; mine\n" for path, text in files.items() if "extensions" in path}
         assert changed({**files, **again}) == []
 
+    def test_second_time_with_a_user_of_the_admin_s_behind_the_block(self) -> None:
+        """The agent's own user stays where it is, and so does what stands behind it."""
+        files = after(found(PLAIN))
+        files[f"{ETC}/manager.conf"] += "[panel]\nsecret = x\n"
+        assert changed(files) == []
+
     @pytest.mark.parametrize("name", ["manager.conf", "extensions.conf"])
     def test_no_asterisk_here(self, name: str) -> None:
         """A folder without Asterisk's files is the wrong one."""
@@ -195,6 +201,26 @@ class TestWhatIsThere:
         with pytest.raises(SetupError, match=r"manager\.d/c2c-agent\.conf"):
             plan(files)
 
+    @LAYOUTS
+    @pytest.mark.parametrize(
+        ("address", "more"),
+        [
+            ("192.0.2.7", "permit = 192.0.2.7/32\n"),
+            ("2001:db8::7", "permit = 2001:db8::7/128\n"),
+            ("[2001:db8::7]", "permit = 2001:db8::7/128\n"),
+            ("127.0.0.9", ""),
+            ("pbx.example.com", ""),
+        ],
+    )
+    def test_ami_on_an_address_of_its_own(
+        self, layout: Mapping[str, str], address: str, more: str
+    ) -> None:
+        """The agent on this host comes to it from that very address, and is let in."""
+        general = layout["manager.conf"].replace("127.0.0.1", address)
+        made = plan(found({**layout, "manager.conf": general})).changes
+        (user,) = [change.after for change in made if "[c2c-agent]" in change.after]
+        assert f"\npermit = 127.0.0.0/255.0.0.0\n{more}permit = ::1/128\n" in user
+
     def test_other_user(self) -> None:
         """The name is the one that the agent logs in with."""
         place = Place(ETC, YML, SECRET_FILE, username="c2c2")
@@ -213,6 +239,7 @@ class TestAmiIsOff:
         ("general", "block"),
         [
             ("", "[general]\nenabled = yes\nbindaddr = 127.0.0.1\n"),
+            ("[general]\n;port=5039\n", "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n"),
             ("[general]\nport=5039\n", "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n"),
             (
                 "[general]\nenabled = no\nbindaddr = 0.0.0.0\n",
