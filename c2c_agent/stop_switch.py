@@ -66,7 +66,7 @@ class StopSwitch:
     def stop(self, stopped: Stopped) -> None:
         """Stop calls; raises OSError where the file cannot be made.
 
-        It belongs to whom its directory belongs to, whoever makes it.
+        Root makes it for whom its directory belongs to.
         """
         said = {"reason": stopped.reason[:_LONGEST_REASON], "hang_up": stopped.hang_up}
         fresh = self.file.with_suffix(".new")
@@ -75,9 +75,9 @@ class StopSwitch:
             opened.write(json.dumps(said) + "\n")
             opened.flush()
             os.fsync(opened.fileno())
-        owner = self.file.parent.stat()
-        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(fresh, owner.st_uid, owner.st_gid)
+            if os.geteuid() == 0:  # the agent's unit has it killed for trying (SystemCallFilter)
+                owner = self.file.parent.stat()
+                os.chown(opened.fileno(), owner.st_uid, owner.st_gid)
         fresh.replace(self.file)
 
     def start(self) -> bool:

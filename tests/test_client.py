@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import pytest
 from twisted.internet import reactor as global_reactor
@@ -15,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from c2c_agent import client as client_module
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import Config, HttpConfig, StoreConfig
 from c2c_agent.http_api import Api
@@ -153,6 +156,16 @@ class TestErrors:
             address = gone.address
         with pytest.raises(ClientError, match=rf"agent at {address} does not answer .*running\?"):
             Client(f"http://{address}", "c2c_key").calls(1)
+
+    def test_no_time_to_lose(self) -> None:
+        """An agent that hangs does not keep calls from being stopped without it."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            with (
+                patch.object(client_module, "_HURRY", 0.1),
+                pytest.raises(ClientError, match="does not answer"),
+            ):
+                Client(f"http://127.0.0.1:{port}", "c2c_key").stop_calls("", hang_up=True)
 
     @pytest.mark.parametrize("answer", [None, b"", b"<html>", b"\xff"])
     def test_no_json(self, agent: FakeAgent, client: Client, answer: bytes | None) -> None:
