@@ -317,6 +317,22 @@ class LogConfig:
     numbers: Literal["masked", "full"] = "masked"
 
 
+def _receiver(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: the URL has a host, perhaps a port, and no password in it."""
+    try:
+        parts = urlsplit(value)
+        possible = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        possible = False
+    # The value is not shown: it may hold a password.
+    if not possible:
+        advice = "must have a host, and a port from 1 to 65535 where it names one"
+        raise ImpossibleValueError(advice, attribute.name)
+    if "@" in parts.netloc:
+        advice = "must have no user and password in it; the receiver knows us by the signature"
+        raise ImpossibleValueError(advice, attribute.name)
+
+
 @frozen
 class WebhookConfig:
     """A receiver of results over HTTP. `types` and `keys` None: events of all of them.
@@ -325,7 +341,9 @@ class WebhookConfig:
     """
 
     name: str = field(validator=_shape(_NAME, "1 to 64 letters, digits, _, . or -"))
-    url: str = field(validator=_shape(_URL, "a URL that starts with http:// or https://"))
+    url: str = field(
+        validator=and_(_shape(_URL, "a URL that starts with http:// or https://"), _receiver)
+    )
     secret_file: str
     types: Sequence[EventName] | None = None
     keys: Sequence[str] | None = None

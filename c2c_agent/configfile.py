@@ -20,8 +20,20 @@ _OPERATOR = "operator.key"
 def load(path: str) -> Config:
     """Read the file and `conf.d/*.yml` beside it, in order of name; raises ConfigError."""
     main = Path(path)
-    files = [main, *sorted((main.parent / "conf.d").glob("*.yml"))]
-    return parse([(str(file), _document(file)) for file in files], server_id=socket.getfqdn())
+    documents = [(str(main), _document(main))]
+    documents += [(str(file), _document(file)) for file in _laid_over(main.parent / "conf.d")]
+    return parse(documents, server_id=socket.getfqdn())
+
+
+def _laid_over(folder: Path) -> list[Path]:
+    """The files of conf.d in order of name: all of them, none where there is no such folder."""
+    try:
+        # Not by `glob`, which finds nothing in a folder that may not be read.
+        return sorted(file for file in folder.iterdir() if file.name.endswith(".yml"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{folder}: {_reason(error)}") from None
 
 
 def operator_file(config: Config) -> Path:

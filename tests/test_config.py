@@ -377,3 +377,39 @@ class TestSharedStore:
         assert Config(server_id="a", store=store, asterisk=None, webhooks=[webhook]).webhooks
         with pytest.raises(ImpossibleValueError, match="no key with the name 'shop'"):
             Config(server_id="a", webhooks=[webhook])
+
+
+class TestWebhooks:
+    """Where results go to."""
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://crm.example.com",
+            "http://127.0.0.1:9/a?b=@c",
+            "http://[::1]:8080/calls",
+            "https://crm:443/user@host",
+        ],
+    )
+    def test_possible(self, url: str) -> None:
+        """A host, perhaps a port."""
+        assert WebhookConfig("crm", url, "/etc/crm.whsec").url == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://crm:hush@crm.example.com/",
+            "https://crm:hush@crm.example.com:port/",
+            "https://hush@crm.example.com/",
+            "http:///hush",
+            "http://:80/hush",
+            "http://crm:0/hush",
+            "http://crm:99999/hush",
+            "http://[::1/hush",
+        ],
+    )
+    def test_impossible(self, url: str) -> None:
+        """Nothing could ever be delivered there; what may be a password is not repeated."""
+        with pytest.raises(ImpossibleValueError) as caught:
+            WebhookConfig("crm", url, "/etc/crm.whsec")
+        assert "hush" not in str(caught.value)

@@ -97,6 +97,13 @@ keys:
         config = load(main)
         assert (config.server_id, config.calls.timeout, config.http.listen) == ("b", 11, "tcp:1")
 
+    def test_conf_d_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """It may hold what keys may not do: nothing is loaded without it."""
+        main = written(tmp_path / "main.yml", "server_id: main\n")
+        (tmp_path / "conf.d").symlink_to("conf.d")
+        with pytest.raises(ConfigError, match=r"conf\.d: Too many levels of symbolic links"):
+            load(main)
+
     def test_an_error_names_its_file(self, tmp_path: Path) -> None:
         """Of several the one that has the fault."""
         main = written(tmp_path / "main.yml", "calls: {timeout: 10}\n")

@@ -624,6 +624,15 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
             )
         ],
     ),
+    "a webhook's URL without a host": (
+        [{"webhooks": [a_webhook("a", url="https:///calls")]}],
+        [
+            (
+                "main.yml: webhooks[0].url: must have a host, and a port from 1 to 65535 where it "
+                "names one"
+            )
+        ],
+    ),
     "the operator's name": (
         [{"keys": [a_key("a"), a_key("operator")]}],
         ["main.yml: keys[1]: 'operator' is the agent's own name for its host's key; take another"],
