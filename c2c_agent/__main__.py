@@ -157,10 +157,6 @@ def run(config_path: str | None) -> None:
 @_plain_errors
 def check(config_path: str | None, as_json: bool) -> None:
     """Check the configuration and the whole way round through the PBX."""
-    from twisted.internet import task  # noqa: PLC0415
-
-    from c2c_agent import check as checks  # noqa: PLC0415
-
     try:
         config = _load(config_path)
     except ConfigError as error:
@@ -169,15 +165,34 @@ def check(config_path: str | None, as_json: bool) -> None:
         sys.exit(1)
     found: list[Finding] = []
 
+    def find(finding: Finding) -> None:
+        found.append(finding)
+        if not as_json:
+            _report([finding], as_json=False)
+
+    if not _check_all(config, find):
+        find(Finding("check", "it was stopped before its end.", "Let it come to its end."))
+    if as_json:
+        _report(found, as_json=True)
+    sys.exit(any(finding.failed for finding in found))
+
+
+def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
+    """Run the checks; whether to their end, for a signal is no failure to Twisted."""
+    from twisted.internet import task  # noqa: PLC0415
+    from twisted.internet.defer import Deferred  # noqa: PLC0415
+
+    from c2c_agent import check as checks  # noqa: PLC0415
+
+    complete = False
+
     async def all_checks(reactor: Any) -> None:
+        nonlocal complete
         async for finding in checks.run(config, reactor):
-            found.append(finding)
-            if not as_json:
-                _report([finding], as_json=False)
+            find(finding)
+        complete = True
 
     def start(reactor: Any) -> Any:
-        from twisted.internet.defer import Deferred  # noqa: PLC0415
-
         return Deferred.fromCoroutine(all_checks(reactor))
 
     try:
@@ -185,9 +200,7 @@ def check(config_path: str | None, as_json: bool) -> None:
     except SystemExit as done:
         if done.code:
             raise
-    if as_json:
-        _report(found, as_json=True)
-    sys.exit(any(finding.failed for finding in found))
+    return complete
 
 
 def _report(findings: list[Any], *, as_json: bool) -> None:

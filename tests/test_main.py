@@ -24,6 +24,7 @@ import pytest
 import yaml
 from attrs import evolve
 from click.testing import CliRunner, Result
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
@@ -684,6 +685,28 @@ class TestCheck:
         assert done.exit_code == 1
         [finding] = json.loads(done.stdout)
         assert (finding["ok"], finding["name"]) == (False, "configuration")
+
+    @pytest.mark.parametrize("how", [[], ["--json"]])
+    def test_cut_short(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: list[str]
+    ) -> None:
+        """By a signal, for which Twisted's own exit status is 0: it found out nothing."""
+
+        def react(begin: Callable[[Any], Any]) -> None:
+            begin(MemoryReactorClock())
+            sys.exit(0)
+
+        async def checks(_config: object, _reactor: object) -> AsyncIterator[Finding]:
+            yield Finding("configuration", "2 keys, server_id pbx1")
+            await Deferred()
+
+        monkeypatch.setattr("c2c_agent.check.run", checks)
+        monkeypatch.setattr("twisted.internet.task.react", react)
+        configure(tmp_path)
+        done = run(tmp_path, "check", *how)
+        assert done.exit_code == 1
+        assert "2 keys" in done.stdout
+        assert "it was stopped before its end" in done.stdout
 
     def test_a_mistake_of_ours(self, tmp_path: Path, findings: list[Finding | Exception]) -> None:
         """No clean bill of health: exit status 1."""
