@@ -95,7 +95,7 @@ class Webhook:
         if response.code == _GONE:
             self._gone = True
             return Refused(_REFUSED)
-        wanted = response.headers.getRawHeaders("retry-after", [""])[0]
+        wanted = response.headers.getRawHeaders(b"retry-after", [b""])[0].decode("latin-1")
         return self._failed(waiting, f"HTTP {response.code}", retry_after(wanted, self._now()))
 
     async def _post(self, waiting: Waiting) -> IResponse:
@@ -158,6 +158,9 @@ class _Ignored(Protocol):
         """Pass over an answer's body, for so long at most."""
         body = cls()
         body.ended.addTimeout(seconds, clock).addErrback(lambda _: None)
+        # As it comes: treq would unpack it, and a few bytes can hold megabytes.
+        while hasattr(response, "original"):
+            response = response.original
         response.deliverBody(body)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
@@ -172,4 +175,5 @@ class _Ignored(Protocol):
     def _give_up(self) -> None:
         transport: Any = self.transport
         if transport is not None:
-            transport.loseConnection()
+            # Its loseConnection would wait for the other side to end TLS, too, however long.
+            transport.stopProducing()

@@ -9,18 +9,21 @@ sent goes through a whole HTTP client and server; its answers are the test's.
 
 from __future__ import annotations
 
+import gzip
 import json
 from email.utils import formatdate
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
 from standardwebhooks import Webhook as Verifier
 from treq.client import HTTPClient
 from treq.testing import StubTreq
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as NoListener
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -49,7 +52,7 @@ class Receiver(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.code: int | None = 204  # None: never
-        self.headers: dict[str, str] = {}
+        self.headers: dict[str, str | bytes] = {}
         self.body = b""
         self.got: list[tuple[dict[str, str], bytes]] = []
 
@@ -65,6 +68,30 @@ class Receiver(Resource):
         for name, value in self.headers.items():
             request.setHeader(name, value)
         return self.body
+
+
+class Endless:
+    """An answer over TLS that never ends, of a server that agrees to no end of TLS either."""
+
+    code = 200
+
+    def __init__(self) -> None:
+        self.headers = Headers()
+        self.open = True
+        self.body: Any = None
+
+    def deliverBody(self, body: Any) -> None:
+        """Begin; it is the transport, too."""
+        self.body = body
+        body.makeConnection(self)
+
+    def loseConnection(self) -> None:
+        """Say that it is to end, and wait for ever for the other side to say so, too."""
+
+    def stopProducing(self) -> None:
+        """Close the connection."""
+        self.open = False
+        self.body.connectionLost()
 
 
 class WebhookTests(SynchronousTestCase):
@@ -172,6 +199,14 @@ class WebhookTests(SynchronousTestCase):
             self.receiver.headers = {"Retry-After": value}
             assert self.tries() == Later("HTTP 503", seconds), value
 
+    def test_retry_after_that_is_no_text(self) -> None:
+        """It asks for nothing, and the receiver is given up like any other."""
+        self.receiver.code = 503
+        self.receiver.headers = {"Retry-After": b"\xff"}
+        assert self.tries() == Later("HTTP 503", 5)
+        refused = Refused("given up after 10 attempts: HTTP 503")
+        assert self.tries(evolve(FIRST, attempts=9)) == refused
+
     def test_gone(self) -> None:
         """After a 410 nothing is sent any more, until somebody revives it."""
         self.receiver.code = 410
@@ -217,6 +252,29 @@ class WebhookTests(SynchronousTestCase):
         assert self.tries() == Delivered()
         self.clock.advance(20)
         assert self.clock.getDelayedCalls() == []
+
+    def test_a_packed_answer(self) -> None:
+        """It stays packed: to unpack what is not read would cost memory and time."""
+        self.receiver.code = 200
+        self.receiver.headers = {"content-encoding": "gzip"}
+        self.receiver.body = gzip.compress(bytes(10_000_000))
+        with mock.patch("c2c_agent.webhook._Ignored.dataReceived") as received:
+            assert self.tries() == Delivered()
+        data = b"".join(call.args[0] for call in received.call_args_list)
+        assert data == self.receiver.body
+
+    def test_an_answer_without_end(self) -> None:
+        """It is cut, be it long or late: not one connection stays open for each report."""
+        for length, seconds in ((70_000, 0), (10, 16)):
+            answer = Endless()
+            self.client = mock.Mock(post=mock.Mock(return_value=succeed(answer)))
+            self.webhook = self.a_webhook()
+            delivery = Deferred.fromCoroutine(self.webhook.deliver(FIRST))
+            assert self.successResultOf(delivery) == Delivered()
+            answer.body.dataReceived(b"x" * length)
+            self.clock.advance(seconds)
+            assert not answer.open
+            assert self.clock.getDelayedCalls() == []
 
     def test_what_it_wants(self) -> None:
         """All events of all keys, or those of its configuration."""

@@ -13,6 +13,7 @@ from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.receiver import SECRET, WebhookReceiver
 from tests.pbx.sip_scenario import BUSY, Behaviour
+from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
 TALKS = Behaviour(ring_seconds=0.6, talk_seconds=1.5)
@@ -87,10 +88,12 @@ class TestWebhooks:
         agent = telling(asterisk, tmp_path, receiver)
         agent.start()
         request_id = agent.call("100", "200")
+        # All wait behind the first, for 5 s; were it refused once more, for 5 minutes.
+        wait_until(lambda: receiver.not_taken, 20, "a report has failed")
+        receiver.code = 204
         agent.reached(request_id, "connected")
         agent.stored(request_id, "connected")
         agent.kill()
-        receiver.code = 204
         with agent:
             call = agent.ended(request_id)
             told = receiver.wait_for(request_id, "call.ended", timeout=30)
