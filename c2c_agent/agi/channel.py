@@ -121,7 +121,9 @@ class AgiChannel:
         asked = self._no_longer_waiting()
         if asked is not None:
             command, reply = asked
-            reply.errback(SessionLost(f"{why} (asked: {decode(command[:80]).rstrip()})"))
+            # Not its arguments: numbers stand in them, and this is for the log.
+            verb = decode(command.partition(b'"')[0]).rstrip()
+            reply.errback(SessionLost(f"{why} (asked: {verb})"))
         self._tell_hangup()
 
     def _tell_hangup(self) -> None:

@@ -129,7 +129,8 @@ class AgiProtocol(Protocol):
             environment, self._session, self, self._owner.clock, self._owner.reply_seconds
         )
         talk = Deferred.fromCoroutine(self._talk(self._channel))
-        talk.addErrback(self._talk_failed, environment.channel).addCallback(self._talk_done)
+        # Not by the channel's name: that of a Local channel has the number in it.
+        talk.addErrback(self._talk_failed, environment.uniqueid).addCallback(self._talk_done)
 
     async def _talk(self, channel: AgiChannel) -> None:
         await self._owner.accept(channel)

@@ -148,7 +148,7 @@ class Playbook:
         return "= open"
 
 
-BEGIN = "agi_network: yes\nagi_channel: PJSIP/100-00000001\n\n"
+BEGIN = "agi_network: yes\nagi_channel: PJSIP/100-00000001\nagi_uniqueid: c2c-1\n\n"
 
 
 async def hold(channel: AgiChannel) -> None:

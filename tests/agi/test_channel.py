@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 
 from c2c_agent.agi.channel import AgiChannel
-from c2c_agent.agi.message import LocalAgiError, Reply, SessionLost, noop
+from c2c_agent.agi.message import LocalAgiError, Reply, SessionLost, exec_, noop
 from c2c_agent.agi.protocol import Refusal
 from tests.agi.playbook import BEGIN, ProtocolTest
 
@@ -43,7 +43,7 @@ class CommandTests(ProtocolTest):
 
         factory = self.factory(conversation)
         self.connect(factory, BEGIN + '> NOOP "x"\n= 4.9 s\n= open\n= 0.1 s\n= aborted')
-        assert self.heard == ['no reply within 5 s (asked: NOOP "x")']
+        assert self.heard == ["no reply within 5 s (asked: NOOP)"]
         assert factory.refusals == {Refusal.REPLY_LATE: 1}
 
     def test_patience(self) -> None:
@@ -98,11 +98,24 @@ class CommandTests(ProtocolTest):
         factory = self.factory(conversation)
         self.connect(factory, BEGIN + '> NOOP "x"\n= lost')
         assert self.heard == [
-            'Connection was closed cleanly. (asked: NOOP "x")',
+            "Connection was closed cleanly. (asked: NOOP)",
             "Connection was closed cleanly.",
         ]
         assert factory.open_sessions == 0
         assert not factory.refusals
+
+    def test_what_was_asked_is_said_without_numbers(self) -> None:
+        """It goes to the log, which shows none, and a talk is one command with a number in it."""
+
+        async def conversation(channel: AgiChannel) -> None:
+            try:
+                await channel.command(exec_("Dial", "Local/0155512345@outside/n,30,g"))
+            except SessionLost as error:
+                self.heard.append(str(error))
+
+        dial = '> EXEC "Dial" "Local/0155512345@outside/n,30,g"'
+        self.connect(self.factory(conversation), f"{BEGIN}{dial}\n= lost")
+        assert self.heard == ["Connection was closed cleanly. (asked: EXEC)"]
 
     def test_close(self) -> None:
         """The channel can be given back while a command waits, and only once."""
@@ -119,7 +132,7 @@ class CommandTests(ProtocolTest):
         book = self.connect(self.factory(conversation), BEGIN + '> NOOP ""')
         channels[0].close()
         book.play("= closed")
-        assert self.heard == ['closed by us (asked: NOOP "")']
+        assert self.heard == ["closed by us (asked: NOOP)"]
 
     def test_cancel(self) -> None:
         """A wait that is cancelled ends the session: the reply may still come."""

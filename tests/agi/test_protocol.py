@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface import directlyProvides
 
 from c2c_agent.agi.channel import AgiChannel
@@ -107,7 +107,7 @@ class ConversationTests(ProtocolTest):
             self.connect(factory, BEGIN + '> NOOP ""\n200 result=1\n= closed')
         (event,) = events
         assert event["log_level"] == LogLevel.critical
-        assert event["channel"] == "PJSIP/100-00000001"
+        assert event["channel"] == "c2c-1"
         (failure,) = self.logged_errors(ZeroDivisionError)
         assert "in conversation" in failure.getTraceback()
         good.play("200 result=0\n= closed")
@@ -182,12 +182,14 @@ class EndTests(ProtocolTest):
     """The session ends while the conversation goes on."""
 
     def test_lost_connection_is_no_fault(self) -> None:
-        """A conversation that ends with its session is worth a line, but no traceback."""
+        """A line, but no traceback; its channel by the id, for the name may hold a number."""
+        begin = BEGIN.replace("PJSIP/100-00000001", "Local/0155512345@c2c-first-00000001;1")
         with capturedLogs() as events:
-            self.connect(self.factory(hold), BEGIN + '> NOOP ""\n= lost')
+            self.connect(self.factory(hold), begin + '> NOOP ""\n= lost')
         (event,) = events
+        assert formatEvent(event).startswith("FastAGI session of 'c2c-1' lost: ")
         assert event["log_level"] == LogLevel.info
-        assert event["lost"] == 'Connection was closed cleanly. (asked: NOOP "")'
+        assert event["lost"] == "Connection was closed cleanly. (asked: NOOP)"
 
     def test_lost_before_the_environment(self) -> None:
         """Somebody knocks and goes away: nothing begins, nothing is refused, nothing is logged."""
