@@ -110,12 +110,21 @@ class Call:
 
     @property
     def answered_seconds(self) -> float:
-        """For how long somebody was on the line: from the first leg's answer to the end, or 0."""
+        """For how long somebody was on the line: from the first leg's answer to the end, or 0.
+
+        Where nobody knows the end, it may have been found out much later: then no longer than it
+        can have been.
+        """
         if self.first.answered_at is None or self.ended_at is None:
             return 0.0
         ends = (self.first.ended_at, self.second.ended_at, self.hung_up_at)
-        end = max((at for at in ends if at is not None), default=self.ended_at)
-        return max(0.0, end - self.first.answered_at)
+        known = [at for at in ends if at is not None]
+        if known:
+            return max(0.0, max(known) - self.first.answered_at)
+        before_talk = self.job.seconds_before_talk if self.job is not None else 0
+        return max(
+            0.0, min(self.ended_at - self.first.answered_at, before_talk + self.max_duration)
+        )
 
     @property
     def was_dialled(self) -> bool:

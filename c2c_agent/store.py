@@ -23,6 +23,7 @@ from c2c_agent.calls_table import Connection, schema_files
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
+from c2c_agent.job import CONFIRM_SECONDS
 from c2c_agent.policy import Key
 from c2c_agent.report import Report
 
@@ -34,19 +35,23 @@ SCHEMA_VERSION: Final = 3
 _LONGEST_CALL: Final = 2 * 86400.0
 
 #: `Call.answered_seconds` of the calls that ended since a moment, as SQL has it.
-_ANSWERED: Final = """
+_ANSWERED: Final = f"""
     SELECT key_name, ended_at, max(0.0, coalesce(nullif(max(
         coalesce(json_extract(record, '$.first.ended_at'), 0),
         coalesce(json_extract(record, '$.second.ended_at'), 0),
         coalesce(json_extract(record, '$.hung_up_at'), 0)
-    ), 0), ended_at) - answered_at)
+    ), 0) - answered_at, min(
+        ended_at - answered_at,
+        json_extract(record, '$.max_duration') + coalesce(json_extract(record, '$.job.timeout'), 0)
+            + {CONFIRM_SECONDS} * coalesce(json_extract(record, '$.job.confirm'), 0)
+    )))
     FROM (
         SELECT *, json_extract(record, '$.first.answered_at') AS answered_at FROM calls
         WHERE received_at > :received AND ended_at > :ended
         AND outcome NOT IN ('rejected', 'expired')
     )
     WHERE answered_at IS NOT NULL ORDER BY ended_at
-"""
+"""  # noqa: S608 - a number of our own
 
 
 #: Calls that are saved by one statement; where there are more, it hardly matters how.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
 from c2c_agent.call import Call, CallState, Entry, Exchange, moved
 from c2c_agent.disposition import Outcome
+from c2c_agent.job import CONFIRM_SECONDS
 from c2c_agent.pbx import LegEvidence
-from tests.playbook import a_call
+from tests.playbook import JOB, a_call
 
 TALKED = a_call(
     state=CallState.ENDED,
@@ -23,6 +26,14 @@ TALKED = a_call(
     timeline=(Entry(1000.0, "accepted"), Entry(1031.5, "ended", "connected")),
 )
 
+#: The host was off for a day, and nobody knows when the call ended.
+UNSEEN: dict[str, Any] = {
+    "first": LegEvidence(answered_at=1005.0),
+    "second": LegEvidence(answered_at=1010.0),
+    "hung_up_at": None,
+    "ended_at": 90000.0,
+}
+
 
 @pytest.mark.parametrize(
     ("call", "seconds"),
@@ -31,7 +42,7 @@ TALKED = a_call(
         (evolve(TALKED, first=LegEvidence(answered_at=1005.0)), 25.0),
         (evolve(TALKED, first=LegEvidence(answered_at=1005.0), second=LegEvidence()), 25.0),
         (
-            # Nobody saw an end: the call counts until it was known to be over.
+            # Nobody saw an end: the call counts until it was known to be over, if it can have.
             evolve(
                 TALKED,
                 first=LegEvidence(answered_at=1005.0),
@@ -40,13 +51,19 @@ TALKED = a_call(
             ),
             26.5,
         ),
+        (evolve(TALKED, **UNSEEN, max_duration=5), 5.0 + JOB.timeout),
+        (evolve(TALKED, **UNSEEN, max_duration=5, job=None), 5.0),
+        (
+            evolve(TALKED, **UNSEEN, job=evolve(JOB, confirm=True)),
+            TALKED.max_duration + JOB.timeout + CONFIRM_SECONDS,
+        ),
         (evolve(TALKED, first=LegEvidence(ended_at=1031.0)), 0.0),
         (evolve(TALKED, ended_at=None), 0.0),
         (evolve(TALKED, first=LegEvidence(answered_at=2000.0)), 0.0),
     ],
 )
 def test_how_long_somebody_was_on_the_line(call: Call, seconds: float) -> None:
-    """From the first leg's answer to the last end that is known."""
+    """From the first leg's answer to the last end that is known, or for as long as it can be."""
     assert call.answered_seconds == seconds
 
 

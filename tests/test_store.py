@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from attrs import evolve
 from twisted.internet import reactor
 
 from c2c_agent.call import CallState, Entry
@@ -24,6 +25,7 @@ from c2c_agent.pbx import LegEvidence
 from c2c_agent.record import dump
 from c2c_agent.store import Store
 from tests import store_contract as contract
+from tests.playbook import JOB
 from tests.store_contract import call, ended
 
 
@@ -255,6 +257,13 @@ class Finding(StoreTests, contract.Finding):
             )
             await store.save(one)
             assert store.answered_since(0.0)[-1] == ("crm", 65.0, one.answered_seconds)
+        answered = LegEvidence(answered_at=10.0)
+        for number, job in enumerate((JOB, evolve(JOB, confirm=True), None), start=len(known)):
+            one = ended(call(number, at=5.0, first=answered, job=job, max_duration=7))
+            one = evolve(one, ended_at=100.0 + number)
+            await store.save(one)
+            assert store.answered_since(0.0)[-1] == ("crm", one.ended_at, one.answered_seconds)
+            assert one.answered_seconds < 90.0
 
 
 class Opening(StoreTests):
