@@ -7,6 +7,7 @@ contexts c2c-result and c2c-first-result of asterisk-conf/c2c-bridge.conf write 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from attrs import evolve
@@ -21,6 +22,9 @@ from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
 
 #: What a record of c2c-first-result begins with.
 _OF_FIRST: Final = "first,"
+
+#: Seconds by which what was seen here may be late: a busy host, or one that swaps.
+_SLACK: Final = 30.0
 
 
 def make_plan(
@@ -58,6 +62,10 @@ def make_plan(
         variables["C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
         variables[name] = _fill(template, job.dial_first, job, context)
+    if config.freepbx:
+        # A first leg that is no device here goes through that context, too, and its caller ID is
+        # dial_second's, by which FreePBX would decide. c2c-bridge does the same for the second leg.
+        variables |= {"__REALCALLERIDNUM": job.dial_as, "__AMPUSER": "", "__AMPUSERCIDNAME": ""}
     call_id = one_copy(PREFIX + request_id)
     action = actions.originate(
         channel=_dial_string(config.first_leg, job.dial_first, job, context),
@@ -93,7 +101,9 @@ def _fill(template: str, number: str, job: CallJob, context: str) -> str:
     return template.format(number=number, context=context, dial_as=job.dial_as)
 
 
-def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> CallEvidence:
+def merge_left(
+    evidence: CallEvidence, left: str, *, ahead: float = 0.0, now: float = inf
+) -> CallEvidence:
     """The evidence together with what the dialplan left of a call that the agent did not watch.
 
     Of a first leg that was not answered (c2c-first-result): `first`, dial status, hangup cause, and
@@ -103,19 +113,27 @@ def merge_left(evidence: CallEvidence, left: str, *, ahead: float = 0.0) -> Call
     gone before the second was dialled, or did not confirm.
 
     The times are the PBX's: its clock is `ahead` of ours by so many seconds, unless both saw the
-    end, and so tell by how many.
+    end, and so tell by how many. Where the end would then be before the first answered, or after
+    `now`, that clock was set since, and the beginning, which both saw, tells.
     """
     if left.startswith(_OF_FIRST):
         return _merge_first(evidence, left.removeprefix(_OF_FIRST), ahead)
     status, cause, started, answered, ended, confirmed = (left.split(",") + [""] * 6)[:6]
     began_at, answered_at, ended_at = map(_seconds, (started, answered, ended))
-    if ended_at is not None and evidence.first.ended_at is not None:
-        ahead = ended_at - evidence.first.ended_at
+    first, second = evidence.first, evidence.second
+    if ended_at is not None and first.ended_at is not None:
+        ahead = ended_at - first.ended_at
+    elif (
+        ended_at is not None
+        and began_at is not None
+        and first.answered_at is not None
+        and not first.answered_at - _SLACK <= ended_at - ahead <= now + _SLACK
+    ):
+        ahead = began_at - first.answered_at
     began_at, answered_at, ended_at = (
         None if at is None else at - ahead for at in (began_at, answered_at, ended_at)
     )
     refusal = next((refusal for refusal in Refusal if refusal.value == confirmed), None)
-    first, second = evidence.first, evidence.second
     return evolve(
         evidence,
         first=evolve(first, status="ANSWER", answered_at=first.answered_at or began_at),

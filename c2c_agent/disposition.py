@@ -133,7 +133,7 @@ def outcome(evidence: CallEvidence, *, cancelled: bool) -> Outcome:
     first = leg_result(evidence.first)
     if first is LegResult.ANSWERED or evidence.dialed:
         return _after_first_answered(evidence, second)
-    if evidence.timed_out:
+    if evidence.timed_out is Leg.FIRST:
         return Outcome.FIRST_NO_ANSWER
     silent = evidence.first.ringing_at is None
     if silent and (first is LegResult.NO_ANSWER or evidence.first.cause in _ALERTING_CAUSES):
@@ -149,6 +149,9 @@ def _after_first_answered(evidence: CallEvidence, second: LegResult) -> Outcome:
     """The outcome of a call whose first leg was answered and whose second was not."""
     if evidence.refusal is not None:
         return _REFUSALS[evidence.refusal]
+    if evidence.timed_out is Leg.SECOND:
+        # Whatever the cause says: of several phones one may have refused.
+        return Outcome.SECOND_NO_ANSWER
     if second is not LegResult.UNKNOWN:
         return _OUTCOMES[Leg.SECOND, second]
     if evidence.hung_up_by is Leg.FIRST:

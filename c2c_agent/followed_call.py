@@ -86,6 +86,7 @@ class FollowedCall:
     def session_began(self) -> None:
         """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
         self._in_session = True
+        self._trace.first_came(self._now())
 
     def second_ended(self, result: DialResult) -> None:
         """The session has told how the second leg ended."""
@@ -135,10 +136,19 @@ class FollowedCall:
     def _hang_up(self) -> None:
         if self._over or not self._hanging_up:
             return
+        channel = self._trace.to_hang_up
+        if channel is None:
+            self._conclude_if_over()  # of the last one the end was not told
+            return
 
         def answered(response: Message) -> None:
-            if response.response != "Success":
-                # Only just being made, or just gone; in the one case it has to be said again.
+            refused = response.response != "Success"
+            if refused and channel != self._trace.root:
+                self._trace.is_gone(channel)
+            if refused or channel != self._trace.root:
+                # Only just being made, or just gone; in the one case it has to be said again. Or
+                # the first channel has gone and others are left: each has to be hung up, unless
+                # it is gone and its end was not told.
                 self._clock.callLater(_HANG_UP_AGAIN, self._hang_up)
 
         def failed(failure: Failure) -> None:
@@ -147,16 +157,16 @@ class FollowedCall:
             reason = failure.getErrorMessage()
             _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
 
-        order = actions.hangup(PREFIX + self._request_id, _CANCEL_CAUSE)
+        order = actions.hangup(channel, _CANCEL_CAUSE)
         self._link.send(order).addCallbacks(answered, failed)
 
     # Its end
 
     def _conclude_if_over(self) -> None:
         """Where nothing is left of it: conclude, at once or when it may have been explained."""
-        if not self._trace.is_over or self._in_session:
+        if self._in_session or not (self._trace.is_over or self._trace.is_nearly_over):
             return
-        if self._trace.is_explained:
+        if self._trace.is_over and self._trace.is_explained:
             self._conclude()
         elif self._explaining is None:
             self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
@@ -168,7 +178,7 @@ class FollowedCall:
 
     async def _tell_the_end(self) -> None:
         evidence = self._trace.evidence()
-        answered = evidence.first.answered_at is not None
+        answered = self._trace.first_answered
         if not self._told_all and not answered and not evidence.lost:
             self.has_left = self._trace.ran_dialplan  # its c2c-first-result does not know of us
         elif not self._told_all:
@@ -192,7 +202,9 @@ class FollowedCall:
             return evidence  # there is none
         self.has_left = True
         left = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
-        return evidence if left is None else merge_left(evidence, left, ahead=self._ahead())
+        if left is None:
+            return evidence
+        return merge_left(evidence, left, ahead=self._ahead(), now=self._now())
 
     def _ahead(self) -> float:
         """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""

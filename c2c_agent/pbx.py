@@ -65,7 +65,7 @@ class LegEvidence:
 class CallEvidence:
     """What the PBX said of a whole call when nothing of it was left.
 
-    `timed_out`: the first leg's ringing was ended by our timeout. `dialed`: the second leg was
+    `timed_out`: the leg whose ringing was ended by our timeout. `dialed`: the second leg was
     dialled. `refusal`: why it was not, although the first leg was answered. `hung_up_by` is the leg
     whose side hung up first. `lost`: the end was not watched, so what is None here may have
     happened all the same.
@@ -73,7 +73,7 @@ class CallEvidence:
 
     first: LegEvidence = LegEvidence()
     second: LegEvidence = LegEvidence()
-    timed_out: bool = False
+    timed_out: Leg | None = None
     dialed: bool = False
     refusal: Refusal | None = None
     hung_up_by: Leg | None = None
@@ -221,12 +221,16 @@ class OriginatePlan:
 
 @frozen
 class PlacedCall:
-    """What a driver is told of a call that was placed before a restart."""
+    """What a driver is told of a call that was placed before a restart.
+
+    `answered`: what its requester is told is known.
+    """
 
     request_id: str
     plan: OriginatePlan
     first: LegEvidence
     second: LegEvidence
+    answered: bool = False
 
 
 class PbxObserver(Protocol):

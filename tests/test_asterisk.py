@@ -22,6 +22,7 @@ from c2c_agent.pbx import (
     FirstRinging,
     Found,
     Gone,
+    Leg,
     LegEvent,
     LegEvidence,
     OriginateAccepted,
@@ -274,7 +275,7 @@ class EndTests(DriverTestCase):
         assert self.observer.told == []
         self.clock.advance(0.5)
         self.originate_response("Failure", "3")
-        assert self.told().timed_out
+        assert self.told().timed_out is Leg.FIRST
 
     def test_never_explained(self) -> None:
         """After a while the end goes out with what is known."""
@@ -315,6 +316,23 @@ class EndTests(DriverTestCase):
         assert evidence.second == LegEvidence(
             status="ANSWER", cause=16, answered_at=12.5, ended_at=20.0
         )
+
+    def test_found_in_the_middle_of_the_talk(self) -> None:
+        """The dialplan knows when both answered; that they were found later says nothing."""
+        self.driver.adopt([PlacedCall(ID, self.plan(), LegEvidence(), LegEvidence())])
+        self.clock.advance(60)
+        self.driver.settle([ID])
+        root = {"Uniqueid": ROOT, "Linkedid": ROOT, "Channel": "PJSIP/100-1"}
+        up = message(Event="CoreShowChannel", ChannelStateDesc="Up", BridgeId="b", **root)
+        self.link.last("CoreShowChannels").list(up)
+        self.clock.advance(10)
+        self.hang_up_first()
+        self.link.last("DBGet").list(
+            message(Event="DBGetResponse", Val="ANSWER,16,10.000,12.500,70.000")
+        )
+        self.link.last("Setvar").succeed()
+        evidence = self.told()
+        assert (evidence.first.answered_at, evidence.second.answered_at) == (10.0, 12.5)
 
     def test_refused_by_what_the_dialplan_rang(self) -> None:
         """All of it was watched: what the dialplan left is not asked for, but deleted."""
@@ -419,6 +437,65 @@ class EndTests(DriverTestCase):
         self.told()
 
 
+class JoinedTests(DriverTestCase):
+    """A talk that was joined with an older call: some of its channels are counted as that one's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.originate()
+        self.event("Newchannel", Uniqueid=ROOT, Channel="Local/100@c2c-first-0;1")
+        self.event("Newchannel", Uniqueid=f"{ROOT};2", Channel="Local/100@c2c-first-0;2")
+        self.event("DialEnd", DestUniqueid=ROOT, DialStatus="ANSWER")
+        for uniqueid, half in (("7.1", 1), ("7.2", 2)):
+            self.event("Newchannel", Uniqueid=uniqueid, Channel=f"Local/200@phones-1;{half}")
+
+    def ends(self, uniqueid: str, name: str, linkedid: str = ROOT) -> None:
+        """A channel ends."""
+        self.driver.ami_event(
+            message(Event="Hangup", Uniqueid=uniqueid, Linkedid=linkedid, Channel=name, Cause="16")
+        )
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the call has, after some time, without a look at what Asterisk still has."""
+        self.clock.advance(seconds)
+        if "DBGet" in self.link.names():
+            self.link.last("DBGet").refuse("Database entry not found")
+        return any(isinstance(told, Gone) for told in self.observer.told)
+
+    def test_by_the_first(self) -> None:
+        """The far half of its channel is known by its own id, which begins as ours do."""
+        self.ends("7.2", "Local/200@phones-1;2")
+        self.ends("7.1", "Local/200@phones-1;1")
+        self.ends(ROOT, "Local/100@c2c-first-0;1")
+        self.ends(f"{ROOT};2", "Local/100@c2c-first-0;2", linkedid="1.1")
+        assert self.has_ended(0.0)
+
+    def test_by_the_second(self) -> None:
+        """The end of its far half is not told at all: it follows its near half."""
+        self.ends("7.1", "Local/200@phones-1;1")
+        self.ends(ROOT, "Local/100@c2c-first-0;1")
+        self.ends(f"{ROOT};2", "Local/100@c2c-first-0;2")
+        assert not self.has_ended(0.5)
+        assert self.has_ended(1.0)
+
+    def test_after_the_first_has_left_it(self) -> None:
+        """As one that was dialled as a device may: the near half goes with the far one, unseen."""
+        self.ends(ROOT, "Local/100@c2c-first-0;1")
+        self.ends(f"{ROOT};2", "Local/100@c2c-first-0;2")
+        assert not self.has_ended(10.0)
+        self.ends("7.2", "Local/200@phones-1;2")
+        assert not self.has_ended(0.5)
+        assert self.has_ended(1.0)
+
+    def test_a_phone_is_left(self) -> None:
+        """It is waited for."""
+        self.event("Newchannel", Uniqueid="7.3", Channel="PJSIP/200-3")
+        self.ends("7.1", "Local/200@phones-1;1")
+        self.ends(ROOT, "Local/100@c2c-first-0;1")
+        self.ends(f"{ROOT};2", "Local/100@c2c-first-0;2")
+        assert not self.has_ended(10.0)
+
+
 class HangUpTests(DriverTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -454,6 +531,42 @@ class HangUpTests(DriverTestCase):
         self.end()
         self.clock.advance(10)
         assert self.hangups() == 1
+
+    def test_the_first_channel_has_gone(self) -> None:
+        """What is left is hung up, one channel after the other."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        phones = {"7.3": "PJSIP/200-3", "7.4": "PJSIP/201-4"}
+        for uniqueid, name in phones.items():
+            self.event("Newchannel", Uniqueid=uniqueid, Channel=name)
+        self.hang_up_first()
+        self.driver.hang_up(ID)
+        for uniqueid, name in phones.items():
+            sent = self.link.last("Hangup")
+            assert sent.headers["Channel"] == uniqueid
+            sent.succeed()
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+            self.clock.advance(0.3)
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.hangups() == 2
+
+    def test_a_channel_whose_end_was_not_told(self) -> None:
+        """Asterisk does not know it any more: the next one is hung up, and the call ends."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        phones = {"7.3": "PJSIP/200-3", "7.4": "PJSIP/201-4"}
+        for uniqueid, name in phones.items():
+            self.event("Newchannel", Uniqueid=uniqueid, Channel=name)
+        self.hang_up_first()
+        self.driver.hang_up(ID)
+        for uniqueid in phones:
+            sent = self.link.last("Hangup")
+            assert sent.headers["Channel"] == uniqueid
+            sent.refuse("No such channel")
+            self.clock.advance(0.3)
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert isinstance(self.observer.told[-1], Gone)
+        assert self.hangups() == 2
 
     def test_asked_twice(self) -> None:
         """One attempt at a time."""
@@ -605,6 +718,26 @@ class BridgeTests(DriverTestCase):
         (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
         assert gone.evidence.second.status == "ANSWER"
         assert "DBGet" not in self.link.names()
+
+    def test_the_first_answered_while_the_link_was_down(self) -> None:
+        """When it came to the bridge, and not when the link was back."""
+        self.originate()
+        self.driver.link_down("cut")
+        self.clock.advance(3)
+        self.connect()
+        self.clock.advance(60)
+        self.driver.settle([ID])
+        root = {"Uniqueid": ROOT, "Linkedid": ROOT, "Channel": "PJSIP/100-1"}
+        up = message(Event="CoreShowChannel", ChannelStateDesc="Up", BridgeId="b", **root)
+        self.link.last("CoreShowChannels").list(up)
+        self.say("200 result=0\n")
+        self.say("200 result=1 (ANSWER,16,15.0)\n")
+        self.say("200 result=1\n")
+        self.hang_up()
+        self.hang_up_first()
+        (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
+        assert gone.evidence.first.answered_at == 3.0
+        assert gone.evidence.second.answered_at == 15.0
 
     def test_the_result_is_stored_before_the_dialplan_is_told(self) -> None:
         """Whoever crashes in between finds it: here, or in AstDB."""

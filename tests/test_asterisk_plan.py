@@ -89,6 +89,14 @@ class TestVariables:
         """The dialplan is told that it stands on a FreePBX."""
         assert "C2C_FREEPBX=1" in variables(plan(AsteriskConfig(freepbx=True)))
 
+    def test_freepbx_and_the_first_leg(self) -> None:
+        """Whoever is rung first, and whatever is configured: the user is that of dial_as."""
+        inherited = {"__REALCALLERIDNUM": "200", "__AMPUSER": "200", "__AMPUSERCIDNAME": "Boss"}
+        for more in ({}, inherited):
+            sent = variables(plan(AsteriskConfig(freepbx=True, variables=more)))
+            told = [one for one in sent if one.startswith(("__REALCALLERIDNUM", "__AMPUSER"))]
+            assert told == ["__REALCALLERIDNUM=102", "__AMPUSER=", "__AMPUSERCIDNAME="]
+
     def test_more(self) -> None:
         """Configured ones, with their placeholders filled in."""
         config = AsteriskConfig(variables={"__SITE": "{number} {dial_as} {context}"})
@@ -111,6 +119,24 @@ def test_times_of_another_clock() -> None:
     seen = CallEvidence(first=LegEvidence(ended_at=2020.0), lost=True)
     moved = merge_left(seen, left, ahead=-3600.0)
     assert (moved.second.answered_at, moved.second.ended_at) == (2005.0, 2020.0)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_was_set_after_the_end(jump: float) -> None:
+    """Nobody was there for the end, and the clock is another since: the beginning was seen."""
+    seen = CallEvidence(LegEvidence(answered_at=1000.2), LegEvidence(answered_at=1005.1), lost=True)
+    moved = merge_left(seen, "ANSWER,16,1000.2,1005.1,1020.2", ahead=jump, now=1060.0)
+    assert moved.second.answered_at == pytest.approx(1005.1)
+    assert moved.second.ended_at == pytest.approx(1020.2)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_was_set_before_the_end(jump: float) -> None:
+    """Then it is still what it was at the end."""
+    seen = CallEvidence(LegEvidence(answered_at=1000.2), LegEvidence(answered_at=1005.1), lost=True)
+    left = f"ANSWER,16,1000.2,1005.1,{1020.2 + jump}"
+    moved = merge_left(seen, left, ahead=jump, now=1060.0)
+    assert moved.second.ended_at == pytest.approx(1020.2)
 
 
 def test_the_first_leg_was_watched_in_part() -> None:

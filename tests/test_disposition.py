@@ -113,17 +113,28 @@ def test_each_leg_has_its_own_outcomes(first: Outcome, second: Outcome) -> None:
         (CallEvidence(first=ANSWERED, hung_up_by=Leg.FIRST), False, Outcome.ABANDONED),
         # Our timeout, on 16 (cause 0) and 22 (cause 19), rung or not.
         (
-            CallEvidence(LegEvidence(status="NOANSWER", cause=0), timed_out=True),
+            CallEvidence(LegEvidence(status="NOANSWER", cause=0), timed_out=Leg.FIRST),
             False,
             Outcome.FIRST_NO_ANSWER,
         ),
         (
-            CallEvidence(LegEvidence(status="NOANSWER", cause=19), timed_out=True),
+            CallEvidence(LegEvidence(status="NOANSWER", cause=19), timed_out=Leg.FIRST),
             False,
             Outcome.FIRST_NO_ANSWER,
         ),
         # No such extension: DialEnd says NOANSWER, and nothing ever rang.
         (CallEvidence(LegEvidence(status="NOANSWER", cause=0)), False, Outcome.FIRST_UNREACHABLE),
+        # One of the second's phones refused, the other rang for as long as it might.
+        (
+            CallEvidence(ANSWERED, LegEvidence(status="NOANSWER", cause=21), timed_out=Leg.SECOND),
+            False,
+            Outcome.SECOND_NO_ANSWER,
+        ),
+        (
+            CallEvidence(ANSWERED, LegEvidence(status="NOANSWER", cause=21), dialed=True),
+            False,
+            Outcome.SECOND_DECLINED,
+        ),
         # A phone refused, and nobody saw whether it had rung.
         (
             CallEvidence(LegEvidence(status="NOANSWER", cause=19), lost=True),

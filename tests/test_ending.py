@@ -34,24 +34,72 @@ class TestAllEvidence:
         assert merged.first == LegEvidence(channel="b", ringing_at=1.0, answered_at=2.0)
         assert not merged.dialed
 
+    @pytest.mark.parametrize("request_seen", [True, False])
+    @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+    def test_the_pbx_s_clock_was_set_while_they_talked(
+        self, jump: float, *, request_seen: bool
+    ) -> None:
+        """Nobody answers before the order, or after the end: what was seen here counts then."""
+        call = evolve(a_call(), second=LegEvidence(answered_at=1010.0))
+        if request_seen:
+            call = evolve(call, pbx_request=Exchange(1000.0, {}))
+        told = LegEvidence(status="ANSWER", answered_at=1010.1 + jump, ended_at=1030.0)
+        assert all_evidence(call, CallEvidence(second=told)).second.answered_at == 1010.0
+        assert second_over(call, SecondEnded(told)).second.answered_at == 1010.0
+        right = evolve(told, answered_at=1010.1)
+        assert all_evidence(call, CallEvidence(second=right)).second == right
+        unseen = evolve(call, second=LegEvidence())
+        assert all_evidence(unseen, CallEvidence(second=told)).second == told
+
     @pytest.mark.parametrize(
         ("status", "ended_at", "timed_out"),
         [
-            ("CANCEL", 1030.1, True),
-            ("CANCEL", 1029.2, True),  # timers are not that exact
-            ("CANCEL", 1020.0, False),  # somebody else hung it up
-            ("CANCEL", None, False),
-            ("BUSY", 1030.1, False),
+            ("CANCEL", 1030.1, Leg.FIRST),
+            ("CANCEL", 1029.2, Leg.FIRST),  # timers are not that exact
+            ("CANCEL", 1020.0, None),  # somebody else hung it up
+            ("CANCEL", None, None),
+            ("BUSY", 1030.1, None),
         ],
     )
-    def test_nobody_watched_the_timeout(
-        self, status: str, ended_at: float | None, timed_out: bool
+    def test_nobody_watched_the_first_leg_s_timeout(
+        self, status: str, ended_at: float | None, timed_out: Leg | None
     ) -> None:
         """The dialplan only saw that the ringing was given up; the clock says by whom."""
         call = evolve(a_call(), plan=PLAN, pbx_request=Exchange(1000.0, {}))
         told = CallEvidence(LegEvidence(status=status, ended_at=ended_at))
         assert all_evidence(call, told).timed_out is timed_out
-        assert not all_evidence(a_call(), told).timed_out
+        assert all_evidence(a_call(), told).timed_out is None
+
+    @pytest.mark.parametrize(
+        ("status", "ended_at", "timed_out"),
+        [
+            ("NOANSWER", 1130.0, Leg.SECOND),
+            ("NOANSWER", 1129.5, None),  # it was refused just before
+            ("NOANSWER", None, None),
+            ("BUSY", 1130.1, None),
+        ],
+    )
+    def test_the_second_leg_s_timeout(
+        self, status: str, ended_at: float | None, timed_out: Leg | None
+    ) -> None:
+        """Dial says the same of a refusal; it rang for as long as it might."""
+        call = evolve(a_call(), plan=PLAN, dialed_at=1100.0)
+        second = LegEvidence(status=status, cause=21, ended_at=ended_at)
+        assert all_evidence(call, CallEvidence(second=second)).timed_out is timed_out
+        stored = evolve(call, second=second)
+        assert all_evidence(stored, CallEvidence(lost=True)).timed_out is timed_out
+        assert all_evidence(a_call(), CallEvidence(second=second)).timed_out is None
+
+    def test_the_dialplan_rang_the_second_alone(self) -> None:
+        """It began when the first was there, unless that one was asked to confirm before."""
+        call = evolve(a_call(), plan=PLAN)
+        told = CallEvidence(
+            LegEvidence(status="ANSWER", answered_at=1100.0),
+            LegEvidence(status="NOANSWER", cause=17, ended_at=1130.0),
+        )
+        assert all_evidence(call, told).timed_out is Leg.SECOND
+        confirming = evolve(call, plan=evolve(PLAN, confirm_seconds=20))
+        assert all_evidence(confirming, told).timed_out is None
 
     def test_the_second_leg_s_end_is_stored_before_the_call_s(self) -> None:
         """An agent that crashes between the two tells the same as one that does not."""
@@ -103,6 +151,28 @@ class TestWhoHungUp:
         cancelled = evolve(a_call(), cancelled=True)
         assert who_hung_up(cancelled, TALKED, Outcome.CONNECTED) is HungUpBy.CANCEL
         assert who_hung_up(cancelled, CallEvidence(), Outcome.CANCELLED) is HungUpBy.CANCEL
+
+    def test_a_cancel_that_was_not_watched(self) -> None:
+        """It hangs the first leg up: that this one left first says nothing of its user."""
+        cancelled = evolve(a_call(), cancelled=True)
+        left = evolve(TALKED, hung_up_by=Leg.FIRST)
+        assert who_hung_up(cancelled, left, Outcome.CONNECTED) is HungUpBy.FIRST
+        unwatched = evolve(left, lost=True)
+        assert who_hung_up(cancelled, unwatched, Outcome.CONNECTED) is HungUpBy.CANCEL
+        assert who_hung_up(a_call(), unwatched, Outcome.CONNECTED) is HungUpBy.FIRST
+        second = evolve(unwatched, hung_up_by=Leg.SECOND)
+        assert who_hung_up(cancelled, second, Outcome.CONNECTED) is HungUpBy.SECOND
+
+    @pytest.mark.parametrize("by", list(Leg))
+    def test_the_longest_duration_that_was_not_watched(self, by: Leg) -> None:
+        """Then it was the clock, whichever leg left first."""
+        call = evolve(a_call(), max_duration=60)
+        left = evolve(TALKED, hung_up_by=by)
+        assert who_hung_up(call, left, Outcome.CONNECTED) is HungUpBy(by.value)
+        unwatched = evolve(left, lost=True)
+        assert who_hung_up(call, unwatched, Outcome.CONNECTED) is HungUpBy.LIMIT
+        longer = evolve(call, max_duration=62)
+        assert who_hung_up(longer, unwatched, Outcome.CONNECTED) is HungUpBy(by.value)
 
     def test_abandoned(self) -> None:
         """That is what it means."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import define, field
 
-from c2c_agent.ami.channel_tree import ChannelTree
+from c2c_agent.ami.channel_tree import Channel, ChannelTree
 from c2c_agent.ami.message import Message
 from c2c_agent.dial import DialResult
 from c2c_agent.pbx import (
@@ -47,9 +47,10 @@ _LINKED: Final = ("Linkedid", "DestLinkedid", "LocalOneLinkedid")
 
 def request_id_of(event: Message) -> str | None:
     """The request whose call an event belongs to; None where it is no call of ours."""
-    if event.event == "OriginateResponse":
-        linked = event.get("Uniqueid")
-    else:
+    # First by the channel's own id: in one bridge with another call (after a transfer), it may have
+    # that call's Linkedid, which may be one of ours as well.
+    linked = event.get("Uniqueid").partition(";")[0]
+    if not linked.startswith(PREFIX):
         linked = next(filter(None, map(event.get, _LINKED)), "")
     return linked[len(PREFIX) :] if linked.startswith(PREFIX) else None
 
@@ -67,6 +68,9 @@ class _LegTrace:
     ringing_at: float | None = None
     answered_at: float | None = None
     ended_at: float | None = None
+    device: Channel | None = None  # what answered it
+    missed: bool = False  # `answered_at` is when it was found: its answer was not seen
+    rang_out: bool = False  # a phone of it rang for as long as it might, and none refused since
 
 
 @define
@@ -111,25 +115,33 @@ class CallTrace:
         return []
 
     def _dial_begin(self, event: Message, _now: float) -> list[LegEvent]:
+        self._tie_to_caller(event)
+        return [SecondDialed(self.timeout)] if event.get("Uniqueid") == self.root else []
+
+    def _tie_to_caller(self, event: Message) -> None:
         dialed, caller = event.get("DestUniqueid"), event.get("Uniqueid")
         self._tree.channel(dialed, event.get("DestChannel"))
-        if not caller:
-            return []  # Originate itself dials the root
-        if caller != self.root:
+        if caller == self.root:
+            self._tree.tie_to_root(dialed)
+        elif caller:  # there is none where Originate itself dials the root
             self._tree.tie(dialed, caller)
-            return []
-        self._tree.tie_to_root(dialed)
-        return [SecondDialed(self.timeout)]
 
     def _dial_state(self, event: Message, now: float) -> list[LegEvent]:
-        leg = self._dialed_leg(event)
-        if leg is None or event.get("DialStatus") not in _ALERTING:
+        if event.get("DialStatus") not in _ALERTING:
             return []
-        return self._ringing(leg, now)
+        self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel")).rang = True
+        leg = self._dialed_leg(event)
+        return [] if leg is None else self._ringing(leg, now)
 
     def _dial_end(self, event: Message, now: float) -> list[LegEvent]:
         dialed = self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel"))
         dialed.answered = event.get("DialStatus") == "ANSWER"
+        if dialed.answered and self._tree.leg_of(dialed.uniqueid) is None:
+            self._tie_to_caller(event)  # a phone that was not dialled has picked the call up
+        if dialed.answered and dialed.is_device:
+            self._device_answered(dialed)
+        elif dialed.is_device:
+            self._device_unanswered(dialed, event.get("DialStatus"))
         leg = self._dialed_leg(event)
         if leg is None:
             return []
@@ -139,6 +151,26 @@ class CallTrace:
             return self._answered(leg, now)
         trace.ended_at = trace.ended_at or now
         return []
+
+    def _device_answered(self, device: Channel) -> None:
+        """Of several that do, the last one counts; once the leg is answered, no other does."""
+        leg = self._tree.leg_of(device.uniqueid)
+        if leg is None:
+            return
+        trace = self._legs[leg]
+        if trace.device is None or trace.answered_at is None:
+            trace.device = device
+        elif self._hung_up_by is leg:
+            # It has taken the talk over: who transferred it left, and that was not the end.
+            self._hung_up_by = self._hung_up_at = None
+
+    def _device_unanswered(self, device: Channel, status: str) -> None:
+        """Dial gave it up or it refused; the limit of who dialled it may be shorter than ours."""
+        leg = self._tree.leg_of(device.uniqueid)
+        if leg is not None and device.refused:
+            self._legs[leg].rang_out = False
+        elif leg is not None and device.rang and status == "NOANSWER":
+            self._legs[leg].rang_out = True
 
     def _originate_response(self, event: Message, now: float) -> list[LegEvent]:
         first = self._legs[Leg.FIRST]
@@ -159,6 +191,9 @@ class CallTrace:
         channel.sip = _number(event.get("TechCause"))
         if channel.is_far_half:
             return []  # the near half was hung up, and takes this one along
+        if event.get("ChannelStateDesc", "Up") != "Up":
+            channel.refused = True  # it was only rung, perhaps by a queue that has answered
+            return []
         leg = self._tree.leg_of(channel.uniqueid)
         if self._hung_up_by is None and leg is not None and self._legs[leg].answered_at is not None:
             self._hung_up_by, self._hung_up_at = leg, now
@@ -209,7 +244,8 @@ class CallTrace:
         second.status = result.status
         second.ended_at = second.ended_at or now
         if result.status == "ANSWER" and self.lost:
-            second.answered_at = second.answered_at or result.answered_at
+            if result.answered_at is not None and (second.answered_at is None or second.missed):
+                second.answered_at, second.missed = result.answered_at, False
             if self._hung_up_by is None:
                 self._hung_up_by = Leg.FIRST if result.first_left else Leg.SECOND
                 self._hung_up_at = now
@@ -218,8 +254,12 @@ class CallTrace:
         """Take over what was known of the call before a restart of the agent."""
         self.lost = True
         for leg, evidence in ((Leg.FIRST, first), (Leg.SECOND, second)):
-            self._legs[leg].ringing_at = evidence.ringing_at
-            self._legs[leg].answered_at = evidence.answered_at
+            trace = self._legs[leg]
+            trace.ringing_at = evidence.ringing_at
+            trace.answered_at = evidence.answered_at
+            if evidence.answered_at is not None and evidence.channel is not None:
+                answered = Channel("", evidence.channel)  # its Uniqueid is not stored
+                trace.device = answered if answered.is_device else None
 
     def found(self, channels: Iterable[Message], now: float) -> list[LegEvent]:
         """Take the call's channels as CoreShowChannels lists them; gives what was missed.
@@ -229,6 +269,9 @@ class CallTrace:
         self.lost = True
         listed = {channel.get("Uniqueid"): channel for channel in channels}
         self._tree.take_list(listed)
+        for trace in self._legs.values():
+            if trace.device is not None:
+                trace.device = self._tree.named(trace.device.name) or trace.device
         root = listed.get(self.root)
         if root is None:
             return []
@@ -236,10 +279,26 @@ class CallTrace:
             case "Ringing":
                 return self._ringing(Leg.FIRST, now)
             case "Up" if root.get("BridgeId"):
-                return [*self._answered(Leg.FIRST, now), *self._answered(Leg.SECOND, now)]
+                return [*self._found_up(Leg.FIRST, now), *self._found_up(Leg.SECOND, now)]
             case "Up":
-                return self._answered(Leg.FIRST, now)
+                return self._found_up(Leg.FIRST, now)
         return []
+
+    def _found_up(self, leg: Leg, now: float) -> list[LegEvent]:
+        events = self._answered(leg, now)
+        if events:
+            self._legs[leg].missed = True
+        return events
+
+    def is_gone(self, uniqueid: str) -> None:
+        """A channel that was told of is there no more; its end was not told."""
+        self._tree.channels[uniqueid].ended = True
+
+    def first_came(self, now: float) -> None:
+        """The first leg has come to the bridge, so it was answered, whatever events tell."""
+        first = self._legs[Leg.FIRST]
+        if first.answered_at is None:
+            first.answered_at = now
 
     # Questions
 
@@ -250,11 +309,29 @@ class CallTrace:
         return begun and self._tree.all_ended
 
     @property
+    def is_nearly_over(self) -> bool:
+        """Whether nothing is left but what ends by itself, perhaps without our being told."""
+        root = self._tree.channels.get(self.root)
+        return root is not None and root.ended and self._tree.only_halves_left
+
+    @property
+    def to_hang_up(self) -> str | None:
+        """The Uniqueid of the channel whose end is the call's: the root's, until it has ended."""
+        root = self._tree.channels.get(self.root)
+        if root is None or not root.ended:
+            return self.root
+        return next(iter(self._tree.left), None)
+
+    @property
+    def first_answered(self) -> bool:
+        """Whether the first leg was answered, seen or not."""
+        return self._legs[Leg.FIRST].answered_at is not None
+
+    @property
     def is_explained(self) -> bool:
         """Whether all has been told that will be told of why the first leg was not answered."""
-        answered = self._legs[Leg.FIRST].answered_at is not None
         seen = self.root in self._tree.channels
-        return answered or (self._originate_failed and (self._timed_out or seen))
+        return self.first_answered or (self._originate_failed and (self._timed_out or seen))
 
     @property
     def ran_dialplan(self) -> bool:
@@ -266,16 +343,24 @@ class CallTrace:
         return CallEvidence(
             first=self._leg_evidence(Leg.FIRST),
             second=self._leg_evidence(Leg.SECOND),
-            timed_out=self._timed_out,
+            timed_out=self._leg_that_rang_out(),
             dialed=bool(self._tree.dialed),
             hung_up_by=self._hung_up_by,
             hung_up_at=self._hung_up_at,
             lost=self.lost,
         )
 
+    def _leg_that_rang_out(self) -> Leg | None:
+        if self._timed_out:
+            return Leg.FIRST
+        for leg, trace in self._legs.items():
+            if trace.rang_out and trace.answered_at is None and trace.status != "CANCEL":
+                return leg
+        return None
+
     def _leg_evidence(self, leg: Leg) -> LegEvidence:
         trace, head = self._legs[leg], self._tree.head_of(leg)
-        shown = self._tree.device_of(leg) or head
+        shown = trace.device or self._tree.device_of(leg) or head
         telling = shown
         if trace.answered_at is None and head is not None and head.cause not in _EMPTY:
             telling = head  # of several devices tried, the leg as a whole says which counted
@@ -286,12 +371,12 @@ class CallTrace:
             sip = self._dial.sip if sip is None else sip
         return LegEvidence(
             channel=shown.name if shown is not None else None,
-            status=trace.status,
+            status=trace.status or ("ANSWER" if trace.missed else None),
             cause=cause,
             cause_text=telling.cause_text if telling is not None else None,
             sip=sip,
             ringing_at=trace.ringing_at,
-            answered_at=trace.answered_at,
+            answered_at=None if trace.missed else trace.answered_at,
             ended_at=trace.ended_at,
         )
 

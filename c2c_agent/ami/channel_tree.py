@@ -26,6 +26,8 @@ class Channel:
 
     uniqueid: str
     name: str
+    rang: bool = False
+    refused: bool = False
     answered: bool = False
     ended: bool = False
     cause: int | None = None
@@ -41,6 +43,13 @@ class Channel:
     def is_far_half(self) -> bool:
         """Whether it is the half of a Local channel that runs the dialplan behind it."""
         return not self.is_device and self.name.endswith(";2")
+
+    @property
+    def other_half(self) -> str | None:
+        """The name of the other half, where it is one of a Local channel."""
+        if self.is_device:
+            return None
+        return self.name[:-1] + ("1" if self.is_far_half else "2")
 
 
 @define
@@ -114,6 +123,26 @@ class ChannelTree:
     def all_ended(self) -> bool:
         """Whether every channel that was told of has ended."""
         return all(channel.ended for channel in self.channels.values())
+
+    @property
+    def left(self) -> list[str]:
+        """The Uniqueids of those that have not ended."""
+        return [channel.uniqueid for channel in self.channels.values() if not channel.ended]
+
+    @property
+    def only_halves_left(self) -> bool:
+        """Whether all that has not ended are halves of which the other has: so will they.
+
+        One that was joined with another call has that call's Linkedid, and its end is not told.
+        """
+        gone = {channel.name for channel in self.channels.values() if channel.ended}
+        return all(
+            channel.ended or channel.other_half in gone for channel in self.channels.values()
+        )
+
+    def named(self, name: str) -> Channel | None:
+        """The channel of this name."""
+        return next((one for one in self.channels.values() if one.name == name), None)
 
     def take_list(self, listed: Mapping[str, Message]) -> None:
         """Take the call's channels as CoreShowChannels lists them, by Uniqueid.

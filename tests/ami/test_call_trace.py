@@ -196,6 +196,140 @@ def test_foreign_events_are_of_no_call() -> None:
     assert request_id_of(event("FullyBooted")) is None
 
 
+@pytest.mark.parametrize("uniqueid", ["c2c-1", "c2c-1;2"])
+@pytest.mark.parametrize("linkedid", ["17.1", "c2c-2"])
+def test_a_channel_that_was_joined_with_another_call(uniqueid: str, linkedid: str) -> None:
+    """It has that call's Linkedid, though it may be one of ours, and is known by its own id."""
+    assert request_id_of(event("Hangup", Uniqueid=uniqueid, Linkedid=linkedid)) == "1"
+
+
+#: The halves of the second leg's Local channel, and the first leg's near half.
+NEAR: Final = {"DestUniqueid": "l1", "DestChannel": "Local/200@x-1;1"}
+FIRST: Final = {"DestUniqueid": "c2c-1", "DestChannel": "Local/100@x-0;1"}
+
+
+def second_is_dialled(at: float) -> CallTrace:
+    """A call whose first leg was answered, and whose second is being dialled."""
+    trace = CallTrace("c2c-1", 20)
+    trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel=FIRST["DestChannel"]), at)
+    trace.observe(event("DialEnd", DialStatus="ANSWER", **FIRST), at)
+    halves = {
+        "LocalOneUniqueid": "l1",
+        "LocalOneChannel": NEAR["DestChannel"],
+        "LocalTwoUniqueid": "l2",
+        "LocalTwoChannel": "Local/200@x-1;2",
+    }
+    trace.observe(event("LocalBridge", **halves), at)
+    trace.observe(event("DialBegin", Uniqueid="c2c-1", **NEAR), at)
+    return trace
+
+
+def talk(at: float) -> CallTrace:
+    """A call whose second leg is a dialplan that has answered by itself."""
+    trace = second_is_dialled(at)
+    trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus="ANSWER", **NEAR), at)
+    return trace
+
+
+def phone(number: str) -> dict[str, str]:
+    """A phone of the second leg, as the one that is dialled."""
+    return {"DestUniqueid": number, "DestChannel": f"PJSIP/{number}-1"}
+
+
+def dials(trace: CallTrace, number: str, at: float) -> None:
+    """The dialplan behind the second leg rings a phone."""
+    trace.observe(event("DialBegin", Uniqueid="l2", **phone(number)), at)
+    trace.observe(event("DialState", Uniqueid="l2", DialStatus="RINGING", **phone(number)), at)
+
+
+def answers(trace: CallTrace, number: str, at: float) -> None:
+    """That phone answers."""
+    trace.observe(event("DialEnd", Uniqueid="l2", DialStatus="ANSWER", **phone(number)), at)
+
+
+def refuses(trace: CallTrace, number: str, at: float, cause: str) -> None:
+    """That phone refuses: its channel was never up."""
+    channel = {"Uniqueid": number, "Channel": f"PJSIP/{number}-1", "ChannelStateDesc": "Ringing"}
+    trace.observe(event("HangupRequest", Cause=cause, **channel), at)
+    trace.observe(event("DialEnd", Uniqueid="l2", DialStatus="BUSY", **phone(number)), at)
+    trace.observe(event("Hangup", Cause=cause, **channel), at)
+
+
+def rings_out(trace: CallTrace, number: str, at: float, status: str = "NOANSWER") -> None:
+    """The dialplan gives that phone up."""
+    trace.observe(event("DialEnd", Uniqueid="l2", DialStatus=status, **phone(number)), at)
+
+
+class TestSeveralPhones:
+    """A second leg behind which several phones are rung, for less than the request's timeout."""
+
+    def outcome(self, trace: CallTrace, status: str, cause: int, at: float) -> Outcome:
+        """What comes of the call where Dial says this of the leg as a whole."""
+        trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus=status, **NEAR), at)
+        trace.observe(
+            event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause=str(cause)), at
+        )
+        trace.dial_ended(DialResult(status, cause, None, first_left=status == "CANCEL"), at)
+        return outcome(trace.evidence(), cancelled=False)
+
+    def test_one_refuses_and_one_rings_out(self) -> None:
+        """Asterisk tells the refusal; the other rang for as long as it might."""
+        trace = second_is_dialled(0.0)
+        for number in ("201", "202"):
+            dials(trace, number, 1.0)
+        refuses(trace, "201", 2.0, "17")
+        rings_out(trace, "202", 9.0)
+        assert self.outcome(trace, "BUSY", 17, 9.0) is Outcome.SECOND_NO_ANSWER
+
+    def test_one_after_the_other(self) -> None:
+        """The first one rang out, the next one was busy: that is the last word."""
+        trace = second_is_dialled(0.0)
+        dials(trace, "201", 1.0)
+        rings_out(trace, "201", 9.0)
+        dials(trace, "202", 9.0)
+        refuses(trace, "202", 10.0, "17")
+        assert self.outcome(trace, "BUSY", 17, 10.0) is Outcome.SECOND_BUSY
+
+    def test_the_first_gives_up(self) -> None:
+        """One rang out, the dialplan went on to the next, and the first hung up."""
+        trace = second_is_dialled(0.0)
+        dials(trace, "201", 1.0)
+        rings_out(trace, "201", 9.0)
+        dials(trace, "202", 9.0)
+        rings_out(trace, "202", 12.0, "CANCEL")
+        assert self.outcome(trace, "CANCEL", 0, 12.0) is Outcome.ABANDONED
+
+    def test_a_phone_that_only_tries(self) -> None:
+        """It never rang, so it did not ring out: the refusal of the other counts."""
+        trace = second_is_dialled(0.0)
+        for number in ("201", "202"):
+            trace.observe(event("DialBegin", Uniqueid="l2", **phone(number)), 1.0)
+        proceeding = event("DialState", Uniqueid="l2", DialStatus="PROCEEDING", **phone("202"))
+        assert trace.observe(proceeding, 1.0) == []
+        refuses(trace, "201", 2.0, "17")
+        rings_out(trace, "202", 9.0)
+        assert self.outcome(trace, "BUSY", 17, 9.0) is Outcome.SECOND_BUSY
+
+    def test_one_that_was_never_tied(self) -> None:
+        """A phone of nobody knows which leg says nothing."""
+        trace = second_is_dialled(0.0)
+        lonely = {"DestUniqueid": "9", "DestChannel": "PJSIP/900-9"}
+        trace.observe(event("DialEnd", DialStatus="NOANSWER", **lonely), 1.0)
+        assert trace.evidence().timed_out is None
+
+
+def test_a_channel_that_is_there_no_more() -> None:
+    """Its end was not told; with it, the call's has come."""
+    trace = CallTrace("c2c-1", 20)
+    trace.observe(event("Newchannel", Uniqueid="7", Channel="PJSIP/200-7"), 1.0)
+    trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="PJSIP/100-0"), 1.0)
+    trace.observe(event("Hangup", Uniqueid="c2c-1", Channel="PJSIP/100-0"), 2.0)
+    told = [trace.to_hang_up]
+    trace.is_gone("7")
+    assert [*told, trace.to_hang_up] == ["7", None]
+    assert trace.is_over
+
+
 class TestEvidence:
     def test_the_device_that_answered_is_shown(self) -> None:
         """Of several places where a phone is registered, the one that was taken."""
@@ -224,6 +358,86 @@ class TestEvidence:
         )
         follow(told, trace)
         assert trace.evidence().first.channel == "PJSIP/100-2"
+
+    def test_a_device_that_took_the_talk_over_is_not(self) -> None:
+        """The talk was transferred: another phone answered, but not our call.
+
+        Also where the answer to the order came before all else.
+        """
+        told = sorted(
+            events(find("22", "connected-second-hangs-up")),
+            key=lambda one: one.event != "OriginateResponse",
+        )
+        trace, _ = follow(told)
+        before = trace.evidence()
+        dest = {"DestUniqueid": "9", "DestChannel": "PJSIP/201-9"}
+        trace.observe(event("DialBegin", Uniqueid=f"{ROOT};2", **dest), 90.0)
+        trace.observe(event("DialEnd", Uniqueid=f"{ROOT};2", DialStatus="ANSWER", **dest), 91.0)
+        assert trace.evidence() == before
+
+    @pytest.mark.parametrize(("caller", "leg"), [("c2c-1;2", Leg.FIRST), ("c2c-1", Leg.SECOND)])
+    def test_a_phone_that_picks_the_call_up(self, caller: str, leg: Leg) -> None:
+        """It was not dialled; Asterisk says that the dialling of the other has ended with it."""
+        trace = CallTrace("c2c-1", 20)
+        rings = {"DestUniqueid": "2", "DestChannel": "PJSIP/100-2"}
+        trace.observe(event("DialBegin", Uniqueid=caller, **rings), 1.0)
+        picks_up = {"DestUniqueid": "9", "DestChannel": "PJSIP/101-9"}
+        trace.observe(event("DialEnd", Uniqueid=caller, DialStatus="ANSWER", **picks_up), 2.0)
+        if leg is Leg.FIRST:
+            root = {"DestUniqueid": "c2c-1", "DestChannel": "Local/1@x;1"}
+            trace.observe(event("DialEnd", DialStatus="ANSWER", **root), 2.1)
+        trace.observe(event("Hangup", Uniqueid="2", Channel="PJSIP/100-2", Cause="26"), 2.2)
+        trace.observe(event("HangupRequest", Uniqueid="9", Channel="PJSIP/101-9"), 5.0)
+        trace.observe(event("Hangup", Uniqueid="9", Channel="PJSIP/101-9", Cause="16"), 5.1)
+        evidence = trace.evidence()
+        assert evidence.hung_up_by is leg
+        told = evidence.first if leg is Leg.FIRST else evidence.second
+        assert (told.channel, told.cause, told.status) == ("PJSIP/101-9", 16, "ANSWER")
+
+    def test_of_two_that_answer_the_later_one_is(self) -> None:
+        """A voicemail answers and is passed by, before the leg counts as answered."""
+        trace = CallTrace("c2c-1", 20)
+        for number in "23":
+            dest = {"DestUniqueid": number, "DestChannel": f"PJSIP/100-{number}"}
+            trace.observe(event("DialBegin", Uniqueid="c2c-1;2", **dest), 1.0)
+            trace.observe(event("DialEnd", Uniqueid="c2c-1;2", DialStatus="ANSWER", **dest), 2.0)
+        root = {"DestUniqueid": "c2c-1", "DestChannel": "Local/1@x;1"}
+        trace.observe(event("DialEnd", DialStatus="ANSWER", **root), 3.0)
+        assert trace.evidence().first.channel == "PJSIP/100-3"
+
+    def test_an_answer_of_nobody_knows_whom(self) -> None:
+        """A device that was never tied to a leg is shown for none."""
+        trace = CallTrace("c2c-1", 20)
+        dest = {"DestUniqueid": "9", "DestChannel": "PJSIP/900-9"}
+        trace.observe(event("DialEnd", DialStatus="ANSWER", **dest), 1.0)
+        assert trace.evidence().first.channel is None
+
+    def test_who_transferred_is_not_who_hung_up(self) -> None:
+        """His phone hung up, and the talk went on with another one."""
+        trace = talk(0.0)
+        dials(trace, "200", 1.0)
+        answers(trace, "200", 2.0)
+        trace.observe(event("HangupRequest", Uniqueid="200", Channel="PJSIP/200-1"), 5.0)
+        assert trace.evidence().hung_up_by is Leg.SECOND
+        dials(trace, "201", 5.0)
+        answers(trace, "201", 6.0)
+        assert trace.evidence().hung_up_by is None
+        trace.observe(event("HangupRequest", Uniqueid="c2c-1", Channel="Local/100@x-0;1"), 99.0)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.FIRST, 99.0)
+        assert evidence.second.channel == "PJSIP/200-1"
+
+    def test_a_phone_that_was_only_rung_has_not_hung_up(self) -> None:
+        """A queue has answered, and one of its phones refuses: the talk goes on."""
+        trace = talk(0.0)
+        dials(trace, "201", 1.0)
+        refuses(trace, "201", 2.0, "17")
+        assert trace.evidence().hung_up_by is None
+        dials(trace, "202", 3.0)
+        answers(trace, "202", 4.0)
+        trace.observe(event("HangupRequest", Uniqueid="202", Channel="PJSIP/202-1"), 9.0)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.SECOND, 9.0)
 
     def test_without_devices_the_head_of_the_leg_is_shown(self) -> None:
         """A leg that ends in the dialplan is shown by the channel that stands for it."""
@@ -314,6 +528,59 @@ class TestFound:
         trace.observe(event("HangupRequest", Uniqueid="p2", Channel="PJSIP/200-2"), 7.0)
         assert trace.evidence().hung_up_by is Leg.SECOND
         assert trace.evidence().lost
+
+    def test_when_they_answered_is_not_known(self) -> None:
+        """When they were found is no time of an answer; that they have answered is known."""
+        trace = CallTrace("c2c-1", 20)
+        trace.found(listed(**TALKING), 60.0)
+        assert trace.first_answered
+        evidence = trace.evidence()
+        assert (evidence.first.status, evidence.second.status) == ("ANSWER", "ANSWER")
+        assert (evidence.first.answered_at, evidence.second.answered_at) == (None, None)
+        assert outcome(evidence, cancelled=False) is Outcome.CONNECTED
+        trace.dial_ended(DialResult("ANSWER", 16, None, answered_at=10.0), 90.0)
+        assert trace.evidence().second.answered_at == 10.0
+
+    def test_an_answer_that_was_seen_counts_more(self) -> None:
+        """The host's clock may have been set meanwhile."""
+        trace = talk(4.0)
+        trace.found([], 60.0)
+        trace.dial_ended(DialResult("ANSWER", 16, None, answered_at=-3600.0), 90.0)
+        assert trace.evidence().second.answered_at == 4.0
+
+    def test_the_first_had_come_to_the_bridge(self) -> None:
+        """No event told that it was answered: what was heard of it first counts."""
+        trace = CallTrace("c2c-1", 20)
+        for now in (3.0, 5.0):
+            trace.first_came(now)
+        trace.found(listed(**TALKING), 60.0)
+        assert trace.evidence().first.answered_at == 3.0
+
+    def test_a_transfer_after_a_restart(self) -> None:
+        """Who answered is shown, as without the restart; not the one who took the talk over."""
+        trace = CallTrace("c2c-1", 20)
+        trace.seen_before(
+            LegEvidence(channel="PJSIP/100-1", answered_at=2.0),
+            LegEvidence(channel="PJSIP/200-2", answered_at=3.0),
+        )
+        trace.found(listed(**TALKING), 5.0)
+        trace.observe(event("Hangup", Uniqueid="p2", Channel="PJSIP/200-2", Cause="16"), 6.0)
+        dest = {"DestUniqueid": "9", "DestChannel": "PJSIP/201-9"}
+        trace.observe(event("DialBegin", Uniqueid="l2", **dest), 6.0)
+        trace.observe(event("DialEnd", Uniqueid="l2", DialStatus="ANSWER", **dest), 7.0)
+        second = trace.evidence().second
+        assert (second.channel, second.cause) == ("PJSIP/200-2", 16)
+
+    def test_who_answered_has_gone_meanwhile(self) -> None:
+        """It is shown all the same."""
+        trace = CallTrace("c2c-1", 20)
+        trace.seen_before(
+            LegEvidence(channel="Local/100@first-0;1", answered_at=2.0),
+            LegEvidence(channel="PJSIP/299-9", answered_at=3.0),
+        )
+        trace.found(listed(**TALKING), 5.0)
+        evidence = trace.evidence()
+        assert (evidence.first.channel, evidence.second.channel) == ("PJSIP/100-1", "PJSIP/299-9")
 
     def test_what_was_known_is_not_told_again(self) -> None:
         """A restart of the agent in the middle of a talk."""

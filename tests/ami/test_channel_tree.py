@@ -1,6 +1,8 @@
-"""Which leg a channel is part of."""
+"""Which leg a channel is part of, and what is left."""
 
 from __future__ import annotations
+
+import pytest
 
 from c2c_agent.ami.channel_tree import ChannelTree
 from c2c_agent.pbx import Leg
@@ -35,3 +37,45 @@ class TestLegOf:
         tree.tie("17.6", "17.7")
         tree.tie("17.7", "17.6")
         assert tree.leg_of("17.6") is None
+
+
+class TestLeft:
+    """What has not ended."""
+
+    def test_in_order(self) -> None:
+        """Those that were told of first come first."""
+        tree = ChannelTree(ROOT)
+        for uniqueid, name in ((ROOT, "PJSIP/100-1"), ("17.1", "PJSIP/200-2")):
+            tree.channel(uniqueid, name)
+        assert tree.left == [ROOT, "17.1"]
+        assert not tree.all_ended
+        tree.channels[ROOT].ended = True
+        assert tree.left == ["17.1"]
+
+    @pytest.mark.parametrize(
+        ("ended", "only_they"),
+        [
+            ([], False),
+            (["17.1"], False),  # a phone is left
+            (["17.3"], False),  # both halves are
+            (["17.1", "17.3"], True),
+            (["17.2", "17.3"], True),
+            (["17.1", "17.2", "17.3"], True),
+        ],
+    )
+    def test_halves(self, ended: list[str], *, only_they: bool) -> None:
+        """One ends by itself when the other has, and only then."""
+        tree = ChannelTree(ROOT)
+        tree.channel("17.1", "Local/200@x-1;1")
+        tree.channel("17.2", "Local/200@x-1;2")
+        tree.channel("17.3", "PJSIP/200-2")
+        for uniqueid in ended:
+            tree.channels[uniqueid].ended = True
+        assert tree.only_halves_left is only_they
+
+    def test_by_name(self) -> None:
+        """A channel, where there is one of the name."""
+        tree = ChannelTree(ROOT)
+        phone = tree.channel("17.1", "PJSIP/200-2")
+        assert tree.named("PJSIP/200-2") is phone
+        assert tree.named("PJSIP/201-3") is None

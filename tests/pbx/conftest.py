@@ -19,7 +19,9 @@ import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import ADDRESSES, AsteriskHost
+from tests.pbx.lateness import Lateness
 from tests.pbx.phones import Phone
+from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
 from tests.pbx.waiting import WaitedInVainError, wait_until
 from tests.pbx.witness import Witness
@@ -126,10 +128,23 @@ def agent(shared_agent: AgentProcess) -> AgentProcess:
 
 
 @pytest.fixture
+def wire(asterisk: AsteriskHost) -> Iterator[Wire]:
+    """A wire to AMI, at whose end a test may put an agent."""
+    with Wire(asterisk.address, 5999, (asterisk.address, asterisk.ami_port)) as wire:
+        yield wire
+
+
+@pytest.fixture
 def witness(asterisk: AsteriskHost) -> Iterator[Witness]:
     """An independent observer of this PBX, from the start of the test."""
     with Witness(asterisk) as observer:
         yield observer
+
+
+@pytest.fixture
+def lateness() -> Lateness:
+    """How long this machine has stood still since the start of the test."""
+    return Lateness()
 
 
 @pytest.fixture(autouse=True)

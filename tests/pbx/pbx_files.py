@@ -24,8 +24,13 @@ _SECRET: Final = re.compile(r"^secret\s*=.*$", re.MULTILINE)
 #: Every phone that the PBX knows, and the context in which it may dial.
 PHONES: Final = {
     **{str(number): "from-phones" for number in (*range(100, 110), *range(200, 210))},
+    "140": "from-phones",
     "150": "limited",
+    "240": "from-phones",
 }
+
+#: Users with a second phone, which is found where the phone of this number would be.
+SECOND_PHONES: Final = {"140": "141", "240": "241"}
 
 
 def phone_port(number: str) -> int:
@@ -64,7 +69,7 @@ def render(place: PbxPlace) -> dict[str, str]:
     files["pjsip_phones.conf"] = "\n".join(
         _fill(
             _TEMPLATES / _PHONE_TEMPLATE,
-            values | {"NUMBER": number, "CONTEXT": context, "PORT": str(phone_port(number))},
+            values | {"NUMBER": number, "CONTEXT": context, "CONTACTS": _contacts(number, place)},
         )
         for number, context in PHONES.items()
     )
@@ -86,6 +91,12 @@ def as_archive(files: dict[str, str]) -> bytes:
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def _contacts(number: str, place: PbxPlace) -> str:
+    """Return a line for each phone of a user, by its place."""
+    ports = [phone_port(phone) for phone in (number, SECOND_PHONES.get(number)) if phone]
+    return "\n".join(f"contact = sip:{number}@{place.phones_address}:{port}" for port in ports)
 
 
 def _fill(path: Path, values: dict[str, str]) -> str:

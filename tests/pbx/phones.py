@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.pbx.sip_scenario import scenario
+from tests.pbx.sip_scenario import DECIDE, HANG_UP, scenario
 from tests.pbx.sip_trace import SipTrace
 from tests.pbx.voice import Voice
 from tests.pbx.waiting import wait_until
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from tests.pbx.sip_scenario import Behaviour
     from tests.pbx.sip_trace import PhoneCall, SipMessage
 
-_START_SECONDS: Final = 5.0
+_START_SECONDS: Final = 20.0
+#: Seconds until a call has come to where the phone can be told what to do with it.
+_CALL_SECONDS: Final = 20.0
 #: SIPp notes every timeout of a scenario as an error; those are how our phones count time.
 _COMPLAINT: Final = re.compile(r"^\d{4}-\d\d-\d\d\t.*$", re.MULTILINE)
 _NO_COMPLAINT: Final = "receive timeout on message"
@@ -135,11 +138,54 @@ class Phone:
         assert call is not None
         return call
 
+    def whole_call(self) -> PhoneCall:
+        """Return the only call that came, as soon as it is over for the phone.
+
+        SIPp notes what it sends a moment later, and what comes when it has time for it: Asterisk
+        may have told of the end before.
+        """
+        call = self.wait_for(lambda call: call.ended_at, _CALL_SECONDS, "its call is over")
+        assert len(self.calls()) == 1, f"{self} has had {len(self.calls())} calls"
+        return call
+
+    def decide(self) -> None:
+        """Have it give its final answer to the call that rings until then; returns when it has."""
+        said = 183 if self.behaviour.early_media else 180 if self.behaviour.ringing else 100
+
+        def rings(call: PhoneCall) -> bool:
+            return call.final_status is None and any(one.status == said for one in call.messages)
+
+        call = self.wait_for(rings, _CALL_SECONDS, "it rings")
+        self._tell(call, DECIDE, lambda call: call.final_status)
+
+    def hang_up(self) -> None:
+        """Have it end the first talk that nobody has ended yet; returns when it has."""
+
+        def talks(call: PhoneCall) -> bool:
+            begun = any(one.start_line.startswith("ACK ") for one in call.messages)
+            return begun and call.ended_at is None
+
+        call = self.wait_for(talks, _CALL_SECONDS, "it talks")
+        self._tell(call, HANG_UP, lambda call: call.ended_at)
+
     def complaints(self) -> list[str]:
         """Return what SIPp found wrong so far: messages that should not have come."""
         path = self._directory / "errors"
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return [line for line in _COMPLAINT.findall(text) if _NO_COMPLAINT not in line]
+
+    def _tell(self, call: PhoneCall, request: str, has_done: Callable[[PhoneCall], object]) -> None:
+        """Send it a request that SIPp takes for one of the call: with the headers of the INVITE."""
+        kept = ("via", "from", "to", "call-id", "cseq")
+        headers = [
+            f"{name}: {value}" for name, value in call.invite.headers if name.lower() in kept
+        ]
+        text = "\r\n".join([f"{request} sip:{self.number} SIP/2.0", *headers, "", ""])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(text.encode(), (self.address, self.port))
+        self.wait_for(
+            lambda one: one.invite is call.invite and has_done(one), _CALL_SECONDS, request
+        )
 
     def _command(self) -> list[str]:
         """Return SIPp's command line, with every socket of it on the phone's own address."""

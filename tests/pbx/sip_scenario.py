@@ -15,7 +15,8 @@ from attrs import frozen
 class Behaviour:
     """What a phone does with every call that comes to it."""
 
-    #: Seconds until the final answer; None rings until the caller gives up.
+    #: Seconds until the final answer; None rings until the caller gives up, or until the phone is
+    #: told to give it (`Phone.decide`).
     ring_seconds: float | None = 0.3
     #: Whether the phone says 180 Ringing; without it the caller knows only that it tries.
     ringing: bool = True
@@ -27,7 +28,8 @@ class Behaviour:
     forwards_to: str | None = None
     #: The key that its user presses a second after the answer.
     presses: str | None = None
-    #: Seconds after which this phone hangs up; None leaves that to the other side.
+    #: Seconds after which this phone hangs up; None leaves that to the other side, or to whoever
+    #: tells the phone to (`Phone.hang_up`).
     talk_seconds: float | None = None
 
 
@@ -38,6 +40,10 @@ DECLINES: Final = Behaviour(final=603)
 FORWARDS: Final = Behaviour(ring_seconds=0, ringing=False, final=302, forwards_to="103")
 UNAVAILABLE: Final = Behaviour(ring_seconds=0, ringing=False, final=480)
 NOT_FOUND: Final = Behaviour(ring_seconds=0, ringing=False, final=404)
+
+#: Requests that no SIP knows, by which a phone is told what to do now with a call.
+DECIDE: Final = "DECIDE"
+HANG_UP: Final = "HANGUP"
 
 _REASONS: Final = {
     100: "Trying",
@@ -65,6 +71,9 @@ t=0 0
 m=audio {port} RTP/AVP 0 101
 a=rtpmap:0 PCMU/8000
 a=rtpmap:101 telephone-event/8000"""
+
+#: Seconds for which the phone knows a call that is over, and repeats its last answer.
+_LINGER_SECONDS: Final = 4.0
 
 _ITSELF: Final = "[service]@[local_ip]:[local_port]"
 
@@ -127,26 +136,26 @@ def scenario(behaviour: Behaviour, media_port: int) -> str:
         '<label id="cancelled"/>',
         _reply(200),
         _reply(487, cseq="CSeq:[$cseq]", retransmit=True),
+        *_once_more("INVITE", "CANCEL"),
         '<recv request="ACK"/>',
         '<label id="end"/>',
+        f'<timewait milliseconds="{_milliseconds(_LINGER_SECONDS)}"/>',
     ]
     body = "\n".join(steps)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="phone">\n{body}\n</scenario>\n'
 
 
 def _ring(seconds: float | None) -> list[str]:
-    if seconds is None:
-        return ['<recv request="CANCEL" next="cancelled"/>']
     if seconds == 0:
         return []
-    limit = f'timeout="{_milliseconds(seconds)}" ontimeout="final"'
-    return [f'<recv request="CANCEL" {limit} next="cancelled"/>']
+    return [*_begin_to_wait(seconds, DECIDE, "final"), '<recv request="CANCEL" next="cancelled"/>']
 
 
 def _await_ack(name: str) -> list[str]:
     """Wait for the ACK; a CANCEL that crossed our final answer on its way is answered too."""
     return [
         f'<label id="{name}"/>',
+        *_once_more("INVITE"),
         f'<recv request="CANCEL" optional="true" next="{name}_too_late"/>',
         f'<recv request="ACK" next="{name}_for_good"/>',
         f'<label id="{name}_too_late"/>',
@@ -157,22 +166,41 @@ def _await_ack(name: str) -> list[str]:
 
 def _talk(seconds: float | None) -> list[str]:
     """Talk until the other side hangs up, or we do; both may do so at once."""
-    answer_bye = _reply(200, tag=False, attributes=' next="end"')
-    if seconds is None:
-        return ['<recv request="BYE"/>', answer_bye]
-    limit = f'timeout="{_milliseconds(seconds)}" ontimeout="hang_up"'
     return [
-        f'<recv request="BYE" {limit}/>',
-        answer_bye,
+        *_begin_to_wait(seconds, HANG_UP, "hang_up"),
+        '<recv request="BYE"/>',
+        _reply(200, tag=False, attributes=' next="end"'),
         '<label id="hang_up"/>',
         _BYE,
         '<label id="hung_up"/>',
+        *_once_more("INVITE"),
         '<recv request="BYE" optional="true" next="both"/>',
         '<recv response="481" optional="true" next="end"/>',
         '<recv response="200" next="end"/>',
         '<label id="both"/>',
         _reply(200, tag=False, attributes=' next="hung_up"'),
     ]
+
+
+def _begin_to_wait(seconds: float | None, word: str, then: str) -> list[str]:
+    """Wait for what comes next, but go on at `then` after that time, or at that word of a test."""
+    if seconds is None:
+        told = f'<recv request="{word}" optional="true" next="{then}"/>'
+        return [*_once_more("INVITE"), told]
+    return _once_more("INVITE", limit=f'timeout="{_milliseconds(seconds)}" ontimeout="{then}"')
+
+
+def _once_more(*methods: str, limit: str = "") -> list[str]:
+    """Take no notice of a repeated request; `limit` is for the wait that this begins.
+
+    A PBX that stood still repeats what it sent before it reads the answer that is there already.
+    SIPp knows only the request it answered last; any other it would take for one that should not
+    have come, and forget the call without a word to the PBX.
+    """
+    first, *others = [
+        f'request="{method}" optional="true" advance_state="false"' for method in methods
+    ]
+    return [f"<recv {first} {limit}/>", *(f"<recv {other}/>" for other in others)]
 
 
 def _reply(

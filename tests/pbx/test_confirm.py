@@ -11,9 +11,9 @@ from tests.pbx.sip_scenario import ANSWERS, Behaviour
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
-RINGS_A_WHILE = Behaviour(ring_seconds=1.5)
+WAITS = Behaviour(ring_seconds=None)
 ACCEPTS = Behaviour(presses="1")
-ACCEPTS_LATER = Behaviour(ring_seconds=1.5, presses="1")
+WAITS_AND_ACCEPTS = Behaviour(ring_seconds=None, presses="1")
 DECLINES = Behaviour(presses="2")
 MISTYPES = Behaviour(presses="7")
 LEAVES = Behaviour(talk_seconds=2)
@@ -98,13 +98,14 @@ class TestWhileTheAgentIsAway:
         self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
     ) -> None:
         """The second never rings, and the agent learns of it when it is back."""
-        phone("100", RINGS_A_WHILE)
+        first = phone("100", WAITS)
         second = phone("200", TALKS)
         agent = AgentProcess(asterisk, tmp_path)
         agent.start()
         request_id = agent.call("100", "200", confirm="true")
         agent.stored(request_id, "first_ringing")
         agent.kill()
+        first.decide()
         wait_until(lambda: not asterisk.core_show_channels(), PATIENCE, "the call is over")
         with agent:
             call = agent.ended(request_id)
@@ -116,13 +117,14 @@ class TestWhileTheAgentIsAway:
         self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
     ) -> None:
         """They talk without it."""
-        phone("100", ACCEPTS_LATER)
+        first = phone("100", WAITS_AND_ACCEPTS)
         second = phone("200", TALKS)
         agent = AgentProcess(asterisk, tmp_path)
         agent.start()
         request_id = agent.call("100", "200", confirm="true")
         agent.stored(request_id, "first_ringing")
         agent.kill()
+        first.decide()
         second.wait_for(lambda call: call.ended_at, 15, "the talk is over")
         with agent:
             assert agent.ended(request_id)["outcome"] == "connected"

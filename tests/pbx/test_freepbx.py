@@ -17,7 +17,7 @@ from tests.pbx.hosts import AsteriskHost
 from tests.pbx.sip_scenario import Behaviour
 
 QUICK = Behaviour(ring_seconds=0.2)
-SLOW = Behaviour(ring_seconds=3)
+WAITS = Behaviour(ring_seconds=None)
 TALKS = Behaviour(ring_seconds=0.2, talk_seconds=0.5)
 
 ROWS = [
@@ -94,6 +94,23 @@ class TestClassOfService:
         assert refused["dial_second"]["cause"] == 21
         assert len(second.calls()) == 1
 
+    @pytest.mark.parametrize("inherited", [None, "privileged"])
+    def test_dial_as_decides_for_a_first_leg_outside(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone, inherited: str | None
+    ) -> None:
+        """Not the number that the first is shown as the caller: that of the second."""
+        first = phone("101", QUICK)
+        phone("100", TALKS)
+        second = phone("102", TALKS)
+        variables = INHERITED[inherited] if inherited is not None else {}
+        with agent_of(asterisk, tmp_path, variables) as agent:
+            refused = agent.ended(agent.call("301", "102", dial_as="100"))
+            assert (first.calls(), second.calls()) == ([], [])
+            allowed = agent.ended(agent.call("301", "100", dial_as="102"))
+        assert refused["outcome"] == "first_declined"
+        assert allowed["outcome"] == "connected"
+        assert len(first.calls()) == 1
+
     def test_without_the_setting(
         self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
     ) -> None:
@@ -108,8 +125,7 @@ class TestClassOfService:
         self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
     ) -> None:
         """The dialplan that bridges alone asks for the same user."""
-        for number in ("100", "102"):
-            phone(number, SLOW)
+        firsts = [phone(number, WAITS) for number in ("100", "102")]
         second = phone("200", TALKS)
         agent = agent_of(asterisk, tmp_path, INHERITED["privileged"])
         agent.start()
@@ -120,6 +136,8 @@ class TestClassOfService:
         for request_id in (allowed, refused):
             agent.stored(request_id, "first_ringing")
         agent.kill()
+        for first in firsts:
+            first.decide()
         second.wait_for(lambda call: call.ended_at is not None, 20, "the allowed call has ended")
         with agent:
             assert agent.ended(allowed)["outcome"] == "connected"

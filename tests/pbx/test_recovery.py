@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.pbx_files import SECOND_PHONES
+from tests.pbx.phones import Phone
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import BUSY, DECLINES, RINGS_FOR_EVER, Behaviour
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
 QUICK = Behaviour(ring_seconds=0.3)
+#: Until the test tells it to give its final answer, which is to take the call.
+WAITS = Behaviour(ring_seconds=None)
+
+#: Packets of 20 ms: a second of talk.
+A_SECOND = 50
 
 
 @pytest.fixture
@@ -28,13 +37,31 @@ def own_agent(
     agent.stop()
 
 
-def _ends_unwatched(agent: AgentProcess, witness: Witness, state: str, **asked: str) -> str:
-    """Place a call, kill the agent when it has stored this state, and wait for the call's end."""
-    request_id = agent.call("100", "200", **asked)
+def _ends_unwatched(
+    agent: AgentProcess,
+    witness: Witness,
+    state: str,
+    numbers: tuple[str, str] = ("100", "200"),
+    *,
+    then: Callable[[], object] = lambda: None,
+    **asked: str,
+) -> str:
+    """Place a call, kill the agent when it has stored this state, and wait for the call's end.
+
+    `then` is done when the agent is dead.
+    """
+    request_id = agent.call(*numbers, **asked)
     agent.stored(request_id, state)
     agent.kill()
+    then()
     witness.wait_until_gone(f"c2c-{request_id}", 20)
     return request_id
+
+
+def _hang_up_after_a_second(phone: Phone) -> None:
+    """Have it end its talk when that has lasted for a while: its length is compared."""
+    wait_until(lambda: phone.packets_heard > A_SECOND, 20, "they have talked for a second")
+    phone.hang_up()
 
 
 class TestAgentGone:
@@ -46,18 +73,15 @@ class TestAgentGone:
         witness: Witness,
     ) -> None:
         """Killed while the first rings: who picks up is connected, and the agent learns of it."""
-        first = phone("100", Behaviour(ring_seconds=2.0))
+        first = phone("100", WAITS)
         second = phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.5))
-        request_id = own_agent.call("100", "200")
-        own_agent.stored(request_id, "first_ringing")
-        own_agent.kill()
-        seen = witness.wait_until_gone(f"c2c-{request_id}", 20)
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing", then=first.decide)
+        seen = witness.call(f"c2c-{request_id}")
         assert request_id in asterisk.database("c2c")
         own_agent.start()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == pytest.approx(1.5, abs=0.5)
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
         assert len(first.calls()) == len(second.calls()) == seen.originates == 1
         assert second.invites()[0].caller_number == "100"
         wait_until(lambda: request_id not in asterisk.database("c2c"), 5, "it is taken from AstDB")
@@ -65,43 +89,82 @@ class TestAgentGone:
     def test_the_talk_goes_on(self, own_agent: AgentProcess, phone: StartPhone) -> None:
         """Killed during the talk and back before its end: the talk is tracked on."""
         phone("100", QUICK)
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=6.0))
+        second = phone("200", QUICK)
         request_id = own_agent.call("100", "200")
         own_agent.stored(request_id, "connected")
         own_agent.kill()
         own_agent.start()
         assert own_agent.status(request_id)["call"]["state"] == "connected"
+        own_agent.reached(request_id, "pbx_found")
+        second.hang_up()
         call = own_agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
 
     def test_the_talk_ends_meanwhile(
         self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
     ) -> None:
         """Killed during the talk and back after its end: talk time comes from AstDB."""
         phone("100", QUICK)
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=1.5))
-        request_id = _ends_unwatched(own_agent, witness, "connected")
+        second = phone("200", QUICK)
+        request_id = _ends_unwatched(
+            own_agent, witness, "connected", then=partial(_hang_up_after_a_second, second)
+        )
         own_agent.start()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
+
+    @pytest.mark.parametrize("by", ["cancel", "limit"])
+    def test_who_ends_the_talk_that_goes_on(
+        self, own_agent: AgentProcess, phone: StartPhone, by: str
+    ) -> None:
+        """Neither of the two did, and neither is said to have."""
+        phone("100", QUICK)
+        phone("200", QUICK)
+        longest = {"cancel": "600", "limit": "6"}[by]
+        request_id = own_agent.call("100", "200", max_duration=longest)
+        own_agent.stored(request_id, "connected")
+        own_agent.kill()
+        own_agent.start()
+        if by == "cancel":
+            own_agent.cancel(request_id)
+        call = own_agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", by)
+
+    def test_nobody_watched_the_longest_duration(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Killed during the talk and back after its limit: that is what ended it."""
+        phone("100", QUICK)
+        second = phone("200", QUICK)
+        request_id = _ends_unwatched(own_agent, witness, "connected", max_duration="6")
+        own_agent.start()
+        call = own_agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "limit")
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
+        assert call["talk_seconds"] > 5.5
 
     def test_back_while_they_talk_by_themselves(
         self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
     ) -> None:
         """Killed while the first rings, back when the dialplan has connected them: tracked on."""
-        phone("100", Behaviour(ring_seconds=1.0))
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=8.0))
+        first = phone("100", WAITS)
+        second = phone("200", QUICK)
         request_id = own_agent.call("100", "200")
         own_agent.stored(request_id, "first_ringing")
         own_agent.kill()
+        time.sleep(1)  # the length of the ringing is compared
+        first.decide()
         second.wait_for(lambda call: call.answered_at, 20, "they talk")
         own_agent.start()
         own_agent.reached(request_id, "connected")
+        second.hang_up()
         call = own_agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
+        rang = call["dial_first"]["ring_seconds"]
+        assert rang == pytest.approx(first.calls()[0].ring_seconds, abs=0.5)
         assert witness.call(f"c2c-{request_id}").originates == 1
 
     @pytest.mark.parametrize("back", ["during", "after"])
@@ -110,20 +173,22 @@ class TestAgentGone:
     ) -> None:
         """Killed while the second rings; it answers; back during the talk, or after it."""
         phone("100", QUICK)
-        talk = 8.0 if back == "during" else 1.5
-        second = phone("200", Behaviour(ring_seconds=1.5, talk_seconds=talk))
+        second = phone("200", WAITS)
         request_id = own_agent.call("100", "200")
         own_agent.stored(request_id, "second_ringing")
         own_agent.kill()
+        second.decide()
         second.wait_for(lambda call: call.answered_at, 20, "they talk")
         if back == "after":
+            _hang_up_after_a_second(second)
             witness.wait_until_gone(f"c2c-{request_id}", 20)
         own_agent.start()
         if back == "during":
             own_agent.reached(request_id, "connected")
+            second.hang_up()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
         assert len(second.calls()) == 1
 
     def test_the_second_refuses_meanwhile(
@@ -131,10 +196,23 @@ class TestAgentGone:
     ) -> None:
         """Killed while the second rings; it declines; the agent still learns why."""
         phone("100", QUICK)
-        phone("200", Behaviour(ring_seconds=1.5, final=603))
-        request_id = _ends_unwatched(own_agent, witness, "second_ringing")
+        second = phone("200", Behaviour(ring_seconds=None, final=603))
+        request_id = _ends_unwatched(own_agent, witness, "second_ringing", then=second.decide)
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "second_declined"
+
+    def test_one_of_the_second_s_phones_refuses(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """The dialplan rings both alone; the other one rings for as long as it may."""
+        first = phone("100", WAITS)
+        phone("240", BUSY)
+        phone(SECOND_PHONES["240"], RINGS_FOR_EVER)
+        request_id = _ends_unwatched(
+            own_agent, witness, "first_ringing", ("100", "240"), then=first.decide, timeout="3"
+        )
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == "second_no_answer"
 
     @pytest.mark.parametrize(
         ("final", "outcome"),
@@ -150,12 +228,44 @@ class TestAgentGone:
         outcome: str,
     ) -> None:
         """Killed while the first rings, which then refuses; the dialplan has noted why."""
-        first = phone("100", Behaviour(ring_seconds=1.5, final=final))
-        request_id = _ends_unwatched(own_agent, witness, "first_ringing")
+        first = phone("100", Behaviour(ring_seconds=None, final=final))
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing", then=first.decide)
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == outcome
         assert len(first.calls()) == 1
         wait_until(lambda: request_id not in asterisk.database("c2c"), 5, "it is taken from AstDB")
+
+    @pytest.mark.parametrize(("final", "outcome"), [(486, "first_busy"), (603, "first_declined")])
+    def test_a_first_outside_refuses_meanwhile(
+        self,
+        own_agent: AgentProcess,
+        phone: StartPhone,
+        witness: Witness,
+        final: int,
+        outcome: str,
+    ) -> None:
+        """The same where it is the dial_as user's context that rings it."""
+        outside = phone("104", Behaviour(ring_seconds=None, final=final))
+        request_id = _ends_unwatched(
+            own_agent,
+            witness,
+            "first_ringing",
+            ("304", "200"),
+            then=outside.decide,
+            dial_as="100",
+        )
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == outcome
+        assert len(outside.calls()) == 1
+
+    def test_nobody_saw_whether_it_rang(
+        self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Not available (SIP 480), which phones say before and after they ring: unknown."""
+        first = phone("100", Behaviour(ring_seconds=None, ringing=False, final=480))
+        request_id = _ends_unwatched(own_agent, witness, "dialing_first", then=first.decide)
+        own_agent.start()
+        assert own_agent.ended(request_id)["outcome"] == "unknown"
 
     def test_the_first_rings_out_meanwhile(
         self, own_agent: AgentProcess, phone: StartPhone, witness: Witness
@@ -175,8 +285,8 @@ class TestAgentGone:
         witness: Witness,
     ) -> None:
         """The same, and what the dialplan noted is lost as well: honestly unknown."""
-        first = phone("100", Behaviour(ring_seconds=1.5, final=603))
-        request_id = _ends_unwatched(own_agent, witness, "first_ringing")
+        first = phone("100", Behaviour(ring_seconds=None, final=603))
+        request_id = _ends_unwatched(own_agent, witness, "first_ringing", then=first.decide)
         asterisk.cli(f"database del c2c {request_id}")
         own_agent.start()
         assert own_agent.ended(request_id)["outcome"] == "unknown"
@@ -195,30 +305,35 @@ class TestAgentGone:
         self, own_agent: AgentProcess, phone: StartPhone
     ) -> None:
         """Killed and back while the first rings: the new agent bridges as the old one would."""
-        phone("100", Behaviour(ring_seconds=4.0))
-        phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.0))
-        request_id = own_agent.call("100", "200")
+        first = phone("100", WAITS)
+        second = phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.0))
+        request_id = own_agent.call("100", "200", timeout="60")
         own_agent.stored(request_id, "first_ringing")
         own_agent.kill()
         own_agent.start()
+        own_agent.reached(request_id, "pbx_found")
+        first.decide()
         call = own_agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
-        assert call["dial_first"]["ring_seconds"] == pytest.approx(4, abs=0.5)
-        assert call["talk_seconds"] == pytest.approx(1, abs=0.5)
+        rang = call["dial_first"]["ring_seconds"]
+        assert rang == pytest.approx(first.calls()[0].ring_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
 
     def test_stopped_in_order_the_talk_goes_on(
         self, own_agent: AgentProcess, phone: StartPhone
     ) -> None:
         """SIGTERM during the talk hands the call over to the dialplan."""
         phone("100", QUICK)
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=5.0))
+        second = phone("200", QUICK)
         request_id = own_agent.call("100", "200")
         own_agent.reached(request_id, "connected")
         own_agent.stop()
         own_agent.start()
+        own_agent.reached(request_id, "pbx_found")
+        second.hang_up()
         call = own_agent.ended(request_id)
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
 
     def test_status_and_replay_survive(self, own_agent: AgentProcess, phone: StartPhone) -> None:
         """What was answered before a restart is answered after it, word for word."""
@@ -238,12 +353,6 @@ class TestAgentGone:
 
 class TestLinkCut:
     @pytest.fixture
-    def wire(self, asterisk: AsteriskHost) -> Iterator[Wire]:
-        """The wire to AMI."""
-        with Wire(asterisk.address, 5999, (asterisk.address, asterisk.ami_port)) as wire:
-            yield wire
-
-    @pytest.fixture
     def wired(
         self, asterisk: AsteriskHost, wire: Wire, tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[AgentProcess]:
@@ -259,7 +368,7 @@ class TestLinkCut:
     def test_during_the_talk(self, wired: AgentProcess, wire: Wire, phone: StartPhone) -> None:
         """Cut and mended during the talk: one session again, and the end is seen."""
         phone("100", QUICK)
-        phone("200", Behaviour(ring_seconds=0.3, talk_seconds=6.0))
+        second = phone("200", QUICK)
         request_id = wired.call("100", "200")
         wired.reached(request_id, "connected")
         wire.cut()
@@ -267,35 +376,60 @@ class TestLinkCut:
         assert not wired.is_ready()
         wire.mend()
         wired.reached(request_id, "pbx_found")
+        second.hang_up()
         call = wired.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
-        assert call["talk_seconds"] == pytest.approx(6, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
         assert wire.connections == 2
+
+    def test_both_answer_while_it_is_cut(
+        self, wired: AgentProcess, wire: Wire, phone: StartPhone
+    ) -> None:
+        """Mended during the talk: the times are those of the answers, not of the mending."""
+        first = phone("100", WAITS)
+        second = phone("200", Behaviour(ring_seconds=1.0))
+        request_id = wired.call("100", "200")
+        wired.reached(request_id, "first_ringing")
+        wire.cut()
+        time.sleep(1)  # the length of the ringing is compared
+        first.decide()
+        second.wait_for(lambda call: call.answered_at, 20, "they talk")
+        time.sleep(1.5)
+        wire.mend()
+        wired.reached(request_id, "connected")
+        second.hang_up()
+        call = wired.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
+        rang = call["dial_first"]["ring_seconds"]
+        assert rang == pytest.approx(first.calls()[0].ring_seconds, abs=0.5)
 
     def test_the_end_comes_while_it_is_cut(
         self, wired: AgentProcess, wire: Wire, phone: StartPhone, witness: Witness
     ) -> None:
         """FastAGI told how the second leg ended; after the link's return the call settles."""
         phone("100", QUICK)
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=2.0))
+        second = phone("200", QUICK)
         request_id = wired.call("100", "200")
         wired.reached(request_id, "connected")
         wire.cut()
+        _hang_up_after_a_second(second)
         witness.wait_until_gone(f"c2c-{request_id}", 20)
         wire.mend()
         call = wired.ended(request_id)
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == pytest.approx(second.calls()[0].talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
 
     def test_the_second_refuses_while_it_is_cut(
         self, wired: AgentProcess, wire: Wire, phone: StartPhone, witness: Witness
     ) -> None:
         """The evidence came over FastAGI, not over AMI."""
-        phone("100", Behaviour(ring_seconds=1.5))
+        first = phone("100", WAITS)
         phone("200", DECLINES)
         request_id = wired.call("100", "200")
         wired.reached(request_id, "first_ringing")
         wire.cut()
+        first.decide()
         witness.wait_until_gone(f"c2c-{request_id}", 20)
         wire.mend()
         assert wired.ended(request_id)["outcome"] == "second_declined"

@@ -15,7 +15,7 @@ from asterisk.manager import Manager, ManagerException
 from attrs import frozen
 
 from tests.pbx.hosts import WITNESS_SECRET
-from tests.pbx.waiting import WaitedInVainError
+from tests.pbx.waiting import Patience, WaitedInVainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.pbx.hosts import AsteriskHost
 
 _CLOSE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.2  # from one look to the next, where no event comes
 
 
 @frozen
@@ -196,21 +197,30 @@ class Witness:
     ) -> CallSeen:
         """Wait until the condition is true of the call, and return what was seen of it."""
         with self._changed:
-            if not self._changed.wait_for(lambda: condition(self.call(linkedid)), timeout):
+            if not self._wait_for(lambda: condition(self.call(linkedid)), timeout):
                 seen = self.call(linkedid)
                 raise WaitedInVainError(f"not within {timeout} s: {what}; {linkedid}: {seen}")
             return self.call(linkedid)
 
-    def wait_for_next_call(self, timeout: float, after: int = 0) -> str:
-        """Return the id of the call that began after so many others, as soon as there is one."""
+    def wait_for_first_call(self, timeout: float) -> str:
+        """Return the id of the first call, as soon as there is one."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._events) > after, timeout):
-                raise WaitedInVainError(f"not within {timeout} s: call number {after + 1}")
-            return list(self._events)[after]
+            if not self._wait_for(lambda: self._events, timeout):
+                raise WaitedInVainError(f"not within {timeout} s: a call")
+            return next(iter(self._events))
 
     def wait_until_gone(self, linkedid: str, timeout: float) -> CallSeen:
         """Wait until the call has been there and every channel of it has hung up."""
         return self.wait_for(linkedid, lambda call: call.is_gone, timeout, "the call is over")
+
+    def _wait_for(self, condition: Callable[[], object], timeout: float) -> bool:
+        """Wait for what events change, with `_changed` held; False if it was in vain."""
+        patience = Patience(timeout)
+        while not condition():
+            if patience.left < 0:
+                return False
+            self._changed.wait(_LOOK_SECONDS)
+        return True
 
     def _take(self, event: Any, _manager: Any) -> None:
         """Keep an event; runs in pyst2's own thread."""

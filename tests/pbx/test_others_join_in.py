@@ -1,0 +1,167 @@
+"""Others join in by the PBX's own means: it is still the one call, with one outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pbx.agents import AgentProcess
+from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
+from tests.pbx.sip_scenario import BUSY, RINGS_FOR_EVER, Behaviour
+from tests.pbx.witness import CallSeen, Witness
+
+ANSWERS_AT_ONCE = Behaviour(ring_seconds=0.2)
+TALKS = Behaviour(ring_seconds=0.2, talk_seconds=1.5)
+
+
+def transfer(witness: Witness, request_id: str, channel: str) -> None:
+    """Have a phone that talks transfer the talk to 201, without asking there.
+
+    A REFER of the phone comes to the same in Asterisk (res_pjsip_refer.c, manager_bridges.c).
+    """
+
+    def is_bridged(call: CallSeen) -> bool:
+        uniqueids = [seen.uniqueid for seen in call.channels if seen.name == channel]
+        return any(stay.channel in uniqueids for stay in call.stays)
+
+    witness.wait_for(f"c2c-{request_id}", is_bridged, 10, "it talks")
+    answer = witness.action("BlindTransfer", Channel=channel, Context="from-phones", Exten="201")
+    assert answer["Response"] == "Success", answer
+
+
+@pytest.mark.parametrize("leg", ["first", "second"])
+@pytest.mark.parametrize("third", [TALKS, BUSY], ids=["answers", "busy"])
+def test_a_blind_transfer(
+    agent: AgentProcess,
+    phone: StartPhone,
+    witness: Witness,
+    leg: str,
+    third: Behaviour,
+    lateness: Lateness,
+) -> None:
+    """Who transfers has left; the call ends when nothing is left of it, and is told as it was."""
+    phones = {"first": phone("100", ANSWERS_AT_ONCE), "second": phone("200", ANSWERS_AT_ONCE)}
+    phone("201", third)
+    request_id = agent.call("100", "200")
+    talking = agent.reached(request_id, "connected")
+    transfer(witness, request_id, talking[f"dial_{leg}"]["channel"])
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", leg)
+    other = phones["second" if leg == "first" else "first"]
+    assert call["talk_seconds"] == lateness.near(other.whole_call().talk_seconds, 0.7)
+    for name, number in (("dial_first", "100"), ("dial_second", "200")):
+        assert call[name]["status"] == "ANSWER"
+        assert call[name]["channel"].startswith(f"PJSIP/{number}-")
+        assert call[name]["channel"] == talking[name]["channel"]
+    assert witness.wait_until_gone(f"c2c-{request_id}", 10).originates == 1
+
+
+@pytest.mark.parametrize("leg", ["first", "second"])
+def test_a_colleague_picks_up(
+    agent: AgentProcess, phone: StartPhone, witness: Witness, leg: str, lateness: Lateness
+) -> None:
+    """From another phone, while that of the leg rings: the leg is that of the colleague's phone."""
+    ringing = phone("100" if leg == "first" else "200", RINGS_FOR_EVER)
+    phone("200" if leg == "first" else "100", ANSWERS_AT_ONCE)
+    colleague = phone("101", Behaviour(ring_seconds=0.2, talk_seconds=3.0))
+    request_id = agent.call("100", "200")
+    told = agent.reached(request_id, f"{leg}_ringing")
+    answer = witness.action(
+        "Originate",
+        Channel="PJSIP/101",
+        Application="PickupChan",
+        Data=told[f"dial_{leg}"]["channel"],
+        Async="true",
+    )
+    assert answer["Response"] == "Success", answer
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"], call["cause"]) == ("connected", leg, 16)
+    assert call[f"dial_{leg}"]["channel"].startswith("PJSIP/101-")
+    assert call[f"dial_{leg}"]["cause"] == 16
+    assert call["talk_seconds"] == lateness.near(colleague.whole_call().talk_seconds, 0.7)
+    ringing.wait_for(lambda call: call.final_status, 20, "it is told that it need not ring")
+    assert [one.final_status for one in ringing.calls()] == [487]
+
+
+@pytest.mark.parametrize("leg", ["first", "second"])
+def test_the_talk_is_joined_with_an_older_call(
+    agent: AgentProcess, phone: StartPhone, witness: Witness, leg: str
+) -> None:
+    """As an attended transfer does it: the other half of the talk goes on with the older call.
+
+    Asterisk counts the channels of one bridge as part of the oldest call among them, so the end of
+    some of ours is told as that call's, or not at all.
+    """
+    phone("100", ANSWERS_AT_ONCE)
+    phone("200", ANSWERS_AT_ONCE)
+    customer = phone("103", Behaviour(ring_seconds=0.2, talk_seconds=10.0))
+    answer = witness.action(
+        "Originate",
+        Channel="PJSIP/103",
+        ChannelId="older",
+        Application="Wait",
+        Data="30",
+        Async="true",
+    )
+    assert answer["Response"] == "Success", answer
+    older = witness.wait_for("older", lambda call: call.has("PJSIP/103"), 10, "it is there")
+    customer.wait_for(lambda call: call.answered_at, 10, "the older call is up")
+    request_id = agent.call("100", "200")
+    agent.reached(request_id, "connected")
+    half = "Local/100@c2c-first" if leg == "first" else "Local/200@from-phones"
+
+    def far_halves(call: CallSeen) -> list[str]:
+        names = [channel.name for channel in call.channels]
+        return [name for name in names if name.startswith(half) and name.endswith(";2")]
+
+    seen = witness.wait_for(f"c2c-{request_id}", far_halves, 10, "it was dialled")
+    (far_half,) = far_halves(seen)
+    answer = witness.action(
+        "Bridge", Channel1=far_half, Channel2=older.channel("PJSIP/103").name, Tone="no"
+    )
+    assert answer["Response"] == "Success", answer
+    call = agent.ended(request_id)
+    assert call["outcome"] == "connected"
+    assert customer.whole_call().hung_up_by == "phone"
+
+
+def test_cancelled_when_the_first_channel_has_gone(
+    asterisk: AsteriskHost,
+    phone: StartPhone,
+    witness: Witness,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A phone that was dialled as a device transferred the talk: what is left is hung up."""
+    phone("100", ANSWERS_AT_ONCE)
+    phone("200", ANSWERS_AT_ONCE)
+    third = phone("201", ANSWERS_AT_ONCE)
+    rules = [{"match": "_X.", "channel": "PJSIP/{number}"}]
+    with AgentProcess(
+        asterisk, tmp_path_factory.mktemp("agent"), asterisk_changes={"first_leg": rules}
+    ) as agent:
+        request_id = agent.call("100", "200")
+        channel = agent.reached(request_id, "connected")["dial_first"]["channel"]
+        transfer(witness, request_id, channel)
+        third.wait_for(lambda call: call.answered_at, 10, "the talk goes on")
+        assert agent.status(request_id)["call"]["state"] == "connected"
+        agent.cancel(request_id)
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")
+        witness.wait_until_gone(f"c2c-{request_id}", 10)
+
+
+def test_a_queue_whose_first_agent_refuses(
+    agent: AgentProcess, phone: StartPhone, lateness: Lateness
+) -> None:
+    """The second number answers by itself and then rings phones: the talk is not over with one."""
+    phone("100", ANSWERS_AT_ONCE)
+    phone("201", Behaviour(ring_seconds=0.5, final=486))
+    answering = phone("202", Behaviour(ring_seconds=0.5, talk_seconds=2.0))
+    request_id = agent.call("100", "295")
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+    talk = answering.whole_call()
+    assert talk.talk_seconds is not None
+    assert call["talk_seconds"] >= talk.talk_seconds
+    assert call["talk_seconds"] == lateness.near(3.0, 0.7)
