@@ -41,13 +41,22 @@ UNLESS_ENDED: Final = """
 _SAVE: Final = f"{SAVE}({', '.join(f':{column}' for column in COLUMNS)}){UNLESS_ENDED}"
 
 #: A request of which something waits is not due before that. An event is told once: a change that
-#: happens again after a crash makes the same event again.
+#: happens again after a crash makes the same event again. A request that is refused since the store
+#: could not be asked about it may turn out to be another process', or to have ended otherwise: then
+#: nobody is told. The types are said for PostgreSQL, which cannot know those of what is selected.
 _REPORT: Final = """
     INSERT INTO outbox (target, event_id, type, request_id, created_at, due_at, body, server_id)
-    VALUES (:target, :event_id, :type, :request_id, :at, coalesce(
-        (SELECT max(due_at) FROM outbox
-         WHERE target = :target AND request_id = :request_id AND dead_at IS NULL), :at),
-        :body, :server_id)
+    SELECT CAST(:target AS TEXT), CAST(:event_id AS TEXT), CAST(:type AS TEXT),
+        CAST(:request_id AS TEXT), CAST(:at AS DOUBLE PRECISION), coalesce(
+            (SELECT max(due_at) FROM outbox
+             WHERE target = :target AND request_id = :request_id AND dead_at IS NULL),
+            CAST(:at AS DOUBLE PRECISION)),
+        CAST(:body AS TEXT), CAST(:server_id AS TEXT)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM calls WHERE request_id = :request_id AND (
+            server_id <> :server_id OR (:type = 'call.rejected' AND outcome <> 'rejected')
+        )
+    )
     ON CONFLICT (target, event_id) DO NOTHING
 """
 

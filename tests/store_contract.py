@@ -234,9 +234,11 @@ class Keeping(StoreContract):
 class Reports(StoreContract):
     """What is to be told of a change comes into the store with it, or not at all."""
 
-    def report(self, event: str, target: str = "crm", at: float = 5.0) -> Report:
+    def report(
+        self, event: str, target: str = "crm", at: float = 5.0, kind: str = "call.ended"
+    ) -> Report:
         """A report of the first call."""
-        return Report(target, event, "call.ended", call(1).request_id, at, "{}")
+        return Report(target, event, kind, call(1).request_id, at, "{}")
 
     def waiting(self) -> list[tuple[str, str]]:
         """The events in the file, in order."""
@@ -259,6 +261,24 @@ class Reports(StoreContract):
         await store.save(call(1), [self.report("1")])
         await store.save(call(1), [self.report("1"), self.report("1", "shop")])
         assert self.waiting() == [("crm", "1"), ("shop", "1")]
+
+    async def test_refused(self) -> None:
+        """With the call that was refused."""
+        store = self.opened()
+        refused = ended(call(1), Outcome.REJECTED)
+        await store.save(refused, [self.report("1", kind="call.rejected")])
+        assert self.rows("SELECT type, created_at, due_at, body, attempts FROM outbox") == [
+            ("call.rejected", 5.0, 5.0, "{}", 0)
+        ]
+
+    async def test_not_refused_at_all(self) -> None:
+        """A request that had ended, and was refused while the store could not be asked."""
+        store = self.opened()
+        await store.save(ended(call(1)), [self.report("1")])
+        refused = ended(call(1), Outcome.REJECTED)
+        await store.save(refused, [self.report("2", kind="call.rejected")])
+        assert await store.find(call(1).request_id) == ended(call(1))
+        assert self.waiting() == [("crm", "1")]
 
     async def test_due_with_what_waits(self) -> None:
         """While an earlier report of the request is postponed, a new one is not due either."""

@@ -1,4 +1,4 @@
-"""No text that a job brings along becomes SQL: it comes back from the store as it was."""
+"""What is written: no text of a job becomes SQL, and nothing is told that is not so."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2c_agent import calls_table
-from c2c_agent.call import Received
+from c2c_agent.call import CallState, Received
 from c2c_agent.calls_table import schema_files
+from c2c_agent.disposition import Outcome
 from c2c_agent.report import Report
 from c2c_agent.store import SCHEMA_VERSION
 from tests.playbook import REQUEST_ID, a_call
+from tests.store_contract import call, ended
 
 #: Texts as JSON and HTTP bring them along, and such as are SQL.
 TEXTS = st.text(max_size=40) | st.sampled_from(
@@ -75,3 +77,30 @@ def test_any_text(data: dict[str, Any], key: str, target: str) -> None:
         )
         assert rows.fetchall() == [(1,), (1,)]
         assert connection.execute("SELECT target FROM outbox").fetchone() == (target,)
+
+
+REFUSED = ended(call(1), Outcome.REJECTED)
+REFUSAL = Report("crm", "event", "call.rejected", REFUSED.request_id, 5.0, "{}")
+
+
+def told(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Which reports are in the store, and of which process."""
+    return connection.execute("SELECT type, server_id FROM outbox").fetchall()
+
+
+def test_refused_in_ignorance() -> None:
+    """A request that is another process', and was refused since nobody knew: its call goes on."""
+    talking = call(1, state=CallState.CONNECTED)
+    for theirs in (talking, ended(talking)):
+        with a_store() as (connection, _):
+            calls_table.save(connection, "relay-a", [theirs], [])
+            calls_table.save(connection, "relay-b", [REFUSED], [REFUSAL])
+            assert calls_table.find(connection, REFUSED.request_id) == theirs
+            assert told(connection) == []
+
+
+def test_owed_of_what_is_not_stored() -> None:
+    """What is owed of a call that is stored later goes out."""
+    with a_store() as (connection, _):
+        calls_table.save(connection, "relay-b", [], [REFUSAL])
+        assert told(connection) == [("call.rejected", "relay-b")]

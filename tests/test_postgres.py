@@ -161,6 +161,15 @@ class Reports(PostgresTests, contract.Reports):
         await ours.delivered(waiting)
         assert self.rows("SELECT * FROM outbox") == []
 
+    async def test_of_another(self) -> None:
+        """What a process tells of a call that turns out to be another's is told to nobody."""
+        a, b = self.both()
+        await a.save(call(1), [self.report("1")])
+        refused = ended(call(1), Outcome.REJECTED)
+        await b.save(refused, [self.report("2", kind="call.rejected")])
+        assert await b.find(call(1).request_id) == call(1)
+        assert self.waiting() == [("crm", "1")]
+
     async def test_forgotten(self) -> None:
         """What was to be told long ago."""
         a, _ = self.both()
@@ -465,8 +474,8 @@ class Opening(PostgresTests):
         with closing(self.database.connect()) as other:
             lock = "SELECT pg_advisory_lock(hashtextextended('c2c-agent a', 0))"
             ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-            other.execute(ended)
-            other.execute(lock)
+            # In one go: the store comes for its lock again after a second.
+            other.execute(f"{ended}; {lock}")
             while store.last_error is None or "server_id a" not in store.last_error:
                 await deferLater(_reactor, 0.05)
             with pytest.raises(StoreError, match="another process"):
