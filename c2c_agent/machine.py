@@ -65,6 +65,8 @@ from c2c_agent.pbx import (
 #: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
 GRACE: Final = 5.0
 
+#: What names the agent that told how its PBX has answered.
+_TELLER: Final = "server_id"
 
 #: What the timeline says of a first leg that was answered, and not by a person who wanted the call.
 _REFUSALS: Final[Mapping[Refusal, str]] = {
@@ -243,8 +245,14 @@ def _ask(call: Call, _event: GuardExpired, now: float) -> Step:
     return Step(_overdue(call, now), (Settle(), Guard(GRACE)))
 
 
-def _too_long(call: Call, _event: GuardExpired, now: float) -> Step:
-    """The PBX itself ends a call at its longest duration; it did not, so do it from here."""
+def _too_long(call: Call, event: GuardExpired, now: float) -> Step:
+    """The PBX itself ends a call at its longest duration; it did not, so do it from here.
+
+    An agent that was given the call does so beside its PBX: while it is away, nobody would hear of
+    it, and what it said of the end is still to come.
+    """
+    if _is_relayed(call):
+        return _ask(call, event, now)
     return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
 
 
@@ -310,6 +318,10 @@ def _relayed(call: Call, event: Relayed, now: float) -> Step:
         timeline=tuple(sorted(timeline, key=lambda entry: entry.at)),
     )
     commands: tuple[Command, ...] = ()
+    connected = told.state is CallState.CONNECTED and call.state is not told.state
+    if connected and call.plan is not None:
+        # The agent keeps its time; what asks soon after a restart would cut the talk short.
+        commands += (Guard(call.plan.timeout + GRACE),)
     if call.answer is None and relayed.answer is not None:
         commands += (Reply(),)
     if call.cancelled and not told.cancelled and told.outcome is None:
@@ -321,10 +333,15 @@ def _words_of(event: Relayed) -> Mapping[str, object]:
     """The exchange with the PBX, as the agent had it."""
     request, response = event.call.pbx_request, event.call.pbx_response
     return {
-        "server_id": event.server_id,
+        _TELLER: event.server_id,
         "pbx_data": None if request is None else request.data,
         "response_data": None if response is None else response.data,
     }
+
+
+def _is_relayed(call: Call) -> bool:
+    """Whether an agent elsewhere has it, and has told of it."""
+    return call.pbx_response is not None and _TELLER in call.pbx_response.data
 
 
 # The table

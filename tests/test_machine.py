@@ -491,6 +491,28 @@ class TestRelayed:
             (1004.0, "first_ringing"),
         ]
 
+    def test_a_talk(self) -> None:
+        """Asked about as late as the whole call, whatever was to be asked before; noted once."""
+        connected = self.told(
+            state=CallState.CONNECTED, timeline=(Entry(1008.0, "connected", "PJSIP/200-2"),)
+        )
+        more = self.told(state=CallState.CONNECTED, timeline=(Entry(1009.0, "pbx_lost"),))
+        story = Playbook(a_call()).on(Place(PLAN)).on(connected)
+        story.does(Guard(PLAN.timeout + GRACE)).goes_to("connected")
+        story.on(connected).does().on(more).does().goes_to("connected")
+
+    def test_a_talk_of_which_nothing_more_is_heard(self) -> None:
+        """The agent ends it when it is too long; while that is away, nothing is sent after it."""
+        connected = self.told(
+            state=CallState.CONNECTED,
+            second=LegEvidence(answered_at=1008.0),
+            timeline=(Entry(1008.0, "connected"),),
+        )
+        story = Playbook(a_call()).on(Place(PLAN)).on(connected)
+        assert guard_after_restart(story.call, 99999.0) == Guard(GRACE)
+        for _ in range(3):
+            story.on(GuardExpired()).does(Settle(), Guard(GRACE)).goes_to("connected")
+
     def test_the_end(self) -> None:
         """The outcome is the agent's, with all its evidence."""
         ended = self.told(
