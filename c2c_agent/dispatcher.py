@@ -134,10 +134,14 @@ class ActiveCall:
     sent: bool = False  # the PBX was given the order
     bridged: bool = False  # its second leg was given out to be dialled
     counted: bool = False  # it stands in the meter
+    counted_at: float = 0.0  # since then
     foreign: bool = False  # another process has it, and was asked to answer the request
+    unsure: bool = False  # the store is being asked whether the request was made before
+    unwanted: bool = False  # it was cancelled meanwhile
     reserved: float = 0.0  # seconds of its key's, there
     changes: int = 0  # how often it was given to the store
     durable: int = 0  # the latest of these that the store has
+    refused: int = 0  # the latest of these that it could not take
     guard: IDelayedCall | None = None
     retry: IDelayedCall | None = None  # of storing it
     retry_after: float = _RETRY
@@ -184,6 +188,7 @@ class Dispatcher:
         self._outbox = outbox
         self._neighbours = neighbours
         self._active: dict[str, ActiveCall] = {}
+        self._unstored: set[str] = set()  # those of them whose end could not be stored so far
         self._stopped = False
 
     # For the intake
@@ -191,6 +196,11 @@ class Dispatcher:
     def active(self, request_id: str) -> ActiveCall | None:
         """The call of a request, where it is in progress."""
         return self._active.get(request_id)
+
+    def known(self, request_id: str) -> ActiveCall | None:
+        """The same, but none of which the store may yet say that it was made before."""
+        active = self._active.get(request_id)
+        return None if active is None or active.unsure else active
 
     def begin(self, call: Call) -> ActiveCall:
         """Take a call in; no other may have its request_id until it is forgotten."""
@@ -221,13 +231,17 @@ class Dispatcher:
             return True
         waiter: Deferred[bool] = Deferred()
         active.durable_waiters.append((max(1, active.changes), waiter))
+        if 0 < active.changes == active.refused and active.retry is None:
+            self._save(active)  # nobody has waited for it so far, so it was not to be tried again
         self._store.hurry()
         return await waiter
 
     def cancel(self, request_id: str) -> None:
         """Hang up whatever exists of a call; nothing where it has ended."""
         active = self._active.get(request_id)
-        if active is not None:
+        if active is not None and active.unsure:
+            active.unwanted = True  # once it is known which call that is, it is told so
+        elif active is not None:
             job = active.call.job
             self.apply(active, Cancel(expired=job is not None and job.has_expired(self._wall())))
 
@@ -245,7 +259,8 @@ class Dispatcher:
 
     async def cancel_anywhere(self, call: Call) -> None:
         """Hang up whatever exists of a call, of this process or of another."""
-        if call.request_id in self._active:
+        active = self._active.get(call.request_id)
+        if active is not None and (not active.unsure or active.call is call):
             self.cancel(call.request_id)
         elif self._neighbours is not None:
             await self._neighbours.cancel(call)
@@ -258,6 +273,11 @@ class Dispatcher:
         return sum(active.call.state is not CallState.ENDED for active in self._active.values())
 
     @property
+    def unstored(self) -> int:
+        """Calls whose end could not be stored so far: they are kept in memory until it can be."""
+        return len(self._unstored)
+
+    @property
     def states(self) -> Mapping[CallState, int]:
         """How many calls are in each state; an ended one only until its end is stored."""
         return Counter(active.call.state for active in self._active.values())
@@ -265,19 +285,24 @@ class Dispatcher:
     async def find(self, request_id: str) -> Call | None:
         """A call, in progress or ended."""
         active = self._active.get(request_id)
-        return active.call if active is not None else await self._store.find(request_id)
+        if active is not None and not active.unsure:
+            return active.call
+        stored = await self._store.find(request_id)
+        if active is None or (active.unsure and stored is not None):
+            return stored
+        return active.call  # a new one: the store has been asked meanwhile, or does not know it
 
     async def recent(self, limit: int, key_name: str | None = None) -> list[Call]:
         """The latest calls, newest first, as they are now."""
-        stored = await self._store.recent(limit, key_name)
-        return [
-            self._active[call.request_id].call if call.request_id in self._active else call
-            for call in stored
-        ]
+        return [self._as_it_is(call) for call in await self._store.recent(limit, key_name)]
+
+    def _as_it_is(self, stored: Call) -> Call:
+        active = self.known(stored.request_id)
+        return stored if active is None else active.call
 
     async def has_ended(self, request_id: str) -> bool:
         """Whether the end of a call is in the store."""
-        if request_id in self._active:
+        if self.known(request_id) is not None:
             return False
         call = await self._store.find(request_id)
         return call is not None and call.state is CallState.ENDED
@@ -304,7 +329,7 @@ class Dispatcher:
         for call in unfinished:
             active = self._active[call.request_id] = ActiveCall(call)
             active.bridged = call.dialed_at is not None
-            active.counted = True
+            active.counted, active.counted_at = True, call.received.at
             before_talk = call.job.seconds_before_talk if call.job is not None else 0
             active.reserved = call.max_duration + before_talk
             self._meter.resume(call.key, active.reserved)
@@ -316,7 +341,10 @@ class Dispatcher:
                 self.apply(active, Gone(CallEvidence(lost=True)))
             else:
                 active.sent = True
-                driver.adopt([PlacedCall(call.request_id, call.plan, call.first, call.second)])
+                answered = call.answer is not None
+                driver.adopt(
+                    [PlacedCall(call.request_id, call.plan, call.first, call.second, answered)]
+                )
                 self._run(active, (guard_after_restart(call, self._now()),))
 
     def stop(self) -> None:
@@ -334,7 +362,7 @@ class Dispatcher:
 
     def leg_event(self, request_id: str, event: LegEvent | Relayed) -> None:
         """Take an event of a call."""
-        active = self._active.get(request_id)
+        active = self.known(request_id)
         if active is not None:
             self.apply(active, event)
 
@@ -417,7 +445,8 @@ class Dispatcher:
         # Who was told that it failed does not wait for it; nor does the next call.
         if active.call.is_over and active.counted:
             active.counted = False
-            self._meter.release(active.call.key, dialled=active.call.was_dialled)
+            dialled = active.call.was_dialled
+            self._meter.release(active.call.key, dialled=dialled, at=active.counted_at)
         if active.ended and active.reserved:
             spent = active.call.answered_seconds
             self._meter.settle(active.call.key, active.reserved, spent, self._now())
@@ -479,7 +508,10 @@ class Dispatcher:
         def failed(failure: Failure) -> bool:
             reason = failure.getErrorMessage()
             request_id = active.call.request_id
+            active.refused = number
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
+            if ended and self._active.get(request_id) is active:
+                self._unstored.add(request_id)
             if (ended or active.durable_waiters) and not self._stopped:
                 # On the way, the next change would do; but it may wait for who waits for this one.
                 _stop_retry(active)
@@ -494,6 +526,7 @@ class Dispatcher:
         """No longer active: it is in the store, or nothing was done for it."""
         if self._active.get(active.call.request_id) is active:
             del self._active[active.call.request_id]
+            self._unstored.discard(active.call.request_id)
         self._wake(active, forgotten=True)
         _wake_durable(active)
 

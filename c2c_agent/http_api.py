@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -414,8 +415,8 @@ class Api:
                 seen_all = seen is None or len(call.timeline) <= seen
                 if call.state is CallState.ENDED or not seen_all or left <= 0:
                     return call
-                await changed.addTimeout(left, self._clock, onTimeoutCancel=_let_pass)
-            except CancelledError:
+                await changed.addTimeout(left, self._clock)
+            except TimedOut:
                 pass  # the time is over: once more to look
             finally:
                 changed.addErrback(_let_go).cancel()
@@ -431,11 +432,6 @@ def _shown(handler: Handler) -> Mapping[str, Handler]:
 def _no_switch(error: OSError) -> Fault:
     message = f"The kill switch cannot be turned: {error.strerror}."
     return Fault(ErrorCode.INTERNAL_ERROR, message)
-
-
-def _let_pass(failure: Any, _seconds: float) -> Any:
-    """Leave a Deferred that took too long as it is: cancelled."""
-    return failure
 
 
 def _let_go(failure: Any) -> None:

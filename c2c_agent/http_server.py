@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from c2c_agent.client_address import Proxies
 from c2c_agent.errors import StoreError
-from c2c_agent.http_api import Api, Ask, Reply
+from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_connections import RETRY_AFTER, ClientConnection, Connections
 from c2c_agent.http_request import BoundedRequest, read_parameters
 from c2c_agent.http_stream import EventStream, write_head
@@ -56,9 +56,17 @@ class ApiResource(Resource):
         method = request.method.decode("ascii", "backslashreplace")
         answering = Deferred.fromCoroutine(self._answer(request, method, path))
         gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
 
-        def failed(failure: Failure) -> Answer:
+        def leave(reason: Failure) -> None:
+            gone.append(reason)
+            if path.startswith(f"{PREFIX}/status/"):
+                answering.cancel()  # it may be held for long; whoever asks changes nothing by it
+
+        request.notifyFinish().addErrback(leave)
+
+        def failed(failure: Failure) -> Answer | None:
+            if gone and failure.check(CancelledError):
+                return None
             if failure.check(StoreError):  # no mistake of ours, and while it lasts there are many
                 reason = failure.getErrorMessage()
                 _log.warn("{method} {path}: {reason}", method=method, path=path, reason=reason)
@@ -66,10 +74,10 @@ class ApiResource(Resource):
                 _log.failure("{method} {path} failed", failure, method=method, path=path)
             return _encode(self._api.failed(path))
 
-        def write(answer: Answer) -> None:
+        def write(answer: Answer | None) -> None:
             if isinstance(answer, Watch):
                 self._stream(request, answer, gone=bool(gone))
-            elif not gone:
+            elif answer is not None and not gone:
                 _write(request, *answer)
 
         answering.addErrback(failed).addCallback(write)

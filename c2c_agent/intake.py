@@ -27,7 +27,12 @@ from c2c_agent.policy import Key
 
 _log = Logger()
 
+#: Ends of calls that may wait in memory for a store that cannot be written; beyond that no request
+#: is kept.
+_MOST_UNSTORED: Final = 1000
+
 _SHUTTING_DOWN: Final = "The agent is shutting down."
+_NOT_STORED: Final = Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored.")
 _NOT_NOW: Final = Fault(ErrorCode.NOT_ALLOWED, "This key may not place calls at this hour.")
 
 
@@ -124,43 +129,52 @@ class Intake:
         )
         earlier = self._dispatcher.active(call.request_id)
         if earlier is not None:
-            return await self._replay(earlier, call)
+            return await self._replay(earlier, call, key)
         if self._closed:
             # Nothing of it is stored, for the store may be closed by the time that it would be.
             fault = Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
             return Submission(call, Answer((fault,)), kept=False)
+        full = self._dispatcher.unstored >= _MOST_UNSTORED
+        if full and (request_id is None or self._store.shared):
+            return Submission(call, Answer((_NOT_STORED,)), kept=False)
         active = self._dispatcher.begin(call)
-        claim = Claim()
+        claim, hindrance = Claim(), None
         if request_id is not None or self._store.shared:
+            if job is not None:
+                hindrance = self._hindrance(job, faults)
+            active.unsure = True
             try:
-                claim = await self._claim(call, key, faults)
+                # Where the store counts calls, only what can be placed is counted.
+                placeable = job is not None and hindrance is None
+                claim = await self._store.claim(call, key if placeable else None, self._limits)
             except StoreError:
                 # It may be there all the same, and was not placed: so it ends like one.
-                faults = (Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored."),)
+                faults = (_NOT_STORED,)
             except BaseException:
                 self._dispatcher.forget(active)  # nothing is known of it, and nothing was done
                 raise
             if claim.earlier is not None:
-                return await self._answer_again(active, claim.earlier, call)
-        retry_after = await self._start(active, key, faults, claim)
+                return await self._answer_again(active, claim.earlier, call, key)
+            active.unsure = False
+            if full:  # what was made before can be told even so
+                self._dispatcher.forget(active)
+                return Submission(call, Answer((_NOT_STORED,)), kept=False)
+        retry_after = await self._start(active, key, faults, claim, hindrance)
         return Submission(
             active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
         )
 
-    async def _claim(self, call: Call, key: Key, faults: Sequence[Fault]) -> Claim:
-        """Take the request; where the store counts calls, only what can be placed is counted."""
-        placeable = call.job is not None and self._hindrance(call.job, faults) is None
-        return await self._store.claim(call, key if placeable else None, self._limits)
-
-    async def _answer_again(self, active: ActiveCall, earlier: Call, call: Call) -> Submission:
+    async def _answer_again(
+        self, active: ActiveCall, earlier: Call, call: Call, key: Key
+    ) -> Submission:
         """Answer a request that turned out to have been made before, perhaps of another process."""
-        cancelled = active.call.cancelled  # meanwhile
+        cancelled = active.unwanted  # meanwhile
         active.call = earlier
         active.foreign = self._store.shared
         self._dispatcher.forget(active)
         if cancelled and earlier.key == call.key:
             await self._dispatcher.cancel_anywhere(earlier)
-        return await self._replay(active, call)
+        return await self._replay(active, call, key)
 
     def _read(
         self, key: Key, parameters: Mapping[str, object]
@@ -215,30 +229,39 @@ class Intake:
         return None
 
     async def _start(
-        self, active: ActiveCall, key: Key, faults: Sequence[Fault], claim: Claim
+        self,
+        active: ActiveCall,
+        key: Key,
+        faults: Sequence[Fault],
+        claim: Claim,
+        hindrance: Reject | Expire | None,
     ) -> int | None:
-        """Place the call, or refuse it; gives the seconds after which another try is worth it."""
+        """Place the call, or refuse it; gives the seconds after which another try is worth it.
+
+        `hindrance` is what kept it from being placed when the store was asked. It does so also
+        where it is over by now, for then the store has not counted the call.
+        """
         job = active.call.job
-        if active.call.state is CallState.ENDED:
-            return None  # cancelled while the store was asked
+        if active.unwanted:  # since the store was asked
+            self._dispatcher.cancel(active.call.request_id)
+            return None
         if job is None:
             stopped = self._dispatcher.stopped()
             self._dispatcher.apply(active, Reject(tuple(faults) if stopped is None else (stopped,)))
             return None
-        hindrance = self._hindrance(job, faults)
+        hindrance = hindrance or self._hindrance(job, faults)
         if hindrance is not None:
             self._dispatcher.apply(active, hindrance)
             return None
-        admitted = claim.admitted
+        admitted, now = claim.admitted, self._clock.now()
         if admitted is None:
-            limit = self._limits.max_duration
-            admitted = self._meter.admit(key, job, limit, self._clock.now())
+            admitted = self._meter.admit(key, job, self._limits.max_duration, now)
         elif isinstance(admitted, Admission):
             self._meter.resume(key.name, admitted.reserved)
         if isinstance(admitted, Refusal):
             self._dispatcher.apply(active, Reject((admitted.fault,)))
             return admitted.retry_after
-        active.counted, active.reserved = True, admitted.reserved
+        active.counted, active.counted_at, active.reserved = True, now, admitted.reserved
         job = evolve(job, max_duration=admitted.max_duration)
         active.call = evolve(active.call, job=job, max_duration=admitted.max_duration)
         driver = self._drivers[job.pbx]
@@ -254,11 +277,18 @@ class Intake:
             _log.failure("call {call}: no plan could be made", call=request_id)
             return Reject((Fault(ErrorCode.INTERNAL_ERROR, "An internal error; see the log."),))
 
-    async def _replay(self, earlier: ActiveCall, call: Call) -> Submission:
+    async def _replay(self, earlier: ActiveCall, call: Call, key: Key) -> Submission:
         """Answer a repeated request from what is known of the earlier one; dial nothing."""
         answer = await self._dispatcher.answer_of(earlier)
-        if earlier.call.fingerprint != call.fingerprint:
+        if not self._is_the_same(earlier.call, call, key):
             message = "This request_id was used before for another call."
             fault = Fault(ErrorCode.REQUEST_ID_CONFLICT, message)
             return Submission(call, Answer((fault,)), kept=False)
         return Submission(earlier.call, answer, replayed=True)
+
+    def _is_the_same(self, earlier: Call, call: Call, key: Key) -> bool:
+        """Whether two requests are one, though what they leave to the configuration has changed."""
+        if earlier.fingerprint == call.fingerprint:
+            return True
+        asked = {name: value for name, value in earlier.received.data.items() if name != "api_key"}
+        return earlier.key == key.name and self._read(key, asked)[0] == call.fingerprint

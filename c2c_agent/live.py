@@ -116,8 +116,14 @@ class Live:
     # Calls of other processes
 
     def is_followed(self, request_id: str, key_name: str) -> bool:
-        """Whether anybody wants to hear of such a call."""
-        return bool(self._who_follows(request_id, key_name))
+        """Whether anybody wants to hear of such a call, which has changed.
+
+        Where nobody does any more, `catch_up` will not see its end: so nothing is kept of it.
+        """
+        followed = bool(self._who_follows(request_id, key_name))
+        if not followed:
+            self._told.pop(request_id, None)
+        return followed
 
     def followed_requests(self) -> list[str]:
         """The requests that are followed by their ids."""

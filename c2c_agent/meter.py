@@ -71,10 +71,11 @@ class _Window:
         else:
             self._entries.append([at, at, amount])
 
-    def take_back(self, amount: float = 1.0) -> None:
-        """Unuse what was used lately."""
-        if self._entries:
-            self._entries[-1][2] -= amount
+    def take_back(self, at: float, amount: float = 1.0) -> None:
+        """Unuse what was used at a moment, unless that is forgotten already."""
+        entry = next((entry for entry in reversed(self._entries) if entry[0] <= at), None)
+        if entry is not None:
+            entry[2] -= amount
             self.total -= amount
 
     def forget(self, now: float) -> None:
@@ -158,12 +159,15 @@ class Meter:
         usage.reserved += job.seconds_before_talk + longest
         return Admission(longest, reserved=job.seconds_before_talk + longest)
 
-    def release(self, key_name: str, *, dialled: bool = True) -> None:
-        """One call of the key is over; where it was never dialled, the day does not count it."""
+    def release(self, key_name: str, *, dialled: bool = True, at: float = math.inf) -> None:
+        """One call of the key is over; where it was never dialled, the day does not count it.
+
+        `at` is when it was admitted, perhaps long ago; what came since then is not its own.
+        """
         usage = self._usage[key_name]
         usage.running -= 1
         if not dialled:
-            usage.day.take_back()
+            usage.day.take_back(at)
 
     def settle(self, key_name: str, reserved: float, spent: float, now: float) -> None:
         """One call of the key has ended: so much was reserved, and so much was used of it."""

@@ -121,7 +121,8 @@ class Neighbours:
 
     def _wake(self, request_id: str) -> None:
         for waiter in self._waiting.pop(request_id, []):
-            waiter.callback(None)
+            if not waiter.called:  # one who was woken before may have made it give up
+                waiter.callback(None)
 
     def _give_up(self, request_id: str, waiter: Deferred[None]) -> None:
         waiters = self._waiting.get(request_id, [])

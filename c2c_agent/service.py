@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import evolve, fields, frozen
 from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
 from twisted.application.strports import service as listen_service
@@ -44,7 +46,9 @@ from c2c_agent.config import (
     AmiConfig,
     AmqpConfig,
     AsteriskConfig,
+    CallsConfig,
     Config,
+    LogConfig,
     RelayConfig,
     WebhookConfig,
     differences,
@@ -101,6 +105,21 @@ _BACKLOG: Final = 1024
 _STAGE: Final = 5.0
 
 
+@frozen
+class _AtOnce:
+    """The settings that may change while calls go on.
+
+    Not a whole Config: what waits for a restart may name a key that is there no more.
+    """
+
+    calls: CallsConfig
+    keys: Sequence[Key]
+    log: LogConfig
+
+
+_AT_ONCE: Final = frozenset(attribute.name for attribute in fields(_AtOnce))
+
+
 class AgentService(Service):
     """The agent: `startService` raises where it cannot start, and then leaves nothing running.
 
@@ -112,6 +131,7 @@ class AgentService(Service):
 
     def __init__(self, config: Config, reactor: Any, supervisor: Supervisor | None = None) -> None:
         self._config = config
+        self._at_once = _AtOnce(config.calls, config.keys, config.log)
         self._reactor = reactor
         self._supervisor = supervisor or Supervisor(None, None, reactor)
         self._clock = SteadyClock()
@@ -267,18 +287,20 @@ class AgentService(Service):
         AgentService(config, self._reactor)
         # The longest talk stays: calls in progress were placed with it.
         calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
-        after = evolve(self._config, keys=config.keys, calls=calls, log=config.log)
-        changed = list(differences(self._config, after))
-        kept = {(key.name, key.sha256) for key in config.keys}
-        old = self._config.keys
-        self._live.forbid([key.name for key in old if (key.name, key.sha256) not in kept])
-        self._config = after
-        self._keys.change(self._all_keys(config.keys))
+        after = _AtOnce(calls, config.keys, config.log)
+        changed = list(differences(self._at_once, after))
+        self._at_once = after
+        self._change_keys()
         self._intake.change(calls)
         self._meter.max_concurrent = calls.max_concurrent
         if self._agi is not None:
             self._agi.max_sessions = calls.max_concurrent + _SPARE_SESSIONS
-        return changed, list(differences(after, config))
+        waiting = [
+            name
+            for name in differences(self._config, config)
+            if name.partition(".")[0] not in _AT_ONCE
+        ]
+        return changed, [*waiting, *differences(calls, config.calls, "calls")]
 
     def _all_keys(self, configured: Sequence[Key]) -> list[Key]:
         """The keys of the configuration, those of the database, and that of this host."""
@@ -291,11 +313,15 @@ class AgentService(Service):
     def _take_keys(self, rows: Sequence[KeyRow]) -> None:
         """The table of keys, as it is now."""
         self._key_rows = rows
-        keys = self._all_keys(self._config.keys)
+        self._change_keys()
+        _log.info("{count} keys in the store", count=len(rows))
+
+    def _change_keys(self) -> None:
+        """Hold the keys as they are now; who follows with one that is no more is let go."""
+        keys = self._all_keys(self._at_once.keys)
         kept = {(key.name, key.sha256) for key in keys}
         self._live.forbid([key.name for key in self._keys if (key.name, key.sha256) not in kept])
         self._keys.change(keys)
-        _log.info("{count} keys in the store", count=len(rows))
 
     def _neighbours(self, config: Config, store: SharedStore) -> Neighbours:
         answer_timeout = _ANSWER if config.relay is None else config.relay.answer_timeout + _SPARE
@@ -316,7 +342,7 @@ class AgentService(Service):
             self._catch_up(request_id)
 
     def _catch_up(self, request_id: str) -> None:
-        if self._dispatcher.active(request_id) is not None:
+        if self._dispatcher.known(request_id) is not None:
             return  # it is one of this process
 
         def found(call: Call | None) -> None:
@@ -384,7 +410,7 @@ class AgentService(Service):
         return Webhook(
             receiver,
             read_webhook_secrets(receiver.secret_file),
-            client=HTTPClient(Agent(self._reactor, pool=self._pool)),
+            client=HTTPClient(Agent(self._reactor, pool=self._pool), _no_cookies()),
             clock=self._reactor,
             now=self._clock.wall,
             random=random.random,
@@ -509,6 +535,11 @@ class AgentService(Service):
             if agi is None
             else AgiSample(agi.open_sessions, {why.value: agi.refusals[why] for why in Refusal}),
         )
+
+
+def _no_cookies() -> IndexableCookieJar:
+    """Keeps none: they would go back with every further report, ever more of them."""
+    return IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _has_its_timezone(key: Key) -> bool:

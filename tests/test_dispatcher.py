@@ -416,6 +416,18 @@ class NotStored(DispatcherTest):
         self.store.commit()
         assert self.ended() is Outcome.CONNECTED
 
+    def test_how_many(self) -> None:
+        """Those whose end is known here alone, each once, until it is stored."""
+        assert self.desk.dispatcher.unstored == 0
+        self.store.fail()
+        assert self.desk.dispatcher.unstored == 1
+        self.clock.advance(5)
+        self.store.fail()
+        assert self.desk.dispatcher.unstored == 1
+        self.store.release()
+        self.clock.advance(10)
+        assert self.desk.dispatcher.unstored == 0
+
     def test_logged(self) -> None:
         """The admin reads which call, and what the disk says."""
         with capturedLogs() as logs:
@@ -481,6 +493,20 @@ class NotDurable(DispatcherTest):
         assert self.successResultOf(self.told)
         assert self.store.kept(ONE) == self.active.call
         assert len(self.clock.getDelayedCalls()) == 1
+
+    def test_asked_for_later(self) -> None:
+        """Who waits for a change only after the disk has refused it has it tried again as well."""
+        self.place(TWO)
+        self.store.commit()
+        self.driver.tells(TWO, OriginateAccepted())
+        self.store.fail()
+        waiters = [Deferred.fromCoroutine(self.desk.dispatcher.stored(TWO)) for _ in range(2)]
+        assert len(self.store.waiting) == 1
+        self.store.fail()
+        self.clock.advance(RETRY)
+        self.store.commit()
+        for waiter in waiters:
+            assert self.successResultOf(waiter)
 
     def test_overtaken(self) -> None:
         """By a change that the disk takes: that has it all in it."""
@@ -770,6 +796,7 @@ class Restart(DispatcherTest):
             call = before[number]
             assert adopted.request_id == uuid(number)
             assert (adopted.plan, adopted.first, adopted.second) == (PLAN, call.first, call.second)
+            assert adopted.answered is (call.answer is not None)
             assert self.desk.call(uuid(number)) == call
         assert len(self.driver.adopted) == len(WAY)
         assert self.driver.originated == sent
@@ -806,6 +833,18 @@ class Restart(DispatcherTest):
         assert self.driver.hung_up == []
         self.clock.advance(3600 - 600)
         assert self.driver.hung_up == [ONE]
+
+    def test_a_talk_elsewhere_that_begins_after_it(self) -> None:
+        """What asks about a call that rings says nothing of how long they may talk."""
+        active = self.place(ONE, OriginateAccepted(), FirstRinging())
+        at_the_agent = active.call
+        self.desk.restart()
+        for event in WAY[CallState.CONNECTED]:
+            at_the_agent = step(at_the_agent, event, self.desk.now()).call
+        self.desk.dispatcher.relayed(ONE, Relayed("pbx1", at_the_agent))
+        assert self.desk.call(ONE).state is CallState.CONNECTED
+        self.clock.advance(GRACE)
+        assert self.driver.hung_up == []
 
     def test_a_talk_that_was_over_meanwhile(self) -> None:
         """Its longest duration passed while the agent was away: it is hung up, if it is there."""
@@ -928,6 +967,51 @@ class Questions(DispatcherTest):
         ]
         assert [call.request_id for call in self.recent(limit=1)] == [TWO]
         assert [call.request_id for call in self.recent(key_name="crm")] == [ONE]
+
+    def asked_again(self) -> ActiveCall:
+        """A call that has ended; the store is being asked, for its request has come again."""
+        self.place(ONE, Gone(TALKED))
+        self.store.hold_reads()
+        active = self.begin(ONE)
+        active.unsure = True
+        return active
+
+    def test_asked_again(self) -> None:
+        """The request that came again does not stand in for the call that was placed."""
+        self.asked_again()
+        found = self.find(ONE)
+        ended = Deferred.fromCoroutine(self.desk.dispatcher.has_ended(ONE))
+        self.store.release()
+        call = self.store.kept(ONE)
+        assert call is not None
+        assert call.state is CallState.ENDED
+        assert self.successResultOf(found) == call
+        assert self.recent() == [call]
+        assert self.successResultOf(ended)
+
+    def test_asked_for_the_first_time(self) -> None:
+        """Where the store does not know it, it is the call, as it is by then."""
+        active = self.begin(ONE)
+        active.unsure = True
+        assert self.successResultOf(self.find(ONE)) is active.call
+        self.store.hold_reads()
+        found = self.find(ONE)
+        active.unsure = False
+        self.apply(active, Place(PLAN))
+        self.store.release()
+        assert self.successResultOf(found) is active.call
+
+    def test_cancelled_while_the_store_is_asked(self) -> None:
+        """Who was shown the call that has ended has nothing to hang up; else it is the new one."""
+        active = self.asked_again()
+        call = self.store.kept(ONE)
+        assert call is not None
+        for which, unwanted in ((call, False), (active.call, True)):
+            self.successResultOf(
+                Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(which))
+            )
+            assert active.unwanted is unwanted
+            assert active.call.state is CallState.ACCEPTED
 
     def test_in_progress(self) -> None:
         """Those that have not ended, whether they are stored or not."""

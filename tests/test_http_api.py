@@ -463,6 +463,19 @@ class Status(ApiTest):
         self.ended(ONE)
         assert self.status(ONE + "/") == self.status(ONE)
 
+    def test_while_it_is_asked_for_again(self) -> None:
+        """Whoever does so, with whatever key: the status is that of the call that was placed."""
+        self.ended(ONE)
+        for key in (CRM_SECRET, SHOP_SECRET):
+            self.store.hold_reads()
+            self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE}, key=key)
+            asked = [self.waits(ONE, query) for query in ("", "wait=60")]
+            self.store.release()
+            for one in asked:
+                status = self.told(one)["c2c_status"]
+                assert status["call"]["outcome"] == "first_busy"
+                assert status["request"]["request_data"]["api_key"] == "crm"
+
     def test_held_until_the_end(self) -> None:
         """`wait` holds the answer back until the call has ended."""
         self.placed(ONE)
@@ -791,6 +804,17 @@ class Following(ApiTest):
         """Its story, and the end."""
         self.ended()
         watch = self.watch()
+        assert (self.types(watch), watch.ended) == (["accepted", "ended"], True)
+
+    def test_one_that_is_asked_for_again(self) -> None:
+        """While the store looks whether it was: the end is told, as there will be no other."""
+        self.ended()
+        self.store.hold_reads()
+        self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+        asked = self.follows(ONE, None)
+        self.store.release()
+        watch = self.successResultOf(asked).body
+        assert isinstance(watch, Watch)
         assert (self.types(watch), watch.ended) == (["accepted", "ended"], True)
 
     def test_one_that_was_refused(self) -> None:

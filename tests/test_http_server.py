@@ -473,10 +473,27 @@ class Leaving(SiteTest):
         assert self.client.answers() == []
 
     def test_a_status_that_is_held(self) -> None:
-        """Nothing is written where nobody is any more."""
+        """Nothing is written where nobody is any more, and nothing is kept for them."""
         self.placed()
+        active = self.desk.dispatcher.active(ONE)
+        assert active is not None
+        self.client.sends(request(f"/c2c/v2/status/{ONE}?wait=60"))
+        assert len(active.change_waiters) == 1
+        self.client.leaves()
+        assert active.change_waiters == []
+        assert self.clock.getDelayedCalls() == [active.guard]
+        self.assert_nothing_more()
+
+    def test_a_status_that_the_store_is_asked_for(self) -> None:
+        """What it says comes too late."""
+        self.store.hold_reads()
         self.client.sends(request(f"/c2c/v2/status/{ONE}?wait=60"))
         self.client.leaves()
+        self.store.release()
+        self.assert_nothing_more()
+
+    def assert_nothing_more(self) -> None:
+        """Whatever happens, nothing is written, and no failure logged."""
         self.clock.advance(60)
         assert self.client.answers() == []
         assert self.logged == [event for event in self.logged if "log_failure" not in event]

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call import Answer, CallState, Entry
+from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import StoreUnreadableError
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.intake import Submission
+from c2c_agent.meter import DAY
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -423,6 +425,25 @@ class Limits(IntakeTest):
         for _ in range(10):
             assert self.told(self.desk.submit(self.key, request_id=uuid(100))).replayed
 
+    def test_not_taken_for_a_day_by_what_is_refused_late(self) -> None:
+        """What was dialled while its plan was made counts on."""
+        key = evolve(CRM, per_day=2)
+        self.driver.hold_plans()
+        slow = self.desk.submit(key)
+        self.clock.advance(65)
+        self.driver._plans_held = False
+        self.accepted(ONE, key)
+        self.driver.tells(ONE, ENDED)
+        self.driver.refusal = ApiError(Fault(ErrorCode.UNKNOWN_DIAL_AS, "No such extension."))
+        self.driver.make_plans()
+        assert codes(self.told(slow).answer) == ["unknown_dial_as"]
+        self.driver.refusal = None
+        self.clock.advance(5)
+        self.accepted(TWO, key)
+        self.driver.tells(TWO, ENDED)
+        self.clock.advance(DAY - 69)  # both are less than a day ago
+        assert codes(self.told(self.desk.submit(key)).answer) == ["rate_limited"]
+
     def test_over_a_restart(self) -> None:
         """Calls that went on count again; their end gives their place back."""
         self.fill()
@@ -474,6 +495,26 @@ class Again(IntakeTest):
         self.assert_told_apart(again)
         assert self.store.reads == [ONE]
         assert self.driver.originated == [ONE]
+
+    def test_while_the_store_is_asked_about_one_that_has_ended(self) -> None:
+        """Whatever happens meanwhile, that one has ended, and nobody is told of a second end."""
+        happens: list[Callable[[], object]] = [
+            lambda: self.desk.dispatcher.cancel(ONE),
+            self.desk.dispatcher.hang_up_all,
+            lambda: self.driver.tells(ONE, LOST),
+        ]
+        self.accepted(ONE)
+        self.driver.tells(ONE, ENDED)
+        saves, reports = list(self.store.saves), list(self.store.reports)
+        for happening in happens:
+            self.store.hold_reads()
+            again = self.again()
+            happening()
+            self.store.release()
+            self.assert_told_apart(again)
+            assert (self.store.saves, self.store.reports) == (saves, reports)
+        assert self.desk.call(ONE).outcome is Outcome.FIRST_BUSY
+        assert self.driver.hung_up == []
 
     def test_while_the_plan_is_made(self) -> None:
         """They wait for the first, too."""
@@ -588,6 +629,27 @@ class Again(IntakeTest):
         )
         self.assert_conflict(self.desk.submit(request_id=ONE, timeout=31))
 
+    def test_after_a_reload(self) -> None:
+        """It is the same request, whatever it leaves to the configuration."""
+        self.accepted(ONE)
+        self.accepted(TWO)
+        self.driver.tells(TWO, ENDED)
+        self.desk.intake.change(CallsConfig(timeout=25))
+        key = evolve(CRM, confirm=True, auto_answer="call-info", auto_answer_always=True)
+        for request_id in (ONE, TWO):
+            assert self.told(self.desk.submit(request_id=request_id)).replayed
+            assert self.told(self.desk.submit(key, request_id=request_id)).replayed
+        self.assert_told_apart(self.again())
+        self.assert_conflict(self.desk.submit(request_id=ONE, timeout=24))
+        assert self.driver.originated == [ONE, TWO]
+
+    def test_after_a_reload_that_would_refuse_it(self) -> None:
+        """It was not refused when it was made."""
+        self.accepted(ONE, timeout=100)
+        self.desk.intake.change(CallsConfig(max_timeout=60))
+        self.assert_replayed(self.desk.submit(request_id=ONE, timeout=100))
+        self.assert_conflict(self.desk.submit(request_id=ONE, timeout=101))
+
     def test_a_thousand_at_once(self) -> None:
         """One is placed; all get its answer."""
         self.store.hold_reads()
@@ -610,6 +672,46 @@ class Again(IntakeTest):
         self.driver.tells(ONE, Gone(CallEvidence(first=LegEvidence(status="CANCEL"))))
         self.assert_replayed(self.desk.submit(request_id=ONE))
         assert self.driver.originated == [ONE]
+
+
+class Unwritable(IntakeTest):
+    """The disk is full, and stays so."""
+
+    def fill(self) -> None:
+        """As many requests are refused as are kept in memory."""
+        self.accepted(ONE)
+        self.driver.tells(ONE, ENDED)
+        self.store.hold_writes()
+        for _ in range(1000):
+            assert codes(self.told(self.desk.submit(pbx="other")).answer) == ["unsupported_pbx"]
+            self.store.fail()
+
+    def kept_in_memory(self) -> int:
+        """How many calls are."""
+        return sum(self.desk.dispatcher.states.values())
+
+    def test_what_is_kept(self) -> None:
+        """So many, and no more; what comes beyond is told so, and is known no more than before."""
+        self.fill()
+        for asked in ({}, {"request_id": TWO}, {"pbx": "other"}):
+            submission = self.told(self.desk.submit(**asked))
+            assert (codes(submission.answer), submission.kept) == (["internal_error"], False)
+        assert self.kept_in_memory() == 1000
+        assert self.desk.dispatcher.active(TWO) is None
+        assert self.driver.prepared == [ONE]
+
+    def test_what_was_made_before(self) -> None:
+        """It is answered again, for the disk can be read."""
+        self.fill()
+        assert self.told(self.desk.submit(request_id=ONE)).replayed
+
+    def test_when_there_is_room_again(self) -> None:
+        """All is stored, and requests are taken as ever."""
+        self.fill()
+        self.store.release()
+        self.clock.advance(5)
+        assert self.kept_in_memory() == self.desk.dispatcher.unstored == 0
+        self.accepted(TWO)
 
 
 class Unreadable(IntakeTest):

@@ -350,6 +350,17 @@ class TestCallsOfOthers:
         told = event_json(at("dialing_first"), EventType.ACCEPTED, server_id="relay-a", at=1000.0)
         assert json.loads(event["data"]) == told
 
+    def test_nobody_any_more(self) -> None:
+        """Whoever followed it is gone before its end: what was told of it is forgotten."""
+        live = live_of()
+        watch = live.follow_key("crm", "crm")
+        live.catch_up(at(*self.PATH))
+        assert live.is_followed(REQUEST_ID, "crm")
+        assert set(live._told) == {REQUEST_ID}
+        watch.close()
+        assert not live.is_followed(REQUEST_ID, "crm")
+        assert live._told == {}
+
     def test_nobody(self) -> None:
         """Where nobody follows it, nothing is kept of it; nor before there is an event."""
         live = live_of()

@@ -239,6 +239,26 @@ class TestDay:
         meter.release("crm")
         assert code(admit(meter, crm, 3.0)) is RATE
 
+    def test_what_is_found_late_not_to_be_dialled(self) -> None:
+        """It is that call which does not count, and not the latest."""
+        meter = Meter(100)
+        crm = key(per_day=2)
+        assert admit(meter, crm, 0.0) is None
+        assert admit(meter, crm, 65.0) is None
+        meter.release("crm", dialled=False, at=0.0)
+        assert admit(meter, crm, 70.0) is None
+        assert code(admit(meter, crm, DAY + 64.0)) is RATE
+        assert admit(meter, crm, DAY + 70.0) is None
+
+    def test_what_is_found_a_day_late(self) -> None:
+        """It counts no more anyway, and nothing is taken from what came after it."""
+        meter = Meter(100)
+        crm = key(per_day=1)
+        assert admit(meter, crm, 0.0) is None
+        assert admit(meter, crm, DAY) is None
+        meter.release("crm", dialled=False, at=0.0)
+        assert code(admit(meter, crm, DAY + 1.0)) is RATE
+
     def test_a_day_that_has_forgotten(self) -> None:
         """What ends undialled after a day has nothing left to take back."""
         meter = Meter(100)

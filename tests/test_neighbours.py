@@ -78,6 +78,15 @@ class Watching(SharedTest):
         self.failureResultOf(second, CancelledError)
         assert self.neighbours._waiting == {}
 
+    def test_given_up_in_the_moment_of_the_change(self) -> None:
+        """One that is woken makes another give up, which is no mistake."""
+        first, second, third = (self.neighbours.changed(ONE) for _ in range(3))
+        first.addCallback(lambda _: second.cancel())
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.successResultOf(third)
+
     def test_observers_of_what_was_missed(self) -> None:
         """They are told that they have to look; a mistake of one is not another's."""
         heard: list[str] = []
@@ -246,6 +255,35 @@ class Counting(SharedTest):
         self.successResultOf(self.desk.submit())
         assert [key for key, _ in self.store.claims] == [None] * 4
 
+    def test_what_cannot_be_placed_until_the_store_has_decided(self) -> None:
+        """What it was not asked to count is not placed, though nothing is in the way by then."""
+        self.store.admitted = Refusal(Fault(ErrorCode.RATE_LIMITED, "too fast"))
+        self.store.hold_reads()
+        self.driver.reason = "away"
+        away = self.desk.submit(request_id=ONE)
+        self.driver.reason = None
+        self.desk.stopped = True
+        stopped = self.desk.submit(request_id=TWO)
+        self.desk.stopped = False
+        self.store.answer()
+        told = [self.successResultOf(asked).answer.faults for asked in (away, stopped)]
+        assert [fault.code for [fault] in told] == [
+            ErrorCode.PBX_UNAVAILABLE,
+            ErrorCode.NOT_ALLOWED,
+        ]
+        assert self.driver.prepared == []
+        assert self.desk.meter.running == 0
+
+    def test_what_cannot_be_placed_any_more(self) -> None:
+        """What comes in the way while the store decides still counts."""
+        self.store.hold_reads()
+        asked = self.desk.submit(request_id=ONE)
+        self.driver.reason = "away"
+        self.store.answer()
+        [fault] = self.successResultOf(asked).answer.faults
+        assert fault.code is ErrorCode.PBX_UNAVAILABLE
+        assert self.driver.prepared == []
+
     def test_the_store_is_away(self) -> None:
         """Refused; and kept in memory until the store can have it, for it may know of it."""
         self.store.hold_reads()
@@ -258,12 +296,27 @@ class Counting(SharedTest):
             "The call could not be stored.",
         )
         assert self.driver.prepared == []
+        # What is told of it goes no further where the store turns out to have the call.
+        assert [report.type for report in self.store.reports] == ["call.rejected"]
         self.store.fail()
         assert self.desk.dispatcher.active(ONE) is not None
         self.store.release()
         self.clock.advance(5)
         assert self.desk.dispatcher.active(ONE) is None
         assert self.desk.call(ONE).state is CallState.ENDED
+
+    def test_the_store_stays_away(self) -> None:
+        """No more than so many are kept in memory; of others it is not even asked."""
+        self.store.hold_writes()
+        for _ in range(1000):
+            self.successResultOf(self.desk.submit(dial_first="300"))
+            self.store.fail()
+        claims = len(self.store.claims)
+        submission = self.successResultOf(self.desk.submit(request_id=ONE))
+        assert [fault.code for fault in submission.answer.faults] == [ErrorCode.INTERNAL_ERROR]
+        assert not submission.kept
+        assert self.desk.dispatcher.active(ONE) is None
+        assert len(self.store.claims) == claims
 
 
 def test_who_waits_for_it() -> None:

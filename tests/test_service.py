@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from email.message import Message
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
+from urllib.request import Request
 
 import pytest
 from attrs import evolve
@@ -46,6 +48,7 @@ from c2c_agent.config import (
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import StoreError
 from c2c_agent.hours import parse_hours
+from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx import CallEvidence, Gone, LegEvidence
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
@@ -61,6 +64,8 @@ from tests.memory_host import Answer, Connection, MemoryHost, request
 reactor: Any = global_reactor
 
 HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 4573, 5038
+#: Seconds that a store may take on the busiest disk: not to be waited for.
+PATIENCE = 60.0
 ONE = uuid(1)
 PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}"
 AUTHORIZED = f"Authorization: Bearer {CRM_SECRET}"
@@ -132,7 +137,8 @@ class AgentTest(SynchronousTestCase):
         """Ask over HTTP; the answer may take some turns."""
         client = Connection(self.host.factory(HTTP_PORT))
         client.sends(request(target, *headers, "Connection: close"))
-        for _ in range(1000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             self.host.turn()
             answers = client.answers()
             if answers:
@@ -492,12 +498,40 @@ class Changing(AgentTest):
         for client in clients:
             client.leaves()
 
+    def test_streams_with_a_key_of_the_database(self) -> None:
+        """The configuration takes its name for another secret: who follows with it is let go."""
+        agent = self.started()
+        agent._take_keys([KeyRow("shop", SHOP.sha256, {"allow": ["_XXX"]})])
+        clients = [Connection(self.host.factory(HTTP_PORT)) for _ in range(2)]
+        for client, secret in zip(clients, (CRM_SECRET, SHOP_SECRET), strict=True):
+            client.sends(request(f"/c2c/v2/events?api_key={secret}"))
+        agent.change(evolve(self.config, keys=[CRM, evolve(SHOP, sha256="0" * 64)]))
+        assert self.asks(f"/c2c/v2/calls?api_key={SHOP_SECRET}").faults == ["unauthorized"]
+        ended = [client.transport.value().endswith(b"\r\n0\r\n\r\n") for client in clients]
+        assert ended == [False, True]
+        self.stop(agent)
+        for client in clients:
+            client.leaves()
+
     def test_what_waits(self) -> None:
         """What needs a restart is named, each time anew, and does not change."""
         agent = self.started()
         config = evolve(self.config, http=HttpConfig(listen="tcp:8471"), asterisk=None)
         for _ in range(2):
             assert agent.change(config) == ([], ["http.listen", "asterisk"])
+        self.stop(agent)
+
+    def test_a_key_that_goes_with_its_webhook(self) -> None:
+        """The key is worth nothing at once, though the webhook waits for a restart."""
+        secret = self.directory.parent / "whsec"
+        secret.write_text("whsec_" + "A" * 32 + "\n")
+        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret), keys=[CRM.name])
+        before = self.config
+        self.config = evolve(before, webhooks=[receiver])
+        agent = self.started()
+        assert agent.change(evolve(before, keys=[SHOP])) == (["keys"], ["webhooks"])
+        assert self.asks("/c2c/v2/calls", AUTHORIZED).faults == ["unauthorized"]
+        assert agent.change(self.config) == (["keys"], [])
         self.stop(agent)
 
     def test_what_cannot_be(self) -> None:
@@ -620,6 +654,26 @@ class Clocks(AgentTest):
         self.stop(agent)
 
 
+class Webhooks(AgentTest):
+    """How reports go to receivers."""
+
+    def test_no_cookies(self) -> None:
+        """What a receiver sets is not sent back to it: with one name each, they would pile up."""
+        secret = self.directory.parent / "whsec"
+        secret.write_text("whsec_" + "A" * 32 + "\n")
+        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
+        self.config = evolve(self.config, webhooks=[receiver])
+        agent = self.started()
+        [reporter] = agent._outbox._reporters
+        assert isinstance(reporter, Webhook)
+        kept = reporter._client._cookiejar
+        headers = Message()
+        headers["Set-Cookie"] = "nonce-1=x"
+        kept.extract_cookies(mock.Mock(info=lambda: headers), Request("http://127.0.0.1:9/"))
+        assert not [*kept]
+        self.stop(agent)
+
+
 class KillSwitch(AgentTest):
     """A file beside the store, and what it does to an agent."""
 
@@ -677,7 +731,8 @@ class Keeping(AgentTest):
 
     def until(self, true: Callable[[], bool], seconds: float = 0) -> None:
         """Wait for the store's threads, which are real; meanwhile the host's time goes on."""
-        for _ in range(1000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             self.host.turn(seconds)
             if true():
                 return
