@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import pika
 from pika.adapters.twisted_connection import TwistedChannel, TwistedProtocolConnection
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,6 +36,10 @@ logging.getLogger("pika").propagate = False
 
 #: Seconds for the broker to say yes or no: to a connection, to a channel, to a message.
 _PATIENCE: Final = 15.0
+
+#: Seconds that a link has to last. One that a user has to give up sooner counts as an attempt that
+#: failed: the broker lets us in, and then refuses what we do.
+_STEADY: Final = 60.0
 
 #: Delivery mode 2: the broker keeps it over a restart of its own.
 _PERSISTENT: Final = 2
@@ -97,6 +101,8 @@ class AmqpLink(Service):
         self._after_refusal = backoffPolicy(5.0, 59.0, 2.0, jitter)
         self._failures = 0  # attempts since the link was up
         self._refused = False
+        self._doubtful = False  # the link was given up before it was steady, and may be again
+        self._until_steady: IDelayedCall | None = None
         self._told = ""  # the reason that was logged last
         self._connection: _Connection | None = None
         self._open_users: list[AmqpUser] = []
@@ -148,17 +154,34 @@ class AmqpLink(Service):
         else:
             if connection is self._connection and not connection.is_lost:
                 self.reconnects += 1
-                self.last_error = self._told = ""
-                self._failures = 0
-                _log.info("AMQP link up: {place}", place=self._place)
+                self.last_error = ""
+                self._until_steady = self._clock.callLater(_STEADY, self._steady)
+                if not self._doubtful:
+                    self._is_up()
+
+    def _steady(self) -> None:
+        self._until_steady = None
+        if self._doubtful:
+            self._doubtful = False
+            self._is_up()
+
+    def _is_up(self) -> None:
+        self._told = ""
+        self._failures = 0
+        _log.info("AMQP link up: {place}", place=self._place)
 
     def _lost(self, connection: _Connection, reason: str) -> None:
         if connection is self._connection:
             self._connection = None
+            if connection.was_given_up and self._until_steady is not None:
+                self._doubtful = True
             self._go_down(reason)
 
     def _go_down(self, reason: str) -> None:
         self.last_error = reason
+        if self._until_steady is not None:
+            self._until_steady.cancel()
+            self._until_steady = None
         users, self._open_users = self._open_users, []
         for user in reversed(users):
             with _log.failuresHandled("AMQP: a mistake in what follows the link, at its end"):
@@ -199,6 +222,7 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
         super().__init__(parameters, clock)
         self.is_lost = False
         self.was_refused = False
+        self.was_given_up = False
         self._let_in = False
         self._ready: Deferred[Any] = self.ready
         self._when_lost = lost
@@ -214,6 +238,7 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
         """End it at once."""
         if not self.is_lost:
             self._reason = reason
+            self.was_given_up = True
             self.transport.abortConnection()
 
     def say_goodbye(self) -> None:
@@ -251,9 +276,21 @@ class Publisher:
         channel.add_on_return_callback(self._take_back)
 
     @classmethod
-    async def open(cls, connection: TwistedProtocolConnection, clock: IReactorTime) -> Publisher:
-        """Open a channel for it."""
+    async def open(
+        cls, connection: TwistedProtocolConnection, clock: IReactorTime, lose: Lose
+    ) -> Publisher:
+        """Open a channel for it. Where the broker closes that alone, `lose` is told.
+
+        It does so for what it does not allow, or where there is no such exchange. What waits to be
+        sent is lost with the link, if that is given up then.
+        """
         channel = await connection.channel()
+
+        def closed(reason: object) -> None:
+            if isinstance(reason, ChannelClosedByBroker):
+                lose(_words(reason))
+
+        channel.on_closed.addBoth(closed)
         await channel.confirm_delivery()
         return cls(channel, clock)
 

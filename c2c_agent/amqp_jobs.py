@@ -26,6 +26,9 @@ _log = Logger()
 #: Seconds until a job that could not be looked up in the store is given back, to come again.
 _PAUSE: Final = 5.0
 
+#: How the request of a call came in that was a job; no HTTP method is called so.
+_METHOD: Final = "AMQP"
+
 
 class JobConsumer:
     """Takes the jobs of one queue in; an `AmqpUser`.
@@ -54,7 +57,7 @@ class JobConsumer:
 
     async def opened(self, connection: TwistedProtocolConnection, lose: Lose) -> None:
         """Begin to take jobs."""
-        self._dead_letters = await Publisher.open(connection, self._clock)
+        self._dead_letters = await Publisher.open(connection, self._clock, self._no_reasons)
         channel = await connection.channel()
         await channel.basic_qos(prefetch_count=self._prefetch)
         messages, _ = await channel.basic_consume(self._queue)
@@ -64,13 +67,18 @@ class JobConsumer:
         """What was not acknowledged comes again on the next connection."""
         self._dead_letters = None
 
+    def _no_reasons(self, reason: str) -> None:
+        """The broker takes no reasons. Jobs go on, and are refused without."""
+        _log.warn("dead letters will have no reasons: {reason}", reason=reason)
+        self._dead_letters = None
+
     async def _take(self, message: Any) -> None:
         """Take one message in, and say so when it cannot be lost any more."""
         channel, tag = message.channel, message.method.delivery_tag
         try:
             parameters = read_job(message.body)
             if message.properties.type == CANCEL:
-                self._dispatcher.cancel(str(parameters["request_id"]))
+                self._cancel(str(parameters["request_id"]))
             elif not await self._submitted(parameters):
                 await deferLater(self._clock, _PAUSE)
                 _settle(channel.basic_nack, tag)
@@ -80,6 +88,16 @@ class JobConsumer:
             return
         _settle(channel.basic_ack, tag)
 
+    def _cancel(self, request_id: str) -> None:
+        """End a call that came over the broker; it tells of all others, too, which are not its."""
+        active = self._dispatcher.active(request_id)
+        if active is None:
+            return
+        if active.call.received.method == _METHOD:
+            self._dispatcher.cancel(request_id)
+        else:
+            _log.warn("call {call}: was no job, so no job ends it", call=request_id)
+
     async def _submitted(self, parameters: Any) -> bool:
         """Whether a job is known from now on; raises MalformedMessage where it never will be."""
         key = self._key()
@@ -87,7 +105,7 @@ class JobConsumer:
             raise MalformedMessage("the agent has no key for jobs")
         try:
             submission = await self._intake.submit(
-                key, parameters, url=f"amqp:{self._queue}", method="AMQP"
+                key, parameters, url=f"amqp:{self._queue}", method=_METHOD
             )
         except Exception as error:  # noqa: BLE001 - the store cannot be read; it comes again
             _log.warn("a job could not be taken: {reason}", reason=str(error))

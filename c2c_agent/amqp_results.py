@@ -40,9 +40,9 @@ class ResultPublisher:
 
     # AmqpUser
 
-    async def opened(self, connection: TwistedProtocolConnection, lose: Lose) -> None:  # noqa: ARG002
+    async def opened(self, connection: TwistedProtocolConnection, lose: Lose) -> None:
         """Publish what has waited."""
-        self._publisher = await Publisher.open(connection, self._clock)
+        self._publisher = await Publisher.open(connection, self._clock, lose)
         self._woken()
 
     def closed(self, reason: str) -> None:  # noqa: ARG002

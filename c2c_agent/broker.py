@@ -20,7 +20,7 @@ from attrs import frozen
 
 from c2c_agent.call import Call
 from c2c_agent.errors import C2CError
-from c2c_agent.job import CallJob, is_request_id
+from c2c_agent.job import DEEPEST, CallJob, is_request_id
 from c2c_agent.record import from_json
 
 EVENTS: Final = "c2c.events"
@@ -79,7 +79,7 @@ def agent_of(routing_key: str) -> str:
 
 
 def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, object]:
-    """The job as an agent takes it: it must not ring anybody later than `expires`."""
+    """The job as an agent takes it: it rings nobody unless it has begun to by `expires`."""
     message: dict[str, object] = {
         "request_id": request_id,
         "dial_first": job.dial_first,
@@ -89,11 +89,11 @@ def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, obje
         "pbx": job.pbx,
         "expires": round(expires, 3),
     }
-    # Only where it is wanted: what nothing is said of, the agent's own key decides.
-    if job.auto_answer is not None:
-        message["auto_answer"] = True
-    if job.confirm:
-        message["confirm"] = True
+    # Only where it is wanted, or expressly not: else the agent's own key decides.
+    if job.auto_answer is not None or job.no_auto_answer:
+        message["auto_answer"] = not job.no_auto_answer
+    if job.confirm or job.no_confirm:
+        message["confirm"] = job.confirm
     if job.max_duration is not None:
         message["max_duration"] = job.max_duration
     return message
@@ -120,6 +120,8 @@ def read_job(body: bytes) -> Mapping[str, object]:
     if not isinstance(request_id, str) or not is_request_id(request_id):
         raise MalformedMessage("request_id is not a UUID")
     parameters: dict[str, object] = {name: fields[name] for name in _JOB_FIELDS if name in fields}
+    if _is_deeper(parameters, DEEPEST + 1):
+        raise MalformedMessage("too deeply nested")
     return {**parameters, "request_id": request_id.lower()}
 
 
@@ -158,3 +160,11 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise MalformedMessage("no JSON object")
     return fields
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether objects and lists stand in each other more deeply than so many levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(one, levels - 1) for one in inner)

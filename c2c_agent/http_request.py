@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import Any, Final, NoReturn
@@ -17,6 +18,7 @@ from attrs import field, frozen
 from twisted.web.server import Request
 
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.job import DEEPEST
 
 #: Bytes of a body that are read; no request of the API comes near.
 BODY_LIMIT: Final = 64 * 1024
@@ -26,9 +28,9 @@ _PATIENCE: Final = 32 * 1024 * 1024
 
 _MOST_FIELDS: Final = 100
 
-#: Objects and lists within each other in a body: more than anybody means, and few enough for all
-#: that is done with them later.
-_DEEPEST: Final = 32
+#: A plus that a number begins with, perhaps in brackets or behind `tel:`. These as they are: who
+#: has them escaped has escaped the plus as well, and means a blank by one that is not.
+_LEADING_PLUS: Final = re.compile(r"=((?:tel:)?(?:\(|%20)*)\+", re.IGNORECASE)
 
 
 class BoundedRequest(Request):
@@ -92,9 +94,9 @@ def _collect(
 
 def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
     try:
-        # A plus that a number begins with is meant as one, though forms write blanks that way; read
-        # as a blank it would be dropped, and another number be dialled.
-        text = data.decode("ascii").replace("=+", "=%2B")
+        # It is meant as a plus, though forms write blanks that way; read as a blank it would be
+        # dropped, and another number be dialled.
+        text = _LEADING_PLUS.sub(r"=\1%2B", data.decode("ascii"))
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many fields
         faults.append(
@@ -109,7 +111,7 @@ def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
             data, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_float=_finite
         )
         if isinstance(pairs, _Pairs):
-            return [(name, _plain(value, _DEEPEST)) for name, value in pairs]
+            return [(name, _plain(value, DEEPEST)) for name, value in pairs]
     except (ValueError, RecursionError):
         faults.append("The body is no valid JSON, or too deeply nested.")
     else:

@@ -18,6 +18,10 @@ from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 PBX_KINDS: Final = ("asterisk", "switchvox", "other")
 
+#: Objects and lists within each other in a request: more than anybody means, and few enough for all
+#: that is done with them later.
+DEEPEST: Final = 32
+
 #: What people write between the digits of a number (outside contract, section 1).
 _DECORATION: Final = str.maketrans("", "", " .-/()")
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
@@ -45,11 +49,13 @@ class CallJob:
     timeout: int  # seconds of ringing that each leg is given
     pbx: str = "asterisk"
     request_id: str | None = None  # the caller's own; None: one is made
-    expires: float | None = None  # epoch seconds; later than that nobody may be rung
+    expires: float | None = None  # epoch seconds; later than that no call may begin
     confirm: bool = False  # whoever answers first has to say by a key that a person is there
     agent: str | None = None  # beside the PBX that a relay gives it to
     auto_answer: str | None = None  # the profile by which the first phone answers by itself
     max_duration: int | None = None  # seconds of talk at most; None: what the configuration says
+    no_auto_answer: bool = False  # said in so many words, so that no other key's default counts
+    no_confirm: bool = False  # likewise
 
     @property
     def seconds_before_talk(self) -> int:
@@ -98,7 +104,8 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     pbx = reader.pbx()
     request_id = reader.request_id()
     expires = reader.expires()
-    auto_answer = reader.auto_answer()
+    wants_auto_answer = reader.flag("auto_answer")
+    auto_answer = reader.auto_answer(wants_auto_answer)
     confirm = reader.flag("confirm")
     max_duration = reader.max_duration()
     if reader.faults:
@@ -115,6 +122,8 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         agent=rules.agent,
         confirm=rules.confirm if confirm is None else confirm,
         max_duration=max_duration,
+        no_auto_answer=wants_auto_answer is False,
+        no_confirm=confirm is False,
     )
 
 
@@ -223,9 +232,8 @@ class _Reader:
             return float(value)
         return None
 
-    def auto_answer(self) -> str | None:
+    def auto_answer(self, wanted: bool | None) -> str | None:
         """The profile, where one is asked for."""
-        wanted = self.flag("auto_answer")
         if wanted is None:
             wanted = self._rules.auto_answer_always
         elif wanted and self._rules.auto_answer is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -92,7 +93,10 @@ class Outbox(Service):
 
     def reports(self, before: Call, after: Call) -> Sequence[Report]:
         """What is to be told of a change, to whom."""
-        return report.reports(before, after, self._targets, server_id=self._server_id)
+        told = report.reports(before, after, self._targets, server_id=self._server_id)
+        # What an agent tells has happened by now, though its host's clock may be ahead.
+        now = self._now()
+        return [one if one.at <= now else evolve(one, at=now) for one in told]
 
     def stored(self) -> None:
         """Reports may have come into the store."""

@@ -33,7 +33,7 @@ from c2c_agent.broker import (
     read_event,
     results_queue,
 )
-from c2c_agent.call import Relayed
+from c2c_agent.call import CallState, Relayed
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CallJob
 from c2c_agent.pbx import (
@@ -54,6 +54,10 @@ _WAY_BACK: Final = 1.0
 
 #: Seconds after which nothing more is expected to be heard of a call: a day.
 _GIVE_UP: Final = 86400
+
+#: Seconds in which what is not heard of a call counts as not there: events that have waited for the
+#: link come one after the other, and the first of them is long past.
+_CATCH_UP: Final = 3.0
 
 #: Events taken from the broker at once.
 _PREFETCH: Final = 200
@@ -79,9 +83,12 @@ class _Job:
 
     agent: str
     message: Mapping[str, object]
+    tried: bool = False  # it was given out, and may have arrived
     confirmed: bool = False  # the broker has it
     heard: bool = False  # the agent has told of it
-    waiting: IDelayedCall | None = None  # for the agent's answer
+    void: bool = False  # its requester was told that it failed; the agent may not know
+    unwanted: bool = False  # it was cancelled, and the agent could not be told so far
+    waiting: IDelayedCall | None = None  # for the agent's answer, or until it is told of that
 
 
 class RelayDriver:
@@ -136,14 +143,17 @@ class RelayDriver:
             self._tell(request_id, OriginateUnsent(str(self.unready())))
             return
         job = self._jobs[request_id] = _job_of(plan)
-        job.waiting = self._clock.callLater(self._answer_timeout, self._too_late, request_id)
+        job.waiting = self._clock.callLater(
+            self._answer_timeout, self._too_late, request_id, self._cancel_now
+        )
         self._in_background(self._publish(request_id, job))
 
     def hang_up(self, request_id: str) -> None:
         """Have the agent hang up whatever exists of the call."""
         job = self._jobs.get(request_id)
         if job is not None:
-            self._in_background(self._cancel(request_id, job))
+            job.unwanted = True
+            self._cancel_now(request_id, job)
 
     def hang_up_foreign(self, call: PlacedCall) -> None:
         """Have the agent hang up a call that another process of the same store has given it."""
@@ -152,7 +162,13 @@ class RelayDriver:
     def adopt(self, calls: Collection[PlacedCall]) -> None:
         """Take over calls that were placed before a restart; they are published again."""
         for call in calls:
-            self._jobs[call.request_id] = _job_of(call.plan)
+            job = self._jobs[call.request_id] = _job_of(call.plan)
+            job.tried = True
+            if not call.answered:
+                # The link may come up just then: what the agent has said is to be heard first.
+                job.waiting = self._clock.callLater(
+                    self._answer_timeout, self._too_late, call.request_id, self._cancel_soon
+                )
 
     def settle(self, request_ids: Collection[str]) -> None:
         """Give up calls of which nothing was heard for too long; the others tell of themselves."""
@@ -167,15 +183,20 @@ class RelayDriver:
         """Make sure of the queues, publish what was not confirmed, and listen to the agents."""
         channel = await connection.channel()
         await self._declare(channel)
-        self._channel = channel
-        self._publisher = await Publisher.open(connection, self._clock)
+        publisher = await Publisher.open(connection, self._clock, lose)
         await channel.basic_qos(prefetch_count=_PREFETCH)
         messages, _ = await channel.basic_consume(results_queue(self._server_id))
+        # Not before: of a link that comes up only half, the end is not told.
+        self._channel, self._publisher = channel, publisher
         consume(messages, self._take, lose)
         self.observer.pbx_up()
         for request_id, job in list(self._jobs.items()):
             if not job.confirmed and not job.heard:
                 self._in_background(self._publish(request_id, job))
+            if job.unwanted:
+                self._cancel_now(request_id, job)
+            elif job.void:
+                self._cancel_soon(request_id, job)
 
     def closed(self, reason: str) -> None:
         """Jobs can no longer be given to anybody; those that were go on."""
@@ -200,10 +221,11 @@ class RelayDriver:
         publisher = self._publisher
         if publisher is None:
             return  # as soon as there is a link again
+        before, job.tried = job.tried, True
         try:
             await self._send(publisher, job.agent, request_id, JOB, job.message)
         except NotPublished as error:
-            if job.waiting is not None:
+            if job.waiting is not None and not before and not job.heard:
                 self._drop(request_id)
                 self._tell(request_id, OriginateUnsent(f"The job was not taken: {error}."))
             else:
@@ -215,10 +237,11 @@ class RelayDriver:
 
     async def _cancel(self, request_id: str, job: _Job) -> None:
         if self._publisher is None:
-            return  # the machine asks again when the agent is heard
+            return  # as soon as there is a link again, or by the machine when the agent is heard
         try:
             message = cancel_message(request_id)
             await self._send(self._publisher, job.agent, request_id, CANCEL, message)
+            job.void = job.unwanted = False
         except (NotPublished, PublishingUnknown) as error:
             _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
 
@@ -240,13 +263,27 @@ class RelayDriver:
             await _declare_jobs(self._channel, agent)  # of a key that is new since the link came up
             await publish()
 
-    def _too_late(self, request_id: str) -> None:
+    def _too_late(self, request_id: str, cancel: Callable[[str, _Job], None]) -> None:
         """The requester has waited long enough: nobody is to be rung any more."""
         job = self._jobs.get(request_id)
         if job is not None:
-            job.waiting = None
-            self._in_background(self._cancel(request_id, job))
+            job.waiting, job.void = None, True
+            cancel(request_id, job)
             self._tell(request_id, OriginateUnanswered(_NOBODY))
+
+    def _cancel_now(self, request_id: str, job: _Job) -> None:
+        self._in_background(self._cancel(request_id, job))
+
+    def _cancel_soon(self, request_id: str, job: _Job) -> None:
+        """Have a void call hung up, unless it is heard by then that they talk already."""
+
+        def cancel() -> None:
+            job.waiting = None
+            if job.void:
+                self._cancel_now(request_id, job)
+
+        _stop_waiting(job)
+        job.waiting = self._clock.callLater(_CATCH_UP, cancel)
 
     # Events in
 
@@ -276,6 +313,10 @@ class RelayDriver:
         job.heard = True
         if event.call.answer is not None:
             _stop_waiting(job)
+        if job.void and event.call.state is CallState.CONNECTED:
+            job.void = False
+        elif job.void:
+            self._cancel_soon(request_id, job)
         await self.observer.relayed(request_id, Relayed(event.server_id, event.call))
         if event.call.outcome is not None:
             self._drop(request_id)

@@ -72,6 +72,10 @@ class FakeBroker:
         self._send(1, spec.Basic.Return(312, "NO_ROUTE", "c2c.events", "key"))
         self._protocol.dataReceived(frame.Header(1, 0, properties).marshal())
 
+    def close_channel(self, code: int, why: str) -> None:
+        """Close the channel that is published over, and nothing else."""
+        self._send(1, spec.Channel.Close(code, why, 60, 40))
+
     def lose(self, why: Exception | None = None) -> None:
         """Lose the connection."""
         protocol, self._protocol = self._protocol, None
@@ -126,6 +130,7 @@ class FakeChannel:
 
     def __init__(self, connection: FakeConnection) -> None:
         self.is_open = True
+        self.on_closed: Deferred[Any] = Deferred()
         self._connection = connection
 
     def add_on_return_callback(self, callback: Any) -> None:

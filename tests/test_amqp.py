@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pika
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp import (
@@ -36,7 +38,7 @@ class User:
         self.lose = lose
         if self.mistake is not None:
             raise self.mistake
-        self.publisher = await Publisher.open(connection, self._clock)
+        self.publisher = await Publisher.open(connection, self._clock, lose)
         self.story.append("opened")
 
     def closed(self, reason: str) -> None:
@@ -157,6 +159,58 @@ class TheLink(LinkTest):
         self.broker.lose()
         assert self.link.last_error == "the queue was deleted"
 
+    def close_channel(self) -> float:
+        """The broker closes the channel of the publisher; the pause until the next attempt."""
+        self.broker.close_channel(404, "NOT_FOUND - no exchange 'c2c.events'")
+        self.broker.answer()
+        assert "no exchange" in self.link.last_error
+        [timer] = self.clock.getDelayedCalls()
+        return timer.getTime() - self.clock.seconds()
+
+    def test_refused_when_it_is_up(self) -> None:
+        """A broker that lets us in and then refuses what we do is tried ever more slowly."""
+        with capturedLogs() as logs:
+            self.up()
+            pauses = []
+            for _ in range(8):
+                pauses.append(self.close_channel())
+                self.clock.advance(pauses[-1])
+                self.up()
+        assert pauses[0] < 3
+        assert pauses == sorted(pauses)
+        assert 10 < pauses[-1] <= 30
+        assert self.levels(logs) == ["info", "warn"]  # up, and why it is not: said once
+
+    def levels(self, logs: Sequence[LogEvent]) -> list[str]:
+        """How serious each line of the log is."""
+        return [event["log_level"].name for event in logs if "AMQP" in event["log_format"]]
+
+    def test_steady_again(self) -> None:
+        """When it has lasted for a minute, that is said, and forgotten what was before."""
+        self.up()
+        for _ in range(3):
+            self.clock.advance(self.close_channel())
+            self.up()
+        with capturedLogs() as logs:
+            self.clock.advance(60)
+        assert self.levels(logs) == ["info"]
+        with capturedLogs() as logs:
+            pause = self.close_channel()
+        assert pause < 3
+        assert self.levels(logs) == ["warn"]
+        with capturedLogs() as logs:
+            self.clock.advance(pause)
+            self.up()
+        assert self.levels(logs) == ["info"]
+
+    def test_lost_again(self) -> None:
+        """A link that breaks soon, and often, is made anew as soon as ever."""
+        self.up()
+        for _ in range(5):
+            self.broker.lose()
+            self.clock.advance(3)
+            self.up()
+
     def test_stopped(self) -> None:
         """With a goodbye."""
         self.up()
@@ -227,6 +281,19 @@ class Publishing(LinkTest):
         one = self.publish()
         self.broker.lose()
         self.failureResultOf(one, PublishingUnknown)
+
+    def test_a_channel_that_the_broker_closes(self) -> None:
+        """There is no such exchange, for instance: it is published over a link that is new."""
+        one = self.publish()
+        self.broker.close_channel(404, "NOT_FOUND - no exchange 'c2c.events'")
+        self.failureResultOf(one, PublishingUnknown)
+        self.broker.answer()
+        assert not self.link.is_up
+        self.clock.advance(5)
+        self.up()
+        again = self.publish()
+        self.broker.confirm(1)
+        self.successResultOf(again)
 
     def test_no_word(self) -> None:
         """Nor where the broker is silent for too long."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pika.exceptions import NackError
+from pika.exceptions import ChannelClosedByBroker, NackError
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp_jobs import JobConsumer
 from c2c_agent.broker import CANCEL, cancel_message, encode
 from c2c_agent.disposition import Outcome
-from c2c_agent.pbx import FirstRinging, OriginateAccepted
+from c2c_agent.pbx import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
 from tests.fake_broker import FakeConnection
 from tests.fakes import CRM, EPOCH, Desk, uuid
 
@@ -26,6 +26,10 @@ class JobTest(SynchronousTestCase):
         self.desk = Desk()
         self.key: Any = CRM
         self.lost: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        """Take jobs for the agent as it is now."""
         self.consumer = JobConsumer(
             "c2c.jobs.pbx1",
             prefetch=7,
@@ -86,6 +90,18 @@ class Taking(JobTest):
         self.give()
         self.desk.store.hold_writes()
         self.desk.driver.tells(ONE, OriginateAccepted())
+        tag = self.give()
+        assert self.broker.settled.get(tag) is None
+        self.desk.store.commit()
+        assert self.broker.settled[tag] == "ack"
+
+    def test_again_after_the_disk_was_full(self) -> None:
+        """It does not wait for the next change, which may be long in coming."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstAnswered())
+        self.desk.store.hold_writes()
+        self.desk.driver.tells(ONE, SecondAnswered())
+        self.desk.store.fail()
         tag = self.give()
         assert self.broker.settled.get(tag) is None
         self.desk.store.commit()
@@ -165,6 +181,24 @@ class Cancelling(JobTest):
         assert self.desk.driver.hung_up == [ONE]
         assert self.broker.settled[tag] == "ack"
 
+    def test_what_was_no_job(self) -> None:
+        """The broker hears of all calls, by their ids; those of HTTP are not its to end."""
+        self.desk.submit(request_id=ONE)
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstAnswered(), SecondAnswered())
+        tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.desk.driver.hung_up == []
+        assert not self.desk.call(ONE).cancelled
+        assert self.broker.settled == {tag: "ack"}
+
+    def test_after_a_restart(self) -> None:
+        """A job is known to have been one."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted())
+        self.desk.restart()
+        self.start()
+        self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.desk.driver.hung_up == [ONE]
+
     def test_nothing_to_cancel(self) -> None:
         """It has ended long ago, or never was."""
         tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
@@ -202,6 +236,14 @@ class DeadLetters(JobTest):
         self.broker.error = NackError([])
         tag = self.broker.deliver(b"hello")
         assert self.broker.settled == {tag: "dead"}
+
+    def test_the_broker_takes_no_reasons(self) -> None:
+        """It closes the channel that they go over; the link is not given up for that."""
+        self.broker.channels[0].on_closed.callback(ChannelClosedByBroker(404, "no exchange"))
+        assert self.lost == []
+        tag = self.broker.deliver(b"hello")
+        assert self.broker.settled == {tag: "dead"}
+        assert self.broker.published == []
 
     def test_the_link_is_lost_meanwhile(self) -> None:
         """It comes again, and is judged again."""

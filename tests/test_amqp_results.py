@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pika.exceptions import ChannelClosed, NackError
+from pika.exceptions import ChannelClosed, ChannelClosedByBroker, ConnectionClosed, NackError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +23,7 @@ class Results(SynchronousTestCase):
     def setUp(self) -> None:
         """The link comes up."""
         self.woken = 0
+        self.lost: list[str] = []
         clock: Any = Clock()
         self.results = ResultPublisher("pbx1", clock, self.wake)
         self.broker = FakeConnection()
@@ -35,7 +36,7 @@ class Results(SynchronousTestCase):
     def connect(self) -> None:
         """The link comes up."""
         connection: Any = self.broker
-        opening = self.results.opened(connection, lambda _: None)
+        opening = self.results.opened(connection, self.lost.append)
         self.successResultOf(Deferred.fromCoroutine(opening))
 
     def deliver(self) -> Delivery:
@@ -74,6 +75,21 @@ class Results(SynchronousTestCase):
         delivery = self.deliver()
         assert isinstance(delivery, Later)
         assert not delivery.counted
+
+    def test_a_channel_that_the_broker_closes(self) -> None:
+        """Nothing would be published on it ever again: the link is made anew."""
+        self.connect()
+        [channel] = self.broker.channels
+        channel.on_closed.callback(ChannelClosedByBroker(404, "no exchange"))
+        [reason] = self.lost
+        assert "no exchange" in reason
+
+    def test_a_channel_that_is_closed_with_its_connection(self) -> None:
+        """There is no link then that could be given up."""
+        self.connect()
+        [channel] = self.broker.channels
+        channel.on_closed.callback(ConnectionClosed(320, "shutdown"))
+        assert self.lost == []
 
     def test_not_taken(self) -> None:
         """Tried again in a while, for ever."""

@@ -47,7 +47,22 @@ class TestJobs:
             wanted, request_id=REQUEST_ID, expires=1003.5, auto_answer="alert-info"
         )
 
-    def test_what_is_not_wanted_is_not_said(self) -> None:
+    def test_what_is_expressly_not_wanted(self) -> None:
+        """The agent does not do it, either, whatever its own key says of what is left open."""
+        parameters = {
+            "dial_first": "100",
+            "dial_second": "200",
+            "auto_answer": "0",
+            "confirm": False,
+        }
+        wanted = parse_job(parameters, JobRules())
+        read = read_job(encode(job_message(REQUEST_ID, wanted, 1003.5)))
+        assert (read["auto_answer"], read["confirm"]) == (False, False)
+        rules = JobRules(auto_answer="alert-info", auto_answer_always=True, confirm=True)
+        job = parse_job(read, rules)
+        assert (job.auto_answer, job.confirm) == (None, False)
+
+    def test_what_nothing_is_said_of(self) -> None:
         """There the agent's own key decides."""
         message = job_message(REQUEST_ID, JOB, 1003.5)
         assert "confirm" not in message
@@ -66,6 +81,19 @@ class TestJobs:
         """Nothing else comes in."""
         read = read_job(encode({"request_id": REQUEST_ID, "api_key": "x", "context": "y"}))
         assert read == {"request_id": REQUEST_ID}
+
+    @pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+    def test_nested(self, opened: str, closed: str) -> None:
+        """As deeply as over HTTP; what is deeper than anybody means breaks nothing."""
+
+        def body(levels: int) -> bytes:
+            value = opened * levels + "1" + closed * levels
+            return f'{{"request_id": "{REQUEST_ID}", "timeout": {value}}}'.encode()
+
+        assert "timeout" in read_job(body(32))
+        for levels in (33, 900):
+            with pytest.raises(MalformedMessage, match="too deeply nested"):
+                read_job(body(levels))
 
     @pytest.mark.parametrize(
         ("body", "reason"),

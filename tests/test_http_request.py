@@ -399,6 +399,26 @@ def test_a_leading_plus_is_a_plus() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (b"tel:+49301234567", "tel:+49301234567"),
+        (b"TEL:+49", "TEL:+49"),
+        (b"(+49)30+1234567", "(+49)30 1234567"),
+        (b"tel:(+49)30", "tel:(+49)30"),
+        (b"%20+49", " +49"),
+        (b"tel%3A+030", "tel: 030"),
+        (b"%28+030%29+12", "( 030) 12"),
+        (b"tel:030+12", "tel:030 12"),
+        (b"hotel:+49", "hotel: 49"),
+    ],
+)
+def test_a_plus_behind_what_people_write_before_it(text: bytes, number: str) -> None:
+    """It is a plus there, too; but what comes from a form, with all else escaped, is a blank."""
+    assert read(b"dial_second=" + text) == {"dial_second": number}
+    assert read(kind=FORM, body=b"dial_second=" + text) == {"dial_second": number}
+
+
 def test_the_same_in_query_and_json() -> None:
     """A number is the same in a query string and as a JSON number."""
     assert read(b"timeout=30", kind="application/json", body=b'{"timeout": 30}') == {"timeout": 30}

@@ -371,13 +371,15 @@ class TestAutoAnswer:
     def test_not_wanted(self, value: object) -> None:
         """Who says no is not overruled."""
         for rules in (self.MAY, self.ALWAYS, JobRules()):
-            assert parse_job({**self.CALL, "auto_answer": value}, rules).auto_answer is None
+            job = parse_job({**self.CALL, "auto_answer": value}, rules)
+            assert (job.auto_answer, job.no_auto_answer) == (None, True)
 
     def test_nothing_said(self) -> None:
         """Then it is as the key has it."""
         for said in ({}, {"auto_answer": ""}):
             assert parse_job({**self.CALL, **said}, self.MAY).auto_answer is None
             assert parse_job({**self.CALL, **said}, self.ALWAYS).auto_answer == "call-info"
+            assert not parse_job({**self.CALL, **said}, self.MAY).no_auto_answer
 
     def test_not_allowed(self) -> None:
         """A key without a profile opens nobody's microphone."""
@@ -405,7 +407,9 @@ class TestConfirm:
         rules = JobRules(confirm=usual)
         assert parse_job(self.CALL, rules).confirm is usual
         assert parse_job({**self.CALL, "confirm": "true"}, rules).confirm
-        assert not parse_job({**self.CALL, "confirm": False}, rules).confirm
+        refused = parse_job({**self.CALL, "confirm": False}, rules)
+        assert (refused.confirm, refused.no_confirm) == (False, True)
+        assert not parse_job(self.CALL, rules).no_confirm
 
     def test_nonsense(self) -> None:
         """Neither yes nor no."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from importlib.resources import files
@@ -135,8 +136,12 @@ class OutboxTests(SynchronousTestCase):
         """Events are stored for a target, and the outbox hears of it."""
         for event in events:
             report = Report(target, event, "call.ended", uuid(int(event[0])), self.now(), "{}")
-            self.database.connection.execute(_REPORT, {**asdict(report), "server_id": ""})
+            self.store(report)
         self.outbox.stored()
+
+    def store(self, report: Report) -> None:
+        """Put a report into the store."""
+        self.database.connection.execute(_REPORT, {**asdict(report), "server_id": ""})
 
     def left(self) -> list[tuple[str, str]]:
         """What is in the store."""
@@ -193,6 +198,16 @@ class Delivering(OutboxTests):
             ("crm", "call.connected"),
             ("shop", "call.connected"),
         ]
+
+    def test_of_a_clock_that_is_ahead(self) -> None:
+        """What an agent tells is due at once, whatever its clock says; the event has its time."""
+        hour = self.now() + 3600
+        after = a_call(state=CallState.CONNECTED, timeline=(Entry(hour, "connected"),))
+        for report in self.outbox.reports(a_call(), after):
+            assert json.loads(report.body)["utc.time"] == f"{hour:.3f}"
+            self.store(report)
+        self.outbox.stored()
+        assert len(self.crm.under_way) == len(self.shop.under_way) == 1
 
     def test_an_event_is_stored_once(self) -> None:
         """The same change, stored again, is not told again while the first waits."""

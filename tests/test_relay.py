@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
 from pika.exceptions import ChannelClosed, NackError
@@ -15,18 +16,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.call import Answer, Call, CallState, Relayed
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.machine import step
 from c2c_agent.pbx import (
     CallEvidence,
+    FirstAnswered,
+    FirstRinging,
     Gone,
+    LegEvent,
     LegEvidence,
+    OriginateAccepted,
     OriginatePlan,
     OriginateUnanswered,
     OriginateUnsent,
     PlacedCall,
+    SecondAnswered,
 )
 from c2c_agent.record import to_json
 from c2c_agent.relay import RelayDriver
-from tests.fake_broker import FakeConnection
+from tests.fake_broker import FakeChannel, FakeConnection
+from tests.fakes import CRM, Desk
 from tests.playbook import JOB, REQUEST_ID, a_call
 
 NOW = 1_435_628_937.0
@@ -86,6 +94,10 @@ class RelayTest(SynchronousTestCase):
     def connect(self) -> None:
         """The link comes up."""
         self.broker = FakeConnection()
+        self.open()
+
+    def open(self) -> None:
+        """The link comes up as it was prepared."""
         connection: Any = self.broker
         opening = self.driver.opened(connection, self.lost.append)
         self.successResultOf(Deferred.fromCoroutine(opening))
@@ -152,6 +164,18 @@ class Broker(RelayTest):
         assert isinstance(event, OriginateUnsent)
         assert self.clock.getDelayedCalls() == []
 
+    def test_half_up(self) -> None:
+        """A link over which no agent can be heard is none."""
+        self.driver.closed("cut")
+        self.broker = FakeConnection()
+        connection: Any = self.broker
+        gone = ChannelClosed(404, "no queue")
+        with mock.patch.object(FakeChannel, "basic_consume", side_effect=gone):
+            opening = Deferred.fromCoroutine(self.driver.opened(connection, self.lost.append))
+        self.failureResultOf(opening, ChannelClosed)
+        assert self.driver.unready() == "The broker cannot be reached at present."
+        assert self.heard.story == ["up", "down: cut"]
+
 
 class Jobs(RelayTest):
     """One for each call."""
@@ -209,6 +233,29 @@ class Jobs(RelayTest):
         self.connect()
         assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
 
+    def test_not_taken_the_second_time(self) -> None:
+        """The first may have arrived, and ring: so it does not count as never sent."""
+        self.broker.error = ChannelClosed(0, "cut")
+        self.place()
+        self.driver.closed("cut")
+        self.broker = FakeConnection()
+        self.broker.error = NackError([])
+        self.open()
+        assert self.heard.events == []
+        ringing = a_call(state=CallState.FIRST_RINGING, answer=Answer())
+        self.tell(ringing)
+        assert self.heard.events == [Relayed("pbx1.test", ringing)]
+        assert self.clock.getDelayedCalls() == []
+
+    def test_heard_before_it_is_refused(self) -> None:
+        """Whatever the broker says, the agent has it."""
+        self.broker.holds = True
+        self.place()
+        self.tell(a_call(state=CallState.FIRST_RINGING))
+        self.broker.held.pop().errback(NackError([]))
+        [event] = self.heard.events
+        assert isinstance(event, Relayed)
+
     def test_confirmed(self) -> None:
         """It is not given out again."""
         self.place()
@@ -232,15 +279,13 @@ class Jobs(RelayTest):
         assert self.published() == []
 
     def test_refused_after_a_restart(self) -> None:
-        """Logged; whoever asked is gone."""
+        """Logged; it may have arrived before."""
         plan = self.plan()
         self.driver.closed("stopped")
         self.driver.adopt([PlacedCall(REQUEST_ID, plan, LegEvidence(), LegEvidence())])
         self.broker = FakeConnection()
         self.broker.error = NackError([])
-        connection: Any = self.broker
-        opening = self.driver.opened(connection, self.lost.append)
-        self.successResultOf(Deferred.fromCoroutine(opening))
+        self.open()
         assert self.heard.events == []
 
 
@@ -266,12 +311,120 @@ class Answers(RelayTest):
         self.tell(ENDED)
         assert self.heard.events[-1] == Relayed("pbx1.test", ENDED)
 
-    def test_too_late_without_a_link(self) -> None:
-        """The job has expired by then in any case."""
+    def test_heard_while_that_is_said(self) -> None:
+        """It is said once."""
+        self.place()
+        self.broker.holds = True
+        self.clock.advance(10)
+        self.tell(a_call(state=CallState.FIRST_RINGING))
+        self.broker.held.pop().callback(None)
+        self.clock.advance(3)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1"), ("c2c.cancel", "c2c.jobs.pbx1")]
+
+
+class TooLateWithoutALink(RelayTest):
+    """The requester was told that it failed, and the agent could not be."""
+
+    def setUp(self) -> None:
+        """The link comes back after that."""
+        super().setUp()
         self.place()
         self.driver.closed("cut")
         self.clock.advance(10)
-        assert isinstance(self.heard.events[-1], OriginateUnanswered)
+        [event] = self.heard.events
+        assert isinstance(event, OriginateUnanswered)
+        self.connect()
+
+    def in_state(self, state: CallState) -> None:
+        """The agent tells of it."""
+        self.tell(a_call(state=state, answer=Answer()))
+
+    def test_it_rings(self) -> None:
+        """The agent took it in time: whoever is rung, is rung no more. That is said once."""
+        self.in_state(CallState.FIRST_RINGING)
+        assert self.published() == []
+        self.clock.advance(3)
+        assert self.published() == [("c2c.cancel", "c2c.jobs.pbx1")]
+        self.in_state(CallState.FIRST_ANSWERED)
+        self.driver.closed("cut")
+        self.connect()
+        self.clock.advance(60)
+        assert self.published() == []
+        assert self.clock.getDelayedCalls() == []
+
+    def test_nothing_new(self) -> None:
+        """Also where all that there is to be heard of it was heard before."""
+        self.clock.advance(3)
+        assert self.published() == [("c2c.cancel", "c2c.jobs.pbx1")]
+
+    def test_they_talk(self) -> None:
+        """What has waited is heard from its beginning; a talk is not cut."""
+        self.in_state(CallState.FIRST_RINGING)
+        self.clock.advance(2)
+        self.in_state(CallState.FIRST_ANSWERED)
+        self.clock.advance(2)
+        self.in_state(CallState.CONNECTED)
+        self.clock.advance(60)
+        assert self.published() == []
+
+    def test_over(self) -> None:
+        """Nothing is left to be said."""
+        self.tell(ENDED)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_cannot_be_told_yet(self) -> None:
+        """Said when the broker takes it, or when there is a link."""
+        self.broker.error = NackError([])
+        self.clock.advance(3)
+        self.driver.closed("cut")
+        self.connect()
+        self.driver.closed("cut")
+        self.clock.advance(3)
+        self.connect()
+        self.clock.advance(3)
+        assert self.published() == [("c2c.cancel", "c2c.jobs.pbx1")]
+
+
+class AnswersAfterARestart(RelayTest):
+    """Whoever asked is gone, but may ask again."""
+
+    def adopt(self, **changes: Any) -> None:
+        """A call was placed before."""
+        plan = self.plan()
+        self.driver.closed("stopped")
+        call = PlacedCall(REQUEST_ID, plan, LegEvidence(), LegEvidence())
+        self.driver.adopt([evolve(call, **changes)])
+        self.connect()
+
+    def test_none(self) -> None:
+        """Said after the same time as ever; the agent hears that the call is not wanted."""
+        self.adopt()
+        self.clock.advance(9)
+        assert self.heard.events == []
+        self.clock.pump([1, 3])
+        [event] = self.heard.events
+        assert isinstance(event, OriginateUnanswered)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1"), ("c2c.cancel", "c2c.jobs.pbx1")]
+
+    def test_in_time(self) -> None:
+        """Nothing is waited for any more."""
+        self.adopt()
+        self.tell(a_call(answer=Answer()))
+        assert self.clock.getDelayedCalls() == []
+
+    def test_known_before(self) -> None:
+        """Nothing is waited for at all."""
+        self.adopt(answered=True)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_a_talk(self) -> None:
+        """The link comes late, and what the agent said meanwhile is just being read."""
+        self.adopt()
+        self.clock.advance(10)
+        self.tell(a_call(state=CallState.FIRST_RINGING, answer=Answer()))
+        self.tell(a_call(state=CallState.CONNECTED, answer=Answer()))
+        self.clock.advance(60)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
 
 
 class Events(RelayTest):
@@ -342,10 +495,87 @@ class HangingUp(RelayTest):
         self.driver.hang_up(REQUEST_ID)
         assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
 
+    def test_without_a_link(self) -> None:
+        """They talk already, so nothing will be heard that it could be said after: said, once."""
+        self.place()
+        self.tell(a_call(state=CallState.CONNECTED, answer=Answer()))
+        self.driver.closed("cut")
+        self.driver.hang_up(REQUEST_ID)
+        self.connect()
+        assert self.published() == [("c2c.cancel", "c2c.jobs.pbx1")]
+        self.driver.closed("cut")
+        self.connect()
+        assert self.published() == []
+
     def test_nothing_there(self) -> None:
         """A call that has ended."""
         self.driver.hang_up(REQUEST_ID)
         assert self.published() == []
+
+
+class MortalDriver(RelayDriver):
+    """A driver as a desk knows it."""
+
+    def crash(self) -> None:
+        """What it knew is gone with it."""
+
+
+class Restarted(SynchronousTestCase):
+    """A relay with its store and its calls, killed and started again; the agent goes on."""
+
+    def setUp(self) -> None:
+        """Begin with a relay whose link is up."""
+        self.desk = Desk()
+        self.open()
+        self.driver.observer = self.desk.dispatcher
+        self.connect()
+
+    def open(self) -> None:
+        """A driver that knows of nothing."""
+        clock: Any = self.desk.clock
+        self.driver = MortalDriver(
+            server_id="relay-a",
+            agents=lambda: {"pbx1"},
+            answer_timeout=10,
+            clock=clock,
+            now=self.desk.wall,
+        )
+        drivers: Any = self.desk.drivers
+        drivers["asterisk"] = self.driver
+
+    def connect(self) -> None:
+        """The link comes up."""
+        self.broker = FakeConnection()
+        connection: Any = self.broker
+        opening = self.driver.opened(connection, lambda _: None)
+        self.successResultOf(Deferred.fromCoroutine(opening))
+
+    def restart(self) -> None:
+        """Of the old one only the disk is left."""
+        self.open()
+        self.desk.restart()
+        self.connect()
+
+    def test_a_talk_goes_on(self) -> None:
+        """Killed while a phone rings: whoever talks afterwards is not cut off."""
+        submitted = self.desk.submit(evolve(CRM, agent="pbx1"), request_id=REQUEST_ID)
+        at_the_agent = evolve(self.desk.call(REQUEST_ID), server_id="pbx1")
+
+        def happens(*events: LegEvent) -> None:
+            nonlocal at_the_agent
+            for event in events:
+                self.desk.clock.advance(0.5)
+                at_the_agent = step(at_the_agent, event, self.desk.now()).call
+                told = {"server_id": "pbx1.test", "record": to_json(at_the_agent)}
+                self.broker.deliver(json.dumps(told).encode(), key="pbx1.call.x")
+
+        happens(OriginateAccepted(), FirstRinging())
+        assert self.successResultOf(submitted).answer == Answer()
+        self.restart()
+        happens(FirstAnswered(), SecondAnswered())
+        assert self.desk.call(REQUEST_ID).state is CallState.CONNECTED
+        self.desk.clock.pump([30] * 20)
+        assert [properties.type for *_, properties in self.broker.published] == ["c2c.job"]
 
 
 class Settling(RelayTest):

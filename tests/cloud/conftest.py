@@ -113,8 +113,12 @@ class Cloud:
         self._processes.append(agent)
         return agent
 
-    def relay(self, name: str = "a", *, answer_timeout: int = 5, **changes: Any) -> Relay:
-        """A relay whose key `crm` belongs to pbx1 and whose key `other` to pbx2."""
+    def relay(self, name: str = "a", *, answer_timeout: int = 60, **changes: Any) -> Relay:
+        """A relay whose key `crm` belongs to pbx1 and whose key `other` to pbx2.
+
+        The agent has as long to answer as no standstill of the machine takes, nor the broker's
+        counting of its messages; where nobody is to answer, a test is over sooner with less.
+        """
         directory = self._own(f"relay-{name}")
         amqp = {"host": ADDRESS, "port": PORT, **self._password(directory, "cloud")}
         keys = [

@@ -69,7 +69,7 @@ def test_the_agent_is_killed_between_commit_and_acknowledgement(
     """The broker gives the job again, and it dials nothing."""
     first = phone("pbx1", "100", RINGS_LONG)
     phone("pbx1", "200", TALKS)
-    agent, relay = cloud.agent(wire=wire), cloud.relay(answer_timeout=30)
+    agent, relay = cloud.agent(wire=wire), cloud.relay()
     with relay:
         agent.start()
         agent.logged("AMQP link up")
@@ -113,7 +113,7 @@ def test_the_relay_is_killed_while_a_requester_waits(
 ) -> None:
     """It gives the job out again when it is back; the requester asks again, and is answered."""
     phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
-    relay = cloud.relay(answer_timeout=30)
+    relay = cloud.relay()
     relay.start()
     request_id, lost = place_in(clients, relay)
     wait_until(lambda: cloud.broker.depth("c2c.jobs.pbx1") == 1, 20, "the job waits")
@@ -135,7 +135,7 @@ def test_the_way_to_the_agent_is_cut(
     """For longer than a job lives: a late one rings nobody, and the result of a talk arrives."""
     phone("pbx1", "100", QUICK)
     second = phone("pbx1", "200", TALKS)
-    agent, relay = cloud.agent(wire=wire), cloud.relay()
+    agent, relay = cloud.agent(wire=wire), cloud.relay(answer_timeout=10)
     with relay, agent:
         agent.logged("AMQP link up")
         talking = relay.call("100", "200")

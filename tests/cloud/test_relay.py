@@ -73,7 +73,7 @@ class TestCalls:
             relay.reached(request_id, "first_ringing")
             relay.cancel(request_id)
             assert relay.ended(request_id)["outcome"] == "cancelled"
-        assert first.calls()[0].cancelled_at is not None
+        assert first.whole_call().cancelled_at is not None
 
     def test_two_agents(self, cloud: Cloud, phone: StartPhone) -> None:
         """Each gets the calls of its own keys, and rings its own phones."""
@@ -95,7 +95,7 @@ class TestNobodyThere:
     def test_the_agent_is_away(self, cloud: Cloud, phone: StartPhone) -> None:
         """The requester hears it in time; what waited in the queue rings nobody."""
         first = phone("pbx1", "100", QUICK)
-        with cloud.relay() as relay:
+        with cloud.relay(answer_timeout=5) as relay:
             late = relay.place("100", "200")
             assert [one["error"]["code"] for one in late["errors"]] == ["pbx_unavailable"]
             with cloud.agent(), Witness(cloud.hosts["pbx1"]) as witness:

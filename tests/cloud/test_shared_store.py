@@ -156,7 +156,7 @@ def test_cancel_at_the_other(cloud: Cloud, both: tuple[Relay, Relay], phone: Sta
         b.cancel(request_id)
         assert b.ended(request_id)["outcome"] == "cancelled"
         assert a.ended(request_id)["outcome"] == "cancelled"
-    assert first.calls()[0].cancelled_at is not None
+    assert first.whole_call().cancelled_at is not None
 
 
 def test_cancel_where_nobody_knows_the_agent(
@@ -185,9 +185,8 @@ def test_cancel_of_a_job_that_was_not_taken(
     clients: ThreadPoolExecutor,
 ) -> None:
     """Its relay is dead, its agent away: back again, they connect nobody."""
-    first = phone("pbx1", "100", QUICK)
+    first = phone("pbx1", "100", RINGS_A_WHILE)
     a, b = both
-    a.configure("relay", {"answer_timeout": 20})
     with b:
         a.start()
         request_id, lost = place_in(clients, a)
@@ -244,8 +243,6 @@ def test_a_relay_is_killed_while_its_requester_waits(
     """Who asks again at B waits there; B takes nothing over, and A goes on when it is back."""
     phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
     a, b = both
-    for relay in both:
-        relay.configure("relay", {"answer_timeout": 30})
     with b:
         a.start()
         request_id, lost = place_in(clients, a)
