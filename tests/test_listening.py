@@ -53,4 +53,6 @@ def test_as_this_kernel_says_it(family: int, address: str, table: str) -> None:
         listening.bind((address, 0))
         listening.listen()
         text = Path("/proc/net", table).read_text(encoding="ascii")
-        assert list(listeners(text, listening.getsockname()[1])) == [ip_address(address)]
+        found = listeners(text, listening.getsockname()[1])
+        # On another address the same port may be somebody else's.
+        assert [one for one in found if one == ip_address(address)] == [ip_address(address)]

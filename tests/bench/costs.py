@@ -10,6 +10,7 @@ them with `costs.json`. Only Python 3.11 tells of each of them.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -77,11 +78,13 @@ def instructions(work: Callable[[], object]) -> int:
         return trace
 
     others = sys.gettrace()
+    gc.disable()  # what others have it call, as Hypothesis does, is none of the work
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(others)
+        gc.enable()
     return count
 
 

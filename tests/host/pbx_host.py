@@ -153,7 +153,7 @@ class PbxHost:
         self.write(f"/root/{number}.xml", scenario(behaviour, 30000))
         self.run(
             f"cd /root && sipp -sf {number}.xml -s {number} -aa -i 127.0.0.1 -p {port} "
-            f"-mp {port + 1000} -bg",
+            f"-mp {port + 1000} -watchdog_interval 0 -bg",
             status=None,  # -bg: the exit status is that of nobody
         )
         self.wait_for(f"ss -Hlun 'sport = :{port}' | grep -q .")

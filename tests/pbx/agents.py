@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -20,7 +19,8 @@ from urllib.request import Request, urlopen
 import yaml
 
 from c2c_agent.policy import key_digest
-from tests.pbx.waiting import WaitedInVainError, wait_until
+from tests.pbx.hosts import AMI_PORT
+from tests.pbx.waiting import Patience, WaitedInVainError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,9 @@ KEY: Final = "a key that may dial the phones"
 OTHER_KEY: Final = "another key"
 
 _START_SECONDS: Final = 20.0
-_PORTS = iter(range(4600, 5600))
+_ANSWER_SECONDS: Final = 20.0  # it answers at once, unless the whole machine stands still
+#: Each agent of this process has two of its own; on its address an Asterisk listens, too.
+_PORTS = (port for port in range(4600, 5600) if port != AMI_PORT)
 
 
 class AgentProcess:
@@ -198,7 +200,7 @@ class AgentProcess:
         if self._process is not None and self._process.poll() is not None:
             raise WaitedInVainError(f"the agent does not stay up:\n{self.log()}")
         try:
-            with urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own
+            with urlopen(f"{self.url}/readyz", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - our own
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
@@ -235,7 +237,7 @@ class AgentProcess:
 
     def _get(self, path: str) -> bytes:
         try:
-            with urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - our own
+            with urlopen(self.url + path, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - our own
                 return bytes(answer.read())
         except HTTPError as error:
             return error.read()
@@ -251,7 +253,7 @@ class AgentProcess:
     def readiness(self) -> dict[str, str]:
         """What it says of its parts, ready or not."""
         try:
-            with urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own
+            with urlopen(f"{self.url}/readyz", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - our own
                 body = json.load(answer)
         except HTTPError as error:
             body = json.load(error)
@@ -292,13 +294,13 @@ class AgentProcess:
 
     def reached(self, request_id: str, state: str, timeout: float = 20) -> dict[str, Any]:
         """The call of a request, when it has come to a state."""
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         while True:
             call: dict[str, Any] = self.status(request_id)["call"]
             events = [entry["event"] for entry in call["timeline"]]
             if state in events:
                 return call
-            if time.monotonic() > deadline:
+            if patience.left < 0:
                 raise WaitedInVainError(f"not within {timeout} s: {state}; {events}\n{self.log()}")
             self.status(request_id, wait=1, seen=len(events))
 

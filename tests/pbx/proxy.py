@@ -18,8 +18,9 @@ class Wire:
     """Passes bytes from connections to `address`:`port` on to `target`, as long as it is whole.
 
     `deaf`: what comes from the target is swallowed, while what goes to it arrives; `mute`: the
-    other way round. `cut_within`: words of the target in whose middle it breaks. `narrow`: it holds
-    few bytes, so that who sends soon feels that nobody reads.
+    other way round. `held`: what comes from the target waits until it is not held any more.
+    `cut_within`: words of the target in whose middle it breaks. `narrow`: it holds few bytes, so
+    that who sends soon feels that nobody reads. `passed`: bytes that went on to the target.
     """
 
     def __init__(self, address: str, port: int, target: tuple[str, int]) -> None:
@@ -32,9 +33,11 @@ class Wire:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.deaf = False
         self.mute = False
+        self.held = False
         self.cut_within = b""
         self.narrow = False
         self.connections = 0
+        self.passed = 0
 
     def __enter__(self) -> Self:
         self.mend()
@@ -85,8 +88,10 @@ class Wire:
             if self._listener is not None:
                 selector.register(self._listener, selectors.EVENT_READ)
             for pair in self._pairs:
-                for end, other in (pair, pair[::-1]):
-                    selector.register(end, selectors.EVENT_READ, (pair, other))
+                near, far = pair
+                selector.register(near, selectors.EVENT_READ, (pair, far))
+                if not self.held:
+                    selector.register(far, selectors.EVENT_READ, (pair, near))
             for key, _ in selector.select(_TICK / 4):
                 if key.data is None:
                     self._connect()
@@ -127,6 +132,7 @@ class Wire:
                 return
             if data and not swallowed:
                 other.sendall(data)
+                self.passed += len(data) if source is pair[0] else 0
         except OSError:
             data = b""
         if not data:

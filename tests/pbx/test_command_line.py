@@ -45,7 +45,7 @@ class TestCall:
     def test_status_cancel_and_calls(self, agent: AgentProcess, phone: StartPhone) -> None:
         """The other commands, on a call that rings."""
         phone("100", RINGS_FOR_EVER)
-        placed = agent.run("call", "100", "200", "--timeout", "20", "--dial-as", "101")
+        placed = agent.run("call", "100", "200", "--timeout", "60", "--dial-as", "101")
         request_id = placed.stdout.strip()
         agent.reached(request_id, "first_ringing")
         assert "first ringing" in agent.run("status", request_id).stdout

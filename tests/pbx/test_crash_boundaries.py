@@ -27,6 +27,8 @@ from tests.pbx.waiting import WaitedInVainError, wait_until
 from tests.pbx.witness import Witness
 
 FIRST = Behaviour(ring_seconds=0.2)
+#: Rings for long enough to be seen ringing, and the agent killed meanwhile.
+FIRST_LATER = Behaviour(ring_seconds=1.5)
 SECOND = Behaviour(ring_seconds=0.2, talk_seconds=0.4)
 DECLINES_SOON = Behaviour(ring_seconds=0.2, final=603)
 #: Agents that are killed side by side: most of the time goes into waiting.
@@ -229,7 +231,7 @@ class TestEveryBoundary:
         self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge, witness: Witness
     ) -> None:
         """Killed again while it learns what became of a call: nothing of that is lost."""
-        phone("100", FIRST), phone("200", SECOND)
+        phone("100", FIRST_LATER), phone("200", SECOND)
         boundaries = Recovery(mortals[0], judge, witness).boundaries()
         assert "before AMI Setvar DB_DELETE" in boundaries
         kill_at_each(boundaries, mortals, lambda agent: Recovery(agent, judge, witness))

@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -26,7 +27,7 @@ from tests.pbx.judge import Judge, ask_until_answered
 from tests.pbx.receiver import WebhookReceiver
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.test_crash_boundaries import telling_agent
-from tests.pbx.waiting import wait_until
+from tests.pbx.waiting import WaitedInVainError, wait_until
 from tests.pbx.witness import Witness
 
 CALLS = int(os.environ.get("C2C_CHAOS_CALLS", "60"))
@@ -156,12 +157,14 @@ def test_killed_at_random_moments(
         for wanted in chaos.requests:
             kind = f"{wanted.first} to {wanted.second}"
             judge.judge(agent, wanted.request_id, wanted.expected, kind)
-        left = asterisk.core_show_channels()
         wait_until(
             lambda: judge.requests.isdisjoint(asterisk.database("c2c")),
             10,
             "AstDB has none of them",
         )
+        with suppress(WaitedInVainError):
+            wait_until(lambda: not asterisk.core_show_channels(), 10, "no channel is left")
+        left = asterisk.core_show_channels()
     finally:
         if agent.pid is not None:
             agent.stop()

@@ -13,6 +13,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import RINGS_FOR_EVER, Behaviour
 from tests.pbx.waiting import wait_until
@@ -23,12 +24,8 @@ SETTLED = 15.0
 
 QUICK = Behaviour(ring_seconds=0.2)
 
-
-@pytest.fixture
-def wire(asterisk: AsteriskHost) -> Iterator[Wire]:
-    """The wire to AMI."""
-    with Wire(asterisk.address, 5999, (asterisk.address, asterisk.ami_port)) as wire:
-        yield wire
+#: Seconds for which a phone rings, at most: longer than any test takes.
+RINGING = "300"
 
 
 @pytest.fixture
@@ -37,7 +34,8 @@ def wired(
 ) -> Iterator[AgentProcess]:
     """An agent at the end of the wire."""
     directory = tmp_path_factory.mktemp("agent")
-    with AgentProcess(asterisk, directory, ami_port=wire.place[1]) as agent:
+    limits = {"calls": {"max_timeout": int(RINGING)}}
+    with AgentProcess(asterisk, directory, limits, ami_port=wire.place[1]) as agent:
         yield agent
 
 
@@ -69,8 +67,8 @@ class Calls:
         phone("200", QUICK)
         phone("201", RINGS_FOR_EVER)
         self.talking = agent.call("100", "200")
-        self.first_rings = agent.call("101", "200", timeout="100")
-        self.second_rings = agent.call("100", "201", timeout="100")
+        self.first_rings = agent.call("101", "200", timeout=RINGING)
+        self.second_rings = agent.call("100", "201", timeout=RINGING)
         agent.reached(self.talking, "connected")
         agent.reached(self.first_rings, "first_ringing")
         agent.reached(self.second_rings, "second_ringing")
@@ -84,6 +82,7 @@ class Calls:
         self, begin: float, what: str, capsys: pytest.CaptureFixture[str]
     ) -> dict[str, str]:
         """Wait until each has been found or has ended; the seconds since `begin` are judged."""
+        lateness = Lateness()
 
         def settled() -> bool:
             for request_id in self.all:
@@ -96,7 +95,7 @@ class Calls:
             return True
 
         wait_until(settled, 60, "all calls have settled")
-        seconds = time.monotonic() - begin
+        seconds = time.monotonic() - begin - lateness.seconds
         calls = {
             name: self._agent.status(getattr(self, name))["call"]
             for name in ("talking", "first_rings", "second_rings")
@@ -108,11 +107,12 @@ class Calls:
         return told
 
     def end(self) -> None:
-        """Hang up whatever goes on."""
+        """Hang up what goes on: that, and no phone, ended each."""
         for request_id in self.all:
             self._agent.cancel(request_id)
-        for request_id in self.all:
-            assert self._agent.ended(request_id)["outcome"] is not None
+        told = [self._agent.ended(request_id) for request_id in self.all]
+        assert [call["outcome"] for call in told] == ["connected", "cancelled", "cancelled"]
+        assert {call["hung_up_by"] for call in told} == {"cancel"}
 
 
 ALIVE = {"talking": "connected", "first_rings": "first_ringing", "second_rings": "second_ringing"}
@@ -126,7 +126,7 @@ class TestLink:
         calls = Calls(wired, phone)
         phone("102", QUICK)
         wire.cut_within = b"Event: DialState"
-        request_id = wired.call("102", "201", timeout="100")
+        request_id = wired.call("102", "201", timeout=RINGING)
         wired.reached(request_id, "pbx_lost")
         begin = time.monotonic()
         wire.mend()
@@ -142,9 +142,9 @@ class TestLink:
         """It accepts and says nothing: a Ping without an answer ends the link."""
         calls = Calls(wired, phone)
         wire.deaf = True
-        begin = time.monotonic()
+        begin, lateness = time.monotonic(), Lateness()
         wait_until(lambda: not wired.is_ready(), 40, "the agent has noticed")
-        noticed = time.monotonic() - begin
+        noticed = time.monotonic() - begin - lateness.seconds
         assert "no answer to a Ping within 10 s" in wired.log()
         assert noticed < 25  # 10 s of silence, and 10 s for the answer
         wired.logged("no login within 10 s", 40)  # the next attempt fares no better

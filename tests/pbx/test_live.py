@@ -9,6 +9,7 @@ from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.event_reader import EventReader, SleepingReader
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
 
@@ -28,12 +29,13 @@ CONNECTED = [
 class TestLive:
     def test_a_call(self, agent: AgentProcess, phone: StartPhone) -> None:
         """Seen as it happens, in order; who comes later, or again, hears the same."""
-        phone("100", RINGS), phone("200", TALKS)
+        phone("100", RINGS), phone("200", RINGS)
         request_id = agent.call("100", "200")
         url = f"{agent.url}/c2c/v2/events/{request_id}"
         with EventReader(url) as live:
             live.wait_for(5)
             assert agent.status(request_id)["call"]["state"] == "connected"
+            agent.cancel(request_id)  # they talk until then, however late this is
             call = agent.ended(request_id)
             live.ended()
         assert live.content_type == "text/event-stream"
@@ -60,7 +62,7 @@ class TestLive:
         assert [other.of(request_id) for request_id in (theirs, *ours)] == [CONNECTED, [], []]
 
     def test_a_reader_that_never_reads(
-        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone, lateness: Lateness
     ) -> None:
         """While calls go through its stream is cut; they and other readers do not notice."""
         phone("100", RINGS), phone("200", TALKS)
@@ -74,12 +76,12 @@ class TestLive:
                 quick.wait_for(120)
             requests = {event["request_id"] for event in quick.events}
             assert [quick.of(request_id) for request_id in requests] == [CONNECTED] * 20
-            assert together < 2 * alone
+            assert together < 2 * alone + lateness.seconds
             began = time.monotonic()
             with EventReader(url, KEY) as open_at_the_end:
                 agent.stop()
                 open_at_the_end.ended()
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 10 + lateness.seconds
 
     def seconds_of_calls(self, agent: AgentProcess) -> float:
         """Put twenty calls through, all at once; the seconds that it took."""

@@ -12,6 +12,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.sip_scenario import Behaviour
+from tests.pbx.waiting import Patience
 
 #: The agent gives a stranger 5 s; the machine may take a little longer.
 LIMIT = 6.0
@@ -33,7 +34,7 @@ class Stranger:
 
     def __init__(self, agent: AgentProcess) -> None:
         self._socket = socket.create_connection((agent.host.address, agent.agi_port))
-        self._begin = time.monotonic()
+        self._patience = Patience(LIMIT)
 
     def say(self, data: bytes) -> None:
         """Send bytes; an end that is closed meanwhile is what is being waited for."""
@@ -47,9 +48,13 @@ class Stranger:
         heard = b""
         with closing(self._socket):
             while True:
-                self._socket.settimeout(max(0.1, self._begin + LIMIT - time.monotonic()))
+                self._socket.settimeout(max(0.1, self._patience.left))
                 try:
                     data = self._socket.recv(4096)
+                except TimeoutError:
+                    if self._patience.left <= 0:
+                        raise
+                    continue  # the machine stood still meanwhile
                 except ConnectionResetError:
                     return heard
                 if not data:
