@@ -6,6 +6,7 @@ password.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -13,11 +14,16 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 from c2c_agent.calls_table import Connection, Cursor
 from c2c_agent.errors import StoreError
 
 T = TypeVar("T")
+
+# What it has to say comes to us as exceptions; its own lines would go to stderr past our log.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+logging.getLogger("psycopg").propagate = False
 
 #: What the URL does not say (libpq's parameter key words). Seconds, but tcp_user_timeout: a server
 #: that is gone without a word is noticed within a quarter of a minute. Of several hosts, the one
@@ -112,15 +118,15 @@ class Link:
             try:
                 return self._run(work)
             except psycopg.Error:
-                if self._connection is None or not self._connection.closed:
+                if self._connection is None or _is_usable(self._connection):
                     raise
             return self._run(work)
         except psycopg.Error as error:
             raise StoreError(one_line(error)) from error
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        if self._connection is None or self._connection.closed:
-            self._connection = None
+        if self._connection is None or not _is_usable(self._connection):
+            self.close()
             self._connection = connect(self._conninfo)
         with self._connection.transaction():
             return work(Statements(self._connection))
@@ -129,6 +135,17 @@ class Link:
         """End the connection."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
+
+
+def _is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a transaction can begin on it.
+
+    Not every connection that is lost counts as closed: where the server's last word came within
+    `executemany`, and the end of the connection just after it, libpq takes nothing more but does
+    not say that it is over.
+    """
+    return connection.info.transaction_status is TransactionStatus.IDLE
 
 
 @cache

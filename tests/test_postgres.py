@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from threading import Event
 from typing import Any, ClassVar
 
 import psycopg
 import pytest
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from c2c_agent import outbox_table, postgres
 from c2c_agent.call import Answer, Call
@@ -438,6 +440,47 @@ class Restarting(PostgresTests):
         self.end_sessions()
         assert await a.find(call(1).request_id) == ended(call(1))
         assert self.rows("SELECT count(*) FROM outbox") == [(1,)]
+
+    async def test_a_session_that_is_ended_within_executemany(self) -> None:
+        """Libpq waits for more of it, for ever: the connection is made anew nevertheless."""
+        a, b = self.both()
+        await a.save(call(1))
+        ends = iter([True, False])
+
+        def leave_half_sent(writer: Any) -> None:
+            if next(ends):
+                libpq = writer._connection.pgconn
+                libpq.enter_pipeline_mode()
+                libpq.send_query_params(b"SELECT 1", [])
+                raise psycopg.OperationalError("cannot exit pipeline mode while busy")
+
+        await a.write(leave_half_sent)
+        await a.save(ended(call(1)))
+        assert await b.find(call(1).request_id) == ended(call(1))
+
+    async def test_sessions_that_are_ended_at_any_moment(self) -> None:
+        """Whatever is under way, who goes on writes and reads as before."""
+        a, b = self.both()
+        over = Event()
+
+        def end_again_and_again() -> None:
+            while not over.wait(0.004):
+                self.end_sessions()
+
+        ending = deferToThread(end_again_and_again)
+        try:
+            for first in range(1, 6000, 30):
+                calls = [call(number) for number in range(first, first + 30)]
+                # What was ended twice within one transaction fails.
+                await DeferredList([a.save(one) for one in calls], consumeErrors=True)
+        finally:
+            over.set()
+            await ending
+        last = call(6001)
+        await a.save(last)
+        assert await b.find(last.request_id) == last
+        await a.save(ended(last))
+        assert await b.find(last.request_id) == ended(last)
 
     report = Report("crm", "1", "call.ended", call(1).request_id, 5.0, "{}")
 

@@ -1,0 +1,141 @@
+"""When a connection to PostgreSQL is kept, and when it is made anew, without a PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import TestCase, mock
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from c2c_agent import postgres_link
+from c2c_agent.calls_table import Connection
+from c2c_agent.errors import StoreError
+from c2c_agent.postgres_link import Link
+
+
+class FakeConnection:
+    """What is needed of psycopg's: how it stands, and transactions, of which nothing becomes."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.info = SimpleNamespace(transaction_status=TransactionStatus.IDLE)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        assert self.info.transaction_status is TransactionStatus.IDLE, "used while unusable"
+        yield
+
+    def lose(self) -> None:
+        """The server has gone, and libpq knows."""
+        self.closed = True
+        self.info.transaction_status = TransactionStatus.UNKNOWN
+
+    def lose_within_pipeline(self) -> None:
+        """The server has gone, and libpq waits for more of it."""
+        self.info.transaction_status = TransactionStatus.ACTIVE
+
+    def close(self) -> None:
+        self.lose()
+
+
+class Losing(TestCase):
+    """Connections that are lost in the middle of a piece of work."""
+
+    def setUp(self) -> None:
+        """Have the link make fakes."""
+        self.made: list[FakeConnection] = []
+        patch = mock.patch.object(postgres_link, "connect", self.connect)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.link = Link("")
+        self.attempts = 0
+
+    def connect(self, _: str) -> FakeConnection:
+        """Make one."""
+        self.made.append(FakeConnection())
+        return self.made[-1]
+
+    def failing(self, error: Exception, how: Callable[[FakeConnection], None]) -> Any:
+        """Work whose first attempt fails, and leaves the connection like this."""
+
+        def work(_: Connection) -> str:
+            self.attempts += 1
+            if self.attempts == 1:
+                how(self.made[-1])
+                raise error
+            return "done"
+
+        return work
+
+    def test_kept(self) -> None:
+        """One connection serves all work."""
+        for _ in range(3):
+            assert self.link.run(lambda _: "done") == "done"
+        assert len(self.made) == 1
+
+    def test_lost(self) -> None:
+        """The work is done once more on a new one, however much libpq knows."""
+        for lose in (FakeConnection.lose, FakeConnection.lose_within_pipeline):
+            with self.subTest(lose.__name__):
+                self.setUp()
+                work = self.failing(psycopg.OperationalError("gone"), lose)
+                assert self.link.run(work) == "done"
+                assert self.attempts == 2
+                old, new = self.made
+                assert old.closed
+                assert not new.closed
+
+    def test_lost_again(self) -> None:
+        """There is no third attempt, but the next work has a new connection."""
+
+        def always(_: Connection) -> None:
+            self.made[-1].lose_within_pipeline()
+            raise psycopg.OperationalError("gone\nfor good")
+
+        with self.assertRaisesRegex(StoreError, "^gone for good$"):
+            self.link.run(always)
+        assert len(self.made) == 2
+        assert self.link.run(lambda _: "done") == "done"
+        assert [each.closed for each in self.made] == [True, True, False]
+
+    def test_refused(self) -> None:
+        """What the server refuses is not tried again, and costs no connection."""
+        with self.assertRaisesRegex(StoreError, "^no such table$"):
+            self.link.run(self.failing(psycopg.errors.UndefinedTable("no such table"), keep))
+        assert self.link.run(lambda _: "done") == "done"
+        assert len(self.made) == 1
+
+    def test_lost_by_an_error_of_another_kind(self) -> None:
+        """The error is told as it is, and the next work has a new connection."""
+        with self.assertRaisesRegex(ValueError, "not this"):
+            self.link.run(self.failing(ValueError("not this"), FakeConnection.lose_within_pipeline))
+        assert self.attempts == 1
+        assert self.link.run(lambda _: "done") == "done"
+        assert [each.closed for each in self.made] == [True, False]
+
+    def test_closed(self) -> None:
+        """It can be closed at any time; used again, it connects again."""
+        self.link.close()
+        self.link.run(lambda _: "done")
+        self.link.close()
+        self.link.close()
+        assert [each.closed for each in self.made] == [True]
+        assert self.link.run(lambda _: "done") == "done"
+
+    def test_no_connection(self) -> None:
+        """Nothing is tried again where none can be made."""
+        refused = psycopg.OperationalError("refused")
+        with (
+            mock.patch.object(postgres_link, "connect", side_effect=refused) as connect,
+            self.assertRaisesRegex(StoreError, "refused"),
+        ):
+            self.link.run(lambda _: "done")
+        assert connect.call_count == 1
+
+
+def keep(_: FakeConnection) -> None:
+    """Leave it as it is."""
