@@ -341,10 +341,7 @@ class Dispatcher:
                 self.apply(active, Gone(CallEvidence(lost=True)))
             else:
                 active.sent = True
-                answered = call.answer is not None
-                driver.adopt(
-                    [PlacedCall(call.request_id, call.plan, call.first, call.second, answered)]
-                )
+                driver.adopt([_placed(call, call.plan)])
                 self._run(active, (guard_after_restart(call, self._now()),))
 
     def stop(self) -> None:
@@ -550,6 +547,20 @@ class Dispatcher:
         if active.guard is not None and active.guard.active():
             active.guard.cancel()
         active.guard = None
+
+
+def _placed(call: Call, plan: OriginatePlan) -> PlacedCall:
+    """What the driver of a call is told of it after a restart."""
+    answer = call.answer
+    return PlacedCall(
+        call.request_id,
+        plan,
+        call.first,
+        call.second,
+        answered=answer is not None,
+        failed=answer is not None and bool(answer.faults),
+        cancelled=call.cancelled,
+    )
 
 
 def _is_known_here_alone(before: Call, call: Call) -> bool:

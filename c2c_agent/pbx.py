@@ -223,7 +223,8 @@ class OriginatePlan:
 class PlacedCall:
     """What a driver is told of a call that was placed before a restart.
 
-    `answered`: what its requester is told is known.
+    `answered`: what its requester is told is known; `failed`: it is that nobody will be rung.
+    `cancelled`: it is to end.
     """
 
     request_id: str
@@ -231,6 +232,8 @@ class PlacedCall:
     first: LegEvidence
     second: LegEvidence
     answered: bool = False
+    failed: bool = False
+    cancelled: bool = False
 
 
 class PbxObserver(Protocol):

@@ -164,6 +164,9 @@ class RelayDriver:
         for call in calls:
             job = self._jobs[call.request_id] = _job_of(call.plan)
             job.tried = True
+            # Whether the agent was told of these, nobody knows; to say it again does no harm.
+            job.void = call.failed and call.second.answered_at is None
+            job.unwanted = call.cancelled
             if not call.answered:
                 # The link may come up just then: what the agent has said is to be heard first.
                 job.waiting = self._clock.callLater(

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.call import Answer, Call, CallState, Relayed
 from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.intake import Submission
 from c2c_agent.machine import step
 from c2c_agent.pbx import (
     CallEvidence,
@@ -417,6 +418,26 @@ class AnswersAfterARestart(RelayTest):
         self.adopt(answered=True)
         assert self.clock.getDelayedCalls() == []
 
+    def test_failed_before(self) -> None:
+        """Its requester was told so, and the agent perhaps not: it is told now."""
+        self.adopt(answered=True, failed=True)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
+        self.clock.advance(3)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1"), ("c2c.cancel", "c2c.jobs.pbx1")]
+
+    def test_failed_before_and_they_talk(self) -> None:
+        """Whether that was heard before or is now: a talk is not cut."""
+        self.adopt(answered=True, failed=True)
+        self.tell(a_call(state=CallState.CONNECTED))
+        self.adopt(answered=True, failed=True, second=LegEvidence(answered_at=NOW))
+        self.clock.advance(60)
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1")]
+
+    def test_cancelled_before(self) -> None:
+        """The agent was perhaps not told; now it is, also where they talk."""
+        self.adopt(answered=True, cancelled=True, second=LegEvidence(answered_at=NOW))
+        assert self.published() == [("c2c.job", "c2c.jobs.pbx1"), ("c2c.cancel", "c2c.jobs.pbx1")]
+
     def test_a_talk(self) -> None:
         """The link comes late, and what the agent said meanwhile is just being read."""
         self.adopt()
@@ -556,26 +577,55 @@ class Restarted(SynchronousTestCase):
         self.desk.restart()
         self.connect()
 
+    def submit(self) -> Deferred[Submission]:
+        """A call is given to the agent."""
+        submitted = self.desk.submit(evolve(CRM, agent="pbx1"), request_id=REQUEST_ID)
+        self.at_the_agent = evolve(self.desk.call(REQUEST_ID), server_id="pbx1")
+        return submitted
+
+    def happens(self, *events: LegEvent) -> None:
+        """The agent sees these and tells of them."""
+        for event in events:
+            self.desk.clock.advance(0.5)
+            self.at_the_agent = step(self.at_the_agent, event, self.desk.now()).call
+            told = {"server_id": "pbx1.test", "record": to_json(self.at_the_agent)}
+            self.broker.deliver(json.dumps(told).encode(), key="pbx1.call.x")
+
+    def published(self) -> list[str]:
+        """What was given to the broker since the restart."""
+        return [properties.type for *_, properties in self.broker.published]
+
     def test_a_talk_goes_on(self) -> None:
         """Killed while a phone rings: whoever talks afterwards is not cut off."""
-        submitted = self.desk.submit(evolve(CRM, agent="pbx1"), request_id=REQUEST_ID)
-        at_the_agent = evolve(self.desk.call(REQUEST_ID), server_id="pbx1")
-
-        def happens(*events: LegEvent) -> None:
-            nonlocal at_the_agent
-            for event in events:
-                self.desk.clock.advance(0.5)
-                at_the_agent = step(at_the_agent, event, self.desk.now()).call
-                told = {"server_id": "pbx1.test", "record": to_json(at_the_agent)}
-                self.broker.deliver(json.dumps(told).encode(), key="pbx1.call.x")
-
-        happens(OriginateAccepted(), FirstRinging())
+        submitted = self.submit()
+        self.happens(OriginateAccepted(), FirstRinging())
         assert self.successResultOf(submitted).answer == Answer()
         self.restart()
-        happens(FirstAnswered(), SecondAnswered())
+        self.happens(FirstAnswered(), SecondAnswered())
         assert self.desk.call(REQUEST_ID).state is CallState.CONNECTED
         self.desk.clock.pump([30] * 20)
-        assert [properties.type for *_, properties in self.broker.published] == ["c2c.job"]
+        assert self.published() == ["c2c.job"]
+
+    def test_a_call_that_failed_rings_no_more(self) -> None:
+        """Its requester was told so while the link was away; the relay is killed before it is."""
+        submitted = self.submit()
+        self.happens(FirstRinging())
+        self.driver.closed("cut")
+        self.desk.clock.advance(10)
+        [fault] = self.successResultOf(submitted).answer.faults
+        assert fault.code is ErrorCode.PBX_UNAVAILABLE
+        self.restart()
+        self.desk.clock.advance(3)
+        assert self.published() == ["c2c.job", "c2c.cancel"]
+
+    def test_a_cancel_is_not_forgotten(self) -> None:
+        """It was asked for while the link was away, and they talk: nothing more is heard of it."""
+        self.submit()
+        self.happens(OriginateAccepted(), FirstRinging(), FirstAnswered(), SecondAnswered())
+        self.driver.closed("cut")
+        self.desk.dispatcher.cancel(REQUEST_ID)
+        self.restart()
+        assert self.published() == ["c2c.job", "c2c.cancel"]
 
 
 class Settling(RelayTest):
