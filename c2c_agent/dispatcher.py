@@ -231,8 +231,8 @@ class Dispatcher:
             return True
         waiter: Deferred[bool] = Deferred()
         active.durable_waiters.append((max(1, active.changes), waiter))
-        if 0 < active.changes == active.refused and active.retry is None:
-            self._save(active)  # nobody has waited for it so far, so it was not to be tried again
+        if 0 < active.changes == active.refused:
+            self._save(active)  # it would be tried again by itself, but that may be late
         self._store.hurry()
         return await waiter
 
@@ -509,8 +509,9 @@ class Dispatcher:
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
             if ended and self._active.get(request_id) is active:
                 self._unstored.add(request_id)
-            if (ended or active.durable_waiters) and not self._stopped:
-                # On the way, the next change would do; but it may wait for who waits for this one.
+            if not self._stopped:
+                # Also on the way: the next change stores the whole call anew, but it may come after
+                # an hour's talk, and until then nobody would be told of this one.
                 _stop_retry(active)
                 active.retry = self._clock.callLater(active.retry_after, self._save, active)
                 active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)

@@ -450,18 +450,35 @@ class NotStored(DispatcherTest):
         assert self.clock.getDelayedCalls() == []
 
     def test_on_the_way(self) -> None:
-        """Before the end nothing is tried again: each change stores the whole call anew."""
+        """Tried again as well, for the next change may be an hour off."""
+        self.fail_on_the_way()
+        self.clock.advance(RETRY)
+        self.store.commit()
+        assert self.events_kept(TWO)[-1] == "first_ringing"
+        assert self.in_seconds() == [RING - RETRY]
+
+    def test_overtaken(self) -> None:
+        """Each change stores the whole call anew, and nothing is left to be tried again."""
+        self.fail_on_the_way()
+        self.driver.tells(TWO, FirstAnswered())
+        self.store.commit()
+        assert self.events_kept(TWO)[-2:] == ["first_ringing", "first_answered"]
+        assert len(self.in_seconds()) == 1  # the guard
+
+    def fail_on_the_way(self) -> None:
+        """A phone rings, and the disk does not take it."""
         self.store.commit()
         self.place(TWO)
         self.store.commit()
         self.driver.tells(TWO, FirstRinging())
         self.store.fail()
-        assert self.in_seconds() == [RING]
-        self.driver.tells(TWO, FirstAnswered())
-        self.store.commit()
-        kept = self.store.kept(TWO)
+        assert self.in_seconds() == [RETRY, RING]
+
+    def events_kept(self, request_id: str) -> list[str]:
+        """What the store has of a call."""
+        kept = self.store.kept(request_id)
         assert kept is not None
-        assert [entry.event for entry in kept.timeline][-2:] == ["first_ringing", "first_answered"]
+        return [entry.event for entry in kept.timeline]
 
 
 class NotDurable(DispatcherTest):
@@ -495,7 +512,7 @@ class NotDurable(DispatcherTest):
         assert len(self.clock.getDelayedCalls()) == 1
 
     def test_asked_for_later(self) -> None:
-        """Who waits for a change only after the disk has refused it has it tried again as well."""
+        """Who waits for a change only after the disk has refused it has it tried again at once."""
         self.place(TWO)
         self.store.commit()
         self.driver.tells(TWO, OriginateAccepted())
@@ -503,7 +520,7 @@ class NotDurable(DispatcherTest):
         waiters = [Deferred.fromCoroutine(self.desk.dispatcher.stored(TWO)) for _ in range(2)]
         assert len(self.store.waiting) == 1
         self.store.fail()
-        self.clock.advance(RETRY)
+        self.clock.advance(RETRY * 2)
         self.store.commit()
         for waiter in waiters:
             assert self.successResultOf(waiter)
