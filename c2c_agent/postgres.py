@@ -30,7 +30,7 @@ from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.key_table import KeyRow
 from c2c_agent.meter import DAY, Admission, Meter
 from c2c_agent.policy import Key
-from c2c_agent.postgres_link import Link, login
+from c2c_agent.postgres_link import Link, Watch, login
 from c2c_agent.postgres_listener import Listener
 from c2c_agent.record import load
 from c2c_agent.report import Report
@@ -141,6 +141,7 @@ class PostgresStore(GroupCommit):
         conninfo = login(url, password, f"c2c-agent {server_id}")
         self._writer = Link(conninfo)
         self._reader = Link(conninfo)
+        self._watch = Watch(self._writer, self._reader)
         self._listener = Listener(
             conninfo,
             server_id,
@@ -265,6 +266,7 @@ class PostgresStore(GroupCommit):
 
     def _connect(self) -> None:
         try:
+            self._watch.start()
             self._listener.start()
             self._writer.run(self._upgrade)
         except StoreError as error:
@@ -275,6 +277,7 @@ class PostgresStore(GroupCommit):
         self._listener.stop()
         self._reader.close()
         self._writer.close()
+        self._watch.stop()
 
     def _transaction(self, change: Callable[[Connection], T]) -> T:
         return self._writer.run(change)

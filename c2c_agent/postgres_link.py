@@ -1,15 +1,20 @@
 """Connections to a PostgreSQL server: how they are made, kept, and made anew when they were lost.
 
 They block; each belongs to one thread. What fails is told as StoreError, in one line and without a
-password.
+password. A server that is there and says nothing would block them for ever: a watch cuts them then.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
+from socket import SHUT_RDWR, socket
+from threading import Event, Lock, Thread
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -49,6 +54,13 @@ _SETTINGS: Final = """
         CASE WHEN current_setting('synchronous_commit') = 'off'
              THEN set_config('synchronous_commit', 'on', FALSE) END
 """
+
+#: Seconds for a piece of work; it takes milliseconds, and a server that still does anything ends a
+#: statement sooner by itself.
+PATIENCE: Final = 20.0
+
+#: Seconds between two looks of a watch.
+_LOOK: Final = 1.0
 
 #: A value in a statement; not the two colons of a PostgreSQL cast.
 _VALUE: Final = re.compile(r"(?<!:):([a-z_]+)")
@@ -107,6 +119,11 @@ class Link:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: psycopg.Connection[Any] | None = None
+        self._begun: float | None = None  # on the steady clock, when work has been begun
+        # The connection's socket once more, for the watch: the number of libpq's own may be another
+        # file's by the time that it is used.
+        self._wire: socket | None = None
+        self._wire_lock = Lock()
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """What `work` gives, in a transaction of its own. Raises StoreError.
@@ -125,17 +142,61 @@ class Link:
             raise StoreError(one_line(error)) from error
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        if self._connection is None or not _is_usable(self._connection):
-            self.close()
-            self._connection = connect(self._conninfo)
-        with self._connection.transaction():
-            return work(Statements(self._connection))
+        self._begun = time.monotonic()
+        try:
+            if self._connection is None or not _is_usable(self._connection):
+                self.close()
+                self._connection = connect(self._conninfo)
+                self._wire = socket(fileno=os.dup(self._connection.fileno()))
+            with self._connection.transaction():
+                return work(Statements(self._connection))
+        finally:
+            self._begun = None
 
     def close(self) -> None:
         """End the connection."""
+        with self._wire_lock:
+            if self._wire is not None:
+                self._wire.close()
+                self._wire = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def cut_overdue(self, now: float) -> None:
+        """Have work fail, as by a lost connection, that was begun too long before `now`.
+
+        To be called in another thread; `now` is the steady clock's.
+        """
+        begun = self._begun
+        if begun is not None and now - begun >= PATIENCE:
+            with self._wire_lock, suppress(OSError):  # it may be cut already
+                if self._wire is not None:
+                    self._wire.shutdown(SHUT_RDWR)
+
+
+class Watch:
+    """A thread that cuts links on which nothing moves any more."""
+
+    def __init__(self, *links: Link) -> None:
+        self._links = links
+        self._over = Event()
+        self._thread = Thread(target=self._look_on, name="store-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; nothing where it has not begun."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _look_on(self) -> None:
+        while not self._over.wait(_LOOK):
+            for link in self._links:
+                link.cut_overdue(time.monotonic())
 
 
 def _is_usable(connection: psycopg.Connection[Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import Any, ClassVar
+from unittest import mock
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from c2c_agent import outbox_table, postgres
+from c2c_agent import outbox_table, postgres, postgres_link
 from c2c_agent.call import Answer, Call
 from c2c_agent.config import CallsConfig
 from c2c_agent.disposition import Outcome
@@ -31,9 +32,10 @@ from c2c_agent.postgres import PostgresStore, version_of
 from c2c_agent.postgres_link import Statements
 from c2c_agent.report import Report
 from tests import store_contract as contract
-from tests.cloud.databases import PASSWORD, STORE_ADDRESS, Database, DatabaseServer
+from tests.cloud.databases import PASSWORD, PORT, STORE_ADDRESS, Database, DatabaseServer
 from tests.fakes import CRM, SHOP
 from tests.pbx.conftest import alone
+from tests.pbx.proxy import Wire
 from tests.playbook import JOB
 from tests.store_contract import call, ended
 
@@ -457,6 +459,27 @@ class Restarting(PostgresTests):
         await a.write(leave_half_sent)
         await a.save(ended(call(1)))
         assert await b.find(call(1).request_id) == ended(call(1))
+
+    async def test_a_server_that_says_nothing(self) -> None:
+        """Who waits is told after a while; when it answers again, all goes on."""
+        url = self.database.url
+        wire = Wire(STORE_ADDRESS, PORT + 1, (STORE_ADDRESS, PORT))
+        self.database = evolve(self.database, url=url.replace(f":{PORT}/", f":{PORT + 1}/"))
+        with wire, mock.patch.object(postgres_link, "PATIENCE", 1.0):
+            a, _ = self.both()
+            await a.save(call(1))
+            assert await a.find(call(1).request_id) == call(1)
+            wire.deaf = True
+            for waiting in (a.save(call(2)), a.find(call(1).request_id), a.save(call(3))):
+                with pytest.raises(StoreError, match="timeout expired"):
+                    await waiting
+            assert "timeout expired" in str(a.last_error)
+            wire.deaf = False
+            await a.save(call(2))
+            assert a.last_error is None
+            assert await a.find(call(2).request_id) == call(2)
+            self.database = evolve(self.database, url=url)
+            assert self.rows("SELECT count(*) FROM calls") == [(2,)]
 
     async def test_sessions_that_are_ended_at_any_moment(self) -> None:
         """Whatever is under way, who goes on writes and reads as before."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socket import socketpair
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 from unittest import TestCase, mock
@@ -14,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from c2c_agent import postgres_link
 from c2c_agent.calls_table import Connection
 from c2c_agent.errors import StoreError
-from c2c_agent.postgres_link import Link
+from c2c_agent.postgres_link import PATIENCE, Link, Watch
 
 
 class FakeConnection:
@@ -22,12 +25,16 @@ class FakeConnection:
 
     def __init__(self) -> None:
         self.closed = False
+        self.ours, self.server = socketpair()
         self.info = SimpleNamespace(transaction_status=TransactionStatus.IDLE)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         assert self.info.transaction_status is TransactionStatus.IDLE, "used while unusable"
         yield
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
 
     def lose(self) -> None:
         """The server has gone, and libpq knows."""
@@ -39,11 +46,12 @@ class FakeConnection:
         self.info.transaction_status = TransactionStatus.ACTIVE
 
     def close(self) -> None:
+        self.ours.close()
         self.lose()
 
 
-class Losing(TestCase):
-    """Connections that are lost in the middle of a piece of work."""
+class LinkTest(TestCase):
+    """A link whose connections are fakes."""
 
     def setUp(self) -> None:
         """Have the link make fakes."""
@@ -56,8 +64,16 @@ class Losing(TestCase):
 
     def connect(self, _: str) -> FakeConnection:
         """Make one."""
-        self.made.append(FakeConnection())
-        return self.made[-1]
+        connection = FakeConnection()
+        self.made.append(connection)
+        self.addCleanup(connection.server.close)
+        self.addCleanup(connection.ours.close)
+        self.addCleanup(self.link.close)
+        return connection
+
+
+class Losing(LinkTest):
+    """Connections that are lost in the middle of a piece of work."""
 
     def failing(self, error: Exception, how: Callable[[FakeConnection], None]) -> Any:
         """Work whose first attempt fails, and leaves the connection like this."""
@@ -135,6 +151,55 @@ class Losing(TestCase):
         ):
             self.link.run(lambda _: "done")
         assert connect.call_count == 1
+
+
+class Hanging(LinkTest):
+    """A server that says nothing: a watch looks at the link while work is under way."""
+
+    def is_cut(self, *, after: float) -> bool:
+        """Whether the server sees the end, when somebody has looked so many seconds after."""
+        connection = self.made[-1]
+        connection.server.setblocking(False)
+        self.link.cut_overdue(time.monotonic() + after)
+        try:
+            return connection.server.recv(1) == b""
+        except BlockingIOError:
+            return False
+
+    def test_in_time(self) -> None:
+        """Nobody interferes."""
+        assert not self.link.run(lambda _: self.is_cut(after=PATIENCE - 1))
+
+    def test_overdue(self) -> None:
+        """It is cut, however often somebody looks."""
+        assert self.link.run(lambda _: [self.is_cut(after=PATIENCE) for _ in "ab"]) == [True, True]
+
+    def test_idle(self) -> None:
+        """A connection on which nothing is to be done may wait for as long as it likes."""
+        self.link.run(lambda _: None)
+        assert not self.is_cut(after=1000)
+
+    def test_not_connected(self) -> None:
+        """There is nothing to cut: to connect has a limit of its own."""
+        self.link.cut_overdue(time.monotonic() + 1000)
+
+        def connect(conninfo: str) -> FakeConnection:
+            self.link.cut_overdue(time.monotonic() + 1000)
+            return self.connect(conninfo)
+
+        with mock.patch.object(postgres_link, "connect", connect):
+            assert self.link.run(lambda _: "done") == "done"
+
+    def test_watched(self) -> None:
+        """A watch looks by itself, until it is stopped."""
+        looked = Event()
+        link: Any = SimpleNamespace(cut_overdue=lambda _: looked.set())
+        watch = Watch(link)
+        with mock.patch.object(postgres_link, "_LOOK", 0.0):
+            watch.start()
+            assert looked.wait(60), "nobody looks"
+            watch.stop()
+        Watch(link).stop()  # before its beginning: nothing to end
 
 
 def keep(_: FakeConnection) -> None:
