@@ -78,7 +78,7 @@ class JobConsumer:
         try:
             parameters = read_job(message.body)
             if message.properties.type == CANCEL:
-                self._cancel(str(parameters["request_id"]))
+                await self._cancel(str(parameters["request_id"]))
             elif not await self._submitted(parameters):
                 await deferLater(self._clock, _PAUSE)
                 _settle(channel.basic_nack, tag)
@@ -88,13 +88,14 @@ class JobConsumer:
             return
         _settle(channel.basic_ack, tag)
 
-    def _cancel(self, request_id: str) -> None:
+    async def _cancel(self, request_id: str) -> None:
         """End a call that came over the broker; it tells of all others, too, which are not its."""
         active = self._dispatcher.active(request_id)
         if active is None:
             return
         if active.call.received.method == _METHOD:
             self._dispatcher.cancel(request_id)
+            await self._dispatcher.stored(request_id)
         else:
             _log.warn("call {call}: was no job, so no job ends it", call=request_id)
 

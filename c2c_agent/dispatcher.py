@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -61,6 +63,9 @@ _log = Logger()
 #: first, and at most. Each time it is twice as long.
 _RETRY: Final = 5.0
 _LONGEST_RETRY: Final = 80.0
+
+#: Seconds that who cancels a call waits at the most until that is stored. It is done meanwhile.
+_MOMENT: Final = 2.0
 
 #: What requesters are told while calls are stopped; the reason is the admin's business.
 _STOPPED: Final = Fault(
@@ -258,10 +263,17 @@ class Dispatcher:
         return _STOPPED if self._are_stopped() else None
 
     async def cancel_anywhere(self, call: Call) -> None:
-        """Hang up whatever exists of a call, of this process or of another."""
+        """Hang up whatever exists of a call, of this process or of another.
+
+        Returns when that survives a crash; where it cannot be stored, after a moment.
+        """
         active = self._active.get(call.request_id)
         if active is not None and (not active.unsure or active.call is call):
             self.cancel(call.request_id)
+            if not active.unsure:
+                stored = Deferred.fromCoroutine(self.stored(call.request_id))
+                with suppress(TimedOut):
+                    await stored.addTimeout(_MOMENT, self._clock)
         elif self._neighbours is not None:
             await self._neighbours.cancel(call)
 

@@ -181,6 +181,17 @@ class Cancelling(JobTest):
         assert self.desk.driver.hung_up == [ONE]
         assert self.broker.settled[tag] == "ack"
 
+    def test_it_is_not_forgotten(self) -> None:
+        """The broker keeps it until the store does; the PBX hears of it at once."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstRinging())
+        self.desk.store.hold_writes()
+        tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.desk.driver.hung_up == [ONE]
+        assert tag not in self.broker.settled
+        self.desk.store.commit()
+        assert self.broker.settled[tag] == "ack"
+
     def test_what_was_no_job(self) -> None:
         """The broker hears of all calls, by their ids; those of HTTP are not its to end."""
         self.desk.submit(request_id=ONE)

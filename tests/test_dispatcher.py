@@ -1030,6 +1030,31 @@ class Questions(DispatcherTest):
             assert active.unwanted is unwanted
             assert active.call.state is CallState.ACCEPTED
 
+    def test_cancelled_and_killed_then(self) -> None:
+        """Who cancels hears of it when it survives that; the PBX at once."""
+        active = self.place(ONE, OriginateAccepted())
+        self.store.hold_writes()
+        cancelling = Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(active.call))
+        assert self.driver.hung_up == [ONE]
+        self.assertNoResult(cancelling)
+        self.store.commit()
+        self.successResultOf(cancelling)
+        kept = self.store.kept(ONE)
+        assert kept is not None
+        assert kept.cancelled
+
+    def test_cancelled_while_the_disk_is_full(self) -> None:
+        """It is done all the same, and who cancels does not wait for the disk."""
+        active = self.place(ONE, OriginateAccepted())
+        self.store.hold_writes()
+        cancelling = Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(active.call))
+        self.store.fail()
+        self.clock.advance(2)
+        self.successResultOf(cancelling)
+        self.clock.advance(RETRY)
+        self.store.commit()
+        assert self.store.kept(ONE) == active.call
+
     def test_in_progress(self) -> None:
         """Those that have not ended, whether they are stored or not."""
         self.begin(ONE)

@@ -113,14 +113,22 @@ class Cloud:
         self._processes.append(agent)
         return agent
 
-    def relay(self, name: str = "a", *, answer_timeout: int = 60, **changes: Any) -> Relay:
+    def relay(
+        self,
+        name: str = "a",
+        *,
+        answer_timeout: int = 60,
+        wire: Wire | None = None,
+        **changes: Any,
+    ) -> Relay:
         """A relay whose key `crm` belongs to pbx1 and whose key `other` to pbx2.
 
         The agent has as long to answer as no standstill of the machine takes, nor the broker's
         counting of its messages; where nobody is to answer, a test is over sooner with less.
         """
         directory = self._own(f"relay-{name}")
-        amqp = {"host": ADDRESS, "port": PORT, **self._password(directory, "cloud")}
+        broker, port = (ADDRESS, PORT) if wire is None else wire.place
+        amqp = {"host": broker, "port": port, **self._password(directory, "cloud")}
         keys = [
             {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"], "agent": "pbx1"},
             {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_XXX"], "agent": "pbx2"},
@@ -245,7 +253,7 @@ def phone(hosts: Mapping[str, AsteriskHost], tmp_path: Path) -> Iterator[StartPh
 
 @pytest.fixture
 def wire(broker: Broker) -> Iterator[Wire]:  # noqa: ARG001 - it leads there
-    """The way from an agent to the broker."""
+    """The way to the broker, from an agent or a relay."""
     with Wire(_WIRE_ADDRESS, PORT, (ADDRESS, PORT)) as whole:
         yield whole
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.pbx.proxy import Wire
 
 TALKS = Behaviour(ring_seconds=0.4, talk_seconds=1.5)
+TALKS_ON = Behaviour(ring_seconds=0.4, talk_seconds=40)
 RINGS_A_WHILE = Behaviour(ring_seconds=4)
 RINGS_LONG = Behaviour(ring_seconds=9)
 QUICK = Behaviour(ring_seconds=0.3)
@@ -148,6 +149,24 @@ def test_the_way_to_the_agent_is_cut(
         assert relay.ended(talking)["outcome"] == "connected"
         assert relay.ended(late["request_id"])["outcome"] == "expired"
     placed_once(witness, [talking])
+
+
+def test_a_cancel_while_the_way_from_the_relay_is_cut(
+    cloud: Cloud, phone: StartPhone, witness: Witness, wire: Wire
+) -> None:
+    """And it is killed before it can be told: their talk, of which nothing new is heard, ends."""
+    phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS_ON)
+    with cloud.agent(), cloud.relay(wire=wire) as relay:
+        request_id = relay.call("100", "200")
+        relay.reached(request_id, "connected")
+        wire.cut()
+        assert relay.cancel(request_id)["status"] == "success"
+        relay.kill()
+        wire.mend()
+        relay.start()
+        call = relay.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")
+    placed_once(witness, [request_id])
 
 
 def test_a_client_that_repeats_itself(
