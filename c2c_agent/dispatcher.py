@@ -64,6 +64,10 @@ _log = Logger()
 _RETRY: Final = 5.0
 _LONGEST_RETRY: Final = 80.0
 
+#: Seconds after which a request is not placed any more, where it took as long to store it: whoever
+#: made it has given up by then, and would be rung out of the blue.
+_STALE: Final = 30.0
+
 #: Seconds that who cancels a call waits at the most until that is stored. It is done meanwhile.
 _MOMENT: Final = 2.0
 
@@ -484,6 +488,9 @@ class Dispatcher:
                 self.apply(active, OriginateUnsent(_STOPPED.message, _STOPPED.code))
             elif call.job.has_expired(self._wall()):
                 self.apply(active, Expire())
+            elif self._now() - call.received.at > _STALE:
+                message = "It took too long to store the call."
+                self.apply(active, OriginateUnsent(message, ErrorCode.INTERNAL_ERROR))
             else:
                 active.sent = True
                 self._driver_of(active).originate(call.request_id, call.plan)

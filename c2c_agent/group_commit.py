@@ -39,6 +39,10 @@ _BATCH: Final = 500
 _LINGER: Final = 0.02
 
 
+#: Seconds without an answer to anything after which a store counts as one that does not work.
+_SILENT: Final = 10.0
+
+
 @frozen
 class Claim:
     """What became of the wish to have a request: the call that was there `earlier`, or none.
@@ -90,6 +94,8 @@ class GroupCommit(ABC):
         # Of transactions that failed: they go with the next one.
         self._owed: list[Report] = []
         self._write_error: str | None = None
+        self._unanswered = 0  # jobs that wait
+        self._silent_since = 0.0  # by the reactor's clock; while jobs wait
         self._readers = ThreadPool(minthreads=0, maxthreads=1, name="store-reader")
         # A process that has failed to close the store must still be able to end.
         self._readers.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
@@ -132,7 +138,10 @@ class GroupCommit(ABC):
 
     @property
     def last_error(self) -> str | None:
-        """Why the latest transaction failed; None if it did not."""
+        """Why the store does not work: a transaction failed, or does not end; None: it works."""
+        silent = self._reactor.seconds() - self._silent_since
+        if self._unanswered and silent >= _SILENT:
+            return f"the store has not answered for {silent:.0f} s"
         return self._write_error
 
     def open(self) -> None:
@@ -204,6 +213,9 @@ class GroupCommit(ABC):
     def _put(self, job: _Job, *, patient: bool = False) -> Deferred[Any]:
         if self._closed:
             return fail(StoreError("the store is closed"))
+        if not self._unanswered:
+            self._silent_since = self._reactor.seconds()
+        self._unanswered += 1
         self._patient.append(job)
         if not patient:
             self.hurry()
@@ -235,7 +247,8 @@ class GroupCommit(ABC):
             # After the calls, which somebody waits for.
             for job in batch:
                 if isinstance(job, _Change):
-                    self._reactor.callFromThread(_tell_changed, job, self._changed(job.change))
+                    given = self._changed(job.change)
+                    self._reactor.callFromThread(self._tell_changed, job, given)
             if last:
                 return
 
@@ -256,7 +269,7 @@ class GroupCommit(ABC):
         given = self._changed(lambda writer: [job.claim(writer) for job in claims])
         told = given if isinstance(given, list) else [given] * len(claims)
         for job, one in zip(claims, told, strict=True):
-            self._reactor.callFromThread(_tell_changed, job, one)
+            self._reactor.callFromThread(self._tell_changed, job, one)
 
     def _commit(self, saves: Sequence[_Save]) -> StoreError | None:
         """Write calls in one transaction; of several for the same call the last is enough."""
@@ -285,6 +298,7 @@ class GroupCommit(ABC):
 
     def _tell(self, saves: list[_Save], error: StoreError | None) -> None:
         """The fate of a transaction."""
+        self._answered(len(saves))
         self._write_error = None if error is None else str(error)
         for job in saves:
             if error is None:
@@ -292,9 +306,13 @@ class GroupCommit(ABC):
             else:
                 job.done.errback(error)
 
+    def _tell_changed(self, job: _Change | _Claim, given: Any) -> None:
+        self._answered(1)
+        if isinstance(given, StoreError):
+            job.done.errback(given)
+        else:
+            job.done.callback(given)
 
-def _tell_changed(job: _Change | _Claim, given: Any) -> None:
-    if isinstance(given, StoreError):
-        job.done.errback(given)
-    else:
-        job.done.callback(given)
+    def _answered(self, jobs: int) -> None:
+        self._unanswered -= jobs
+        self._silent_since = self._reactor.seconds()

@@ -155,7 +155,7 @@ class PostgresStore(GroupCommit):
     @property
     def last_error(self) -> str | None:
         """Why the store does not work; None if it does, for all that is known."""
-        return self._listener.last_error or self._write_error
+        return self._listener.last_error or super().last_error
 
     # Requests
 

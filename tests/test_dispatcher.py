@@ -197,6 +197,19 @@ class TheOrder(DispatcherTest):
         assert self.driver.originated == []
         assert self.ended() is Outcome.UNKNOWN
 
+    def test_a_commit_that_takes_its_time(self) -> None:
+        """The disk hangs: for longer than anybody waits for the answer, and nobody is rung then."""
+        self.store.hold_writes()
+        active = self.place()
+        self.clock.advance(31)
+        self.store.commit()
+        assert self.driver.originated == []
+        assert active.call.answer == Answer(
+            (Fault(ErrorCode.INTERNAL_ERROR, "It took too long to store the call."),)
+        )
+        self.store.commit()
+        assert self.ended() is Outcome.REJECTED
+
     def test_expired_before_the_commit(self) -> None:
         """Stored later than the job may be: nobody may be rung for it any more."""
         self.store.hold_writes()
@@ -212,8 +225,8 @@ class TheOrder(DispatcherTest):
     def test_a_slow_disk(self) -> None:
         """The PBX is not asked about a call that it was not given yet."""
         self.store.hold_writes()
-        self.place()
-        self.clock.pump([RING, GRACE, GRACE])
+        self.apply(self.begin(), Place(evolve(PLAN, timeout=10)))
+        self.clock.pump([10 + GRACE, GRACE, GRACE])
         self.desk.dispatcher.pbx_up()
         assert self.asked_to_settle() == []
         self.store.commit()

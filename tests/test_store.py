@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 from unittest import mock
 
@@ -172,6 +173,31 @@ class DiskFull(StoreTests):
         await store.save(call(2, timeline=(large,)))
         assert self.last_error() is None
         assert await store.recent(10) == [call(2, timeline=(large,)), call(1)]
+
+
+class Hanging(StoreTests):
+    """A disk that stands still: nothing fails, and nothing ends."""
+
+    async def test_told(self) -> None:
+        """Whoever asks for the state of the store hears of it, until it goes on."""
+        clock = mock.Mock(wraps=reactor, seconds=mock.Mock(return_value=1000.0))
+        self.store = Store(str(self.path), clock)
+        store = self.opened()
+        await store.save(call(1))
+        goes_on = Event()
+        changed = store.write(lambda _: goes_on.wait(60))
+        saved = self.all_saved(call(2), call(3))
+        told = []
+        for now in (1009.0, 1010.0, 1100.0):
+            clock.seconds.return_value = now
+            told.append(store.last_error)
+        goes_on.set()
+        assert await changed
+        await saved
+        clock.seconds.return_value = 9000.0
+        assert store.last_error is None
+        silence = "the store has not answered for {} s"
+        assert told == [None, silence.format(10), silence.format(100)]
 
 
 class Reports(StoreTests, contract.Reports):
