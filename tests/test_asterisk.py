@@ -532,8 +532,8 @@ class HangUpTests(DriverTestCase):
         self.clock.advance(10)
         assert self.hangups() == 1
 
-    def test_the_first_channel_has_gone(self) -> None:
-        """What is left is hung up, one channel after the other."""
+    def hang_up_what_the_first_left(self) -> dict[str, str]:
+        """Two phones talk without it, and the call is to end; their names by Uniqueid."""
         self.first_leg()
         self.originate_response("Success", "4")
         phones = {"7.3": "PJSIP/200-3", "7.4": "PJSIP/201-4"}
@@ -541,7 +541,11 @@ class HangUpTests(DriverTestCase):
             self.event("Newchannel", Uniqueid=uniqueid, Channel=name)
         self.hang_up_first()
         self.driver.hang_up(ID)
-        for uniqueid, name in phones.items():
+        return phones
+
+    def test_the_first_channel_has_gone(self) -> None:
+        """What is left is hung up, one channel after the other."""
+        for uniqueid, name in self.hang_up_what_the_first_left().items():
             sent = self.link.last("Hangup")
             assert sent.headers["Channel"] == uniqueid
             sent.succeed()
@@ -552,14 +556,7 @@ class HangUpTests(DriverTestCase):
 
     def test_a_channel_whose_end_was_not_told(self) -> None:
         """Asterisk does not know it any more: the next one is hung up, and the call ends."""
-        self.first_leg()
-        self.originate_response("Success", "4")
-        phones = {"7.3": "PJSIP/200-3", "7.4": "PJSIP/201-4"}
-        for uniqueid, name in phones.items():
-            self.event("Newchannel", Uniqueid=uniqueid, Channel=name)
-        self.hang_up_first()
-        self.driver.hang_up(ID)
-        for uniqueid in phones:
+        for uniqueid in self.hang_up_what_the_first_left():
             sent = self.link.last("Hangup")
             assert sent.headers["Channel"] == uniqueid
             sent.refuse("No such channel")

@@ -124,6 +124,17 @@ class AgentTest(SynchronousTestCase):
         self.host.turn()
         return agent
 
+    def started_with_a_webhook(self) -> tuple[AgentService, Webhook]:
+        """An agent that is started, and what it reports to a receiver by."""
+        secret = self.directory.parent / "whsec"
+        secret.write_text("whsec_" + "A" * 32 + "\n")
+        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
+        self.config = evolve(self.config, webhooks=[receiver])
+        agent = self.started()
+        [reporter] = agent._outbox._reporters
+        assert isinstance(reporter, Webhook)
+        return agent, reporter
+
     def stop(self, agent: AgentService) -> None:
         """Stop it, however many turns that takes."""
         stopped = agent.stopService()
@@ -631,14 +642,8 @@ class Clocks(AgentTest):
 
     def test_who_asks_which(self) -> None:
         """Pauses of reports are counted on the steady clock; their signatures tell the host's."""
-        secret = self.directory.parent / "whsec"
-        secret.write_text("whsec_" + "A" * 32 + "\n")
-        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
-        self.config = evolve(self.config, webhooks=[receiver])
-        agent = self.started()
+        agent, reporter = self.started_with_a_webhook()
         agent._clock._host = lambda: time.time() + 3600
-        [reporter] = agent._outbox._reporters
-        assert isinstance(reporter, Webhook)
         assert reporter._now() == pytest.approx(time.time() + 3600, abs=60)
         for steady in (agent._outbox._now, agent._dispatcher._now):
             assert steady() == pytest.approx(time.time(), abs=60)
@@ -659,13 +664,7 @@ class Webhooks(AgentTest):
 
     def test_no_cookies(self) -> None:
         """What a receiver sets is not sent back to it: with one name each, they would pile up."""
-        secret = self.directory.parent / "whsec"
-        secret.write_text("whsec_" + "A" * 32 + "\n")
-        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
-        self.config = evolve(self.config, webhooks=[receiver])
-        agent = self.started()
-        [reporter] = agent._outbox._reporters
-        assert isinstance(reporter, Webhook)
+        agent, reporter = self.started_with_a_webhook()
         kept = reporter._client._cookiejar
         headers = Message()
         headers["Set-Cookie"] = "nonce-1=x"
