@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial, wraps
@@ -375,8 +376,6 @@ def calls(
     *, follow: bool, as_json: bool, limit: int, url: str | None, config_path: str | None
 ) -> None:
     """Show recent calls, the latest last."""
-    import time  # noqa: PLC0415
-
     client = _client(config_path, url)
     shown: dict[str, str] = {}
     while True:
@@ -388,7 +387,7 @@ def calls(
             click.echo(json.dumps(item) if as_json else _line(item))
         if not follow:
             return
-        time.sleep(1)
+        _sleep(1)
 
 
 @main.group()
@@ -582,6 +581,10 @@ def _clock(epoch: str) -> str:
 def _words(event: Mapping[str, Any]) -> str:
     words = str(event["event"]).replace("_", " ")
     return f"{words}: {event['detail']}" if "detail" in event else words
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def _line(item: Mapping[str, Any]) -> str:

@@ -550,7 +550,7 @@ class TestCalls:
             if len(slept) == 3:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr("time.sleep", sleep)
+        monkeypatch.setattr("c2c_agent.__main__._sleep", sleep)
         agent.script = [
             self.listed(RINGING),
             self.listed(self.LATER, RINGING),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import cache
+from time import sleep  # its own: what a test puts in the place of time.sleep is not for it
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -41,7 +42,7 @@ class Sleeper:
     def sleep_for_ever(self) -> None:
         """Nap and wake; does not return."""
         while True:
-            time.sleep(_NAP)
+            sleep(_NAP)
             self.wake()
 
 
