@@ -411,6 +411,7 @@ class AgentService(Service):
             receiver,
             read_webhook_secrets(receiver.secret_file),
             client=HTTPClient(Agent(self._reactor, pool=self._pool), _no_cookies()),
+            fresh=HTTPClient(Agent(self._reactor), _no_cookies()),
             clock=self._reactor,
             now=self._clock.wall,
             random=random.random,

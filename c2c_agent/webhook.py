@@ -12,8 +12,10 @@ from typing import Any, Final, NoReturn
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
+from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -44,7 +46,8 @@ class Webhook:
     """The reporter of one receiver.
 
     `secrets` are the keys, the newest first: each signs, so that the receiver may change to a new
-    one when it likes. `random` gives numbers from 0 to 1.
+    one when it likes. `client` keeps its connections for further requests, `fresh` makes one for
+    each. `random` gives numbers from 0 to 1.
     """
 
     window = _WINDOW
@@ -55,6 +58,7 @@ class Webhook:
         secrets: Sequence[bytes],
         *,
         client: HTTPClient,
+        fresh: HTTPClient,
         clock: Any,  # IReactorTime; treq has a type of its own for it
         now: Callable[[], float],
         random: Callable[[], float],
@@ -68,6 +72,7 @@ class Webhook:
         self._timeout = config.timeout
         self._secrets = secrets
         self._client = client
+        self._fresh = fresh
         self._clock = clock
         self._now = now
         self._random = random
@@ -86,7 +91,10 @@ class Webhook:
         if self._gone:
             return Refused(_REFUSED)
         try:
-            response = await self._post(waiting)
+            posted = Deferred.fromCoroutine(self._post(waiting))
+            response = await posted.addTimeout(
+                self._timeout, self._clock, onTimeoutCancel=_too_late
+            )
         except Exception as error:  # noqa: BLE001 - no link, a bad certificate, too late, nonsense
             return self._failed(waiting, _words(error))
         _Ignored.body_of(response, self._timeout, self._clock)
@@ -99,21 +107,28 @@ class Webhook:
         return self._failed(waiting, f"HTTP {response.code}", retry_after(wanted, self._now()))
 
     async def _post(self, waiting: Waiting) -> IResponse:
+        try:
+            return await self._send(waiting, self._client)
+        except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+            if not any(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons):
+                raise
+        # Most likely it was closed before it was used: idle for long, or by a receiver that closes
+        # each and does not say so. Were it another reason: the event's id tells who gets it twice.
+        return await self._send(waiting, self._fresh)
+
+    async def _send(self, waiting: Waiting, client: HTTPClient) -> IResponse:
         body = waiting.report.body.encode()
         signed = signed_headers(waiting.report.event_id, int(self._now()), body, self._secrets)
         headers = Headers({"Content-Type": ["application/json"], "User-Agent": ["c2c-agent"]})
         for name, value in signed.items():
             headers.addRawHeader(name, value)
-        sent = self._client.post(
+        response: IResponse = await client.post(
             self._url,
             data=body,
             headers=headers,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._clock,
-        )
-        response: IResponse = await sent.addTimeout(
-            self._timeout, self._clock, onTimeoutCancel=_too_late
         )
         return response
 

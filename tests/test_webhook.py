@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 from email.utils import formatdate
+from io import BytesIO
 from typing import Any
 from unittest import mock
 
@@ -20,9 +21,14 @@ from standardwebhooks import Webhook as Verifier
 from treq.client import HTTPClient
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.error import ConnectionRefusedError as NoListener
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, Cooperator
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -111,6 +117,7 @@ class WebhookTests(SynchronousTestCase):
             config,
             parse_secrets(SECRET, "crm.whsec"),
             client=self.client,
+            fresh=self.client,
             clock=self.clock,
             now=lambda: NOW + self.clock.seconds(),
             random=lambda: self.random,
@@ -288,6 +295,133 @@ class WebhookTests(SynchronousTestCase):
         """What is no time asks for nothing."""
         for value in ("", "-5", "1.5", "Wed, 99 Foo 2026", "9" * 50, json.dumps({})):
             assert retry_after(value, NOW) == 0.0
+
+
+class AfterAClose(SynchronousTestCase):
+    """A receiver that closed the connection that it is told on, so that nobody can know."""
+
+    ANSWER = b"HTTP/1.0 204 No Content\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.network = MemoryReactorClock()
+        pool = HTTPConnectionPool(self.network)
+        self.webhook = Webhook(
+            WebhookConfig("crm", "http://127.0.0.1/calls", "crm.whsec", timeout=10),
+            parse_secrets(SECRET, "crm.whsec"),
+            client=self.a_client(pool),
+            fresh=self.a_client(HTTPConnectionPool(self.network, persistent=False)),
+            clock=self.network,
+            now=lambda: NOW,
+            random=lambda: 0.0,
+        )
+        self.connections: list[Any] = []
+
+    def a_client(self, pool: HTTPConnectionPool) -> HTTPClient:
+        """A client whose connections are the test's."""
+
+        def endpoint(uri: Any) -> TCP4ClientEndpoint:
+            return TCP4ClientEndpoint(self.network, uri.host.decode(), uri.port)
+
+        agent = Agent.usingEndpointFactory(
+            self.network, mock.Mock(endpointForURI=endpoint), pool=pool
+        )
+        return HTTPClient(agent, data_to_body_producer=self.a_body)
+
+    def a_body(self, data: bytes) -> FileBodyProducer:
+        """What is to be sent, written in the time of the test."""
+        cooperator = Cooperator(scheduler=lambda write: self.network.callLater(0, write))
+        return FileBodyProducer(BytesIO(data), cooperator)
+
+    def begin(self) -> Deferred[Delivery]:
+        """Try once; a connection that it wants is made."""
+        delivery = Deferred.fromCoroutine(self.webhook.deliver(FIRST))
+        self.connect()
+        return delivery
+
+    def connect(self) -> None:
+        """Make the connections that are wanted, and let what is to be written be written."""
+        for _host, _port, factory, *_ in self.network.tcpClients[len(self.connections) :]:
+            connection: Any = factory.buildProtocol(None)
+            connection.makeConnection(StringTransport())
+            self.connections.append(connection)
+        while any(call.getTime() <= self.network.seconds() for call in self.network.calls):
+            self.network.advance(0)
+
+    def close(self, connection: Any, error: Exception | None = None) -> None:
+        """The receiver has closed it."""
+        connection.connectionLost(Failure(error or ConnectionDone()))
+        self.connect()
+
+    def delivered(self) -> None:
+        """An event on the first connection, which is kept."""
+        delivery = self.begin()
+        self.connections[0].dataReceived(self.ANSWER)
+        assert self.successResultOf(delivery) == Delivered()
+        self.connections[0].transport.clear()
+
+    def test_it_is_told_at_once(self) -> None:
+        """On a new connection, and not as late as after a failed attempt."""
+        for error in (ConnectionDone(), ConnectionLost()):
+            self.setUp()
+            self.delivered()
+            delivery = self.begin()
+            first = self.connections[0].transport.value()
+            assert b"webhook-id: evt-1" in first.lower()
+            self.close(self.connections[0], error)
+            self.assertNoResult(delivery)
+            assert b"webhook-id: evt-1" in self.connections[1].transport.value().lower()
+            self.connections[1].dataReceived(self.ANSWER)
+            assert self.successResultOf(delivery) == Delivered()
+
+    def test_while_it_is_written(self) -> None:
+        """What has not left whole is told at once, too."""
+        self.delivered()
+        delivery = Deferred.fromCoroutine(self.webhook.deliver(FIRST))
+        assert not self.connections[0].transport.value().endswith(REPORT.body.encode())
+        self.close(self.connections[0])
+        self.connections[1].dataReceived(self.ANSWER)
+        assert self.successResultOf(delivery) == Delivered()
+
+    def test_only_once(self) -> None:
+        """Where the new one is closed, too, the attempt has failed."""
+        delivery = self.begin()
+        self.close(self.connections[0])
+        self.close(self.connections[1])
+        result = self.successResultOf(delivery)
+        assert isinstance(result, Later)
+        assert result.reason.startswith("ConnectionDone")
+        assert len(self.connections) == 2
+
+    def test_not_after_something_else(self) -> None:
+        """An answer that makes no sense is one."""
+        delivery = self.begin()
+        self.connections[0].dataReceived(b"220 mail.example.com ESMTP\r\n")
+        assert isinstance(self.successResultOf(delivery), Later)
+        self.connect()
+        assert len(self.connections) == 1
+
+    def test_not_after_a_part_of_an_answer(self) -> None:
+        """The receiver has it, and fell over it maybe."""
+        delivery = self.begin()
+        self.connections[0].dataReceived(b"HTTP/1.1 500 Inter")
+        self.close(self.connections[0])
+        assert isinstance(self.successResultOf(delivery), Later)
+        assert len(self.connections) == 1
+
+    def test_not_for_longer(self) -> None:
+        """Both together have the time of one attempt, and what is too late is over."""
+        self.delivered()
+        delivery = self.begin()
+        self.network.advance(7)
+        self.close(self.connections[0])
+        self.network.advance(2.9)
+        self.assertNoResult(delivery)
+        self.network.advance(0.2)
+        result = self.successResultOf(delivery)
+        assert isinstance(result, Later)
+        assert result.reason == "TimeoutError: no answer within 10 s"
+        self.connect()
+        assert len(self.connections) == 2
 
 
 def _moment(seconds: int) -> Any:
