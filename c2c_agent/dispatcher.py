@@ -528,10 +528,9 @@ class Dispatcher:
             _log.error("call {call} could not be stored: {reason}", call=request_id, reason=reason)
             if ended and self._active.get(request_id) is active:
                 self._unstored.add(request_id)
-            if not self._stopped:
+            if not self._stopped and not _waits_for_retry(active):
                 # Also on the way: the next change stores the whole call anew, but it may come after
                 # an hour's talk, and until then nobody would be told of this one.
-                _stop_retry(active)
                 active.retry = self._clock.callLater(active.retry_after, self._save, active)
                 active.retry_after = min(active.retry_after * 2, _LONGEST_RETRY)
             return False
@@ -591,9 +590,14 @@ def _is_known_here_alone(before: Call, call: Call) -> bool:
     return call.state is CallState.ENDED and before.second.ended_at is None
 
 
+def _waits_for_retry(active: ActiveCall) -> bool:
+    """Whether it is to be tried again to store it."""
+    return active.retry is not None and active.retry.active()
+
+
 def _stop_retry(active: ActiveCall) -> bool:
     """Try no more to store it; whether that was to be tried."""
-    waits = active.retry is not None and active.retry.active()
+    waits = _waits_for_retry(active)
     if active.retry is not None and waits:
         active.retry.cancel()
     active.retry = None

@@ -546,8 +546,12 @@ class NotDurable(DispatcherTest):
         assert self.in_seconds() == self.guard
 
     def test_the_end_is_tried_once(self) -> None:
-        """It takes the place of what was to be tried again."""
+        """With what was to be tried again, and as soon: a call changes often within a moment."""
+        self.clock.advance(1)
         self.driver.tells(ONE, Gone(TALKED))
+        self.store.fail()
+        assert self.in_seconds() == [RETRY - 1]
+        self.clock.advance(RETRY - 1)
         self.store.fail()
         assert self.in_seconds() == [RETRY * 2]
         self.clock.advance(RETRY * 2)
