@@ -219,13 +219,15 @@ class AsteriskDriver:
                 return False
 
         try:
-            await scripts.bridge(
+            told = await scripts.bridge(
                 channel,
                 plan.target,
                 ring_seconds=plan.timeout,
                 max_duration=plan.max_duration or self._max_duration,
                 keep=keep,
             )
+            if told:
+                call.dialplan_told()
         except SessionLost as error:
             _log.warn("call {call}: FastAGI: {reason}", call=request_id, reason=str(error))
         finally:

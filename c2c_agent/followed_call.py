@@ -91,11 +91,16 @@ class FollowedCall:
     def second_ended(self, result: DialResult) -> None:
         """The session has told how the second leg ended."""
         self._told_all = True
+        self.has_left = True  # unless the dialplan hears of it, too
         if result.answered_at is not None:  # on the PBX's clock
             result = evolve(result, answered_at=result.answered_at - self._ahead())
         self._trace.dial_ended(result, self._now())
         evidence = self._trace.evidence()
         self._tell(SecondEnded(evidence.second, evidence.hung_up_by, evidence.hung_up_at))
+
+    def dialplan_told(self) -> None:
+        """The dialplan knows that the session has told all."""
+        self.has_left = False
 
     def session_ended(self) -> None:
         """The session is over, or was lost."""

@@ -714,7 +714,7 @@ class BridgeTests(DriverTestCase):
         self.hang_up_first()
         (gone,) = [event for event in self.observer.told if isinstance(event, Gone)]
         assert gone.evidence.second.status == "ANSWER"
-        assert "DBGet" not in self.link.names()
+        assert {"DBGet", "Setvar"}.isdisjoint(self.link.names())
 
     def test_the_first_answered_while_the_link_was_down(self) -> None:
         """When it came to the bridge, and not when the link was back."""
@@ -767,6 +767,30 @@ class BridgeTests(DriverTestCase):
         assert self.heard() == ""
         assert self.transport.disconnecting
         self.hang_up()
+        self.ends_and_leaves_a_record()
+
+    def test_the_session_ends_before_the_dialplan_is_told(self) -> None:
+        """Neither does it know then, and it leaves a record; the agent knows better."""
+        self.originate()
+        self.first_leg()
+        self.connect()
+        self.say("200 result=0\n")
+        self.say("200 result=1 (ANSWER,16,12.500)\n")
+        assert self.heard().endswith('SET VARIABLE "C2C_DONE" "1"\n')
+        self.hang_up()
+        self.ends_and_leaves_a_record()
+
+    def ends_and_leaves_a_record(self) -> None:
+        """The first leg is gone: the record is deleted as soon as the end is stored."""
+        self.observer.storing = Deferred()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        assert isinstance(self.observer.told[-1], Gone)
+        assert "DBGet" not in self.link.names()
+        assert "Setvar" not in self.link.names()
+        self.observer.storing.callback(True)
+        deletion = self.link.last("Setvar")
+        assert deletion.headers == {"Variable": f"DB_DELETE(c2c/{ID})", "Value": ""}
 
     def test_the_end_waits_for_the_session(self) -> None:
         """The first leg is gone, but the session still has to tell how the second ended."""

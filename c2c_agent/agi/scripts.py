@@ -41,15 +41,15 @@ async def bridge(
     ring_seconds: int,
     max_duration: int,
     keep: Callable[[DialResult], Awaitable[bool]],
-) -> DialResult:
+) -> bool:
     """Dial `target`, ringing for `ring_seconds` and talking for `max_duration` at the most.
 
     Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
     read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
     the talk; `U` notes when it began, for a result that outlives the agent.
     `keep` makes the result durable. Only where it could is the dialplan told that it need not leave
-    one of its own: an agent that crashes then finds either. Raises SessionLost where the session
-    ended before the result was read.
+    one of its own: an agent that crashes then finds either. Gives whether the dialplan was told.
+    Raises SessionLost where the session ended before the result was read.
     """
     options = f"giS({max_duration})U(c2c-answered)"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
@@ -69,7 +69,8 @@ async def bridge(
         # Nothing can be missing any more, also where the session ends before it has been said.
         with suppress(SessionLost):
             await channel.command(_DONE)
-    return result
+            return True
+    return False
 
 
 async def _sip_response(channel: AgiChannel) -> int | None:
