@@ -38,7 +38,8 @@ def placed_once(witness: Witness, request_ids: Sequence[str]) -> None:
 def place_in(clients: ThreadPoolExecutor, relay: Relay) -> tuple[str, Future[dict[str, Any]]]:
     """A call that is being asked for: its id, and the answer to come."""
     request_id = str(uuid4())
-    return request_id, clients.submit(relay.place, "100", "200", request_id=request_id)
+    asked = {"request_id": request_id, "timeout": "30"}
+    return request_id, clients.submit(relay.place, "100", "200", **asked)
 
 
 def test_the_broker_is_killed(

@@ -318,6 +318,8 @@ def test_the_database_is_restarted(
     with cloud.agent(), a, b:
         calls = [a.call("100", "200"), b.call("100", "200")]
         wait_until(lambda: len(second.calls()) == 2, 20, "both ring")
+        for relay, request_id in zip(both, calls, strict=True):
+            relay.reached(request_id, "second_ringing")
         server.stop()
         try:
             refused = a.place("100", "200")

@@ -7,6 +7,7 @@ import pytest
 from tests.pbx.agents import OTHER_KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
 
@@ -175,7 +176,11 @@ class TestOwnConfiguration:
         assert "__SITE=hq 100 100" in sent
 
     def test_the_longest_duration(
-        self, asterisk: AsteriskHost, phone: StartPhone, tmp_path_factory: pytest.TempPathFactory
+        self,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        tmp_path_factory: pytest.TempPathFactory,
+        lateness: Lateness,
     ) -> None:
         """A forgotten talk is ended by the PBX."""
         phone("100", QUICK)
@@ -185,5 +190,5 @@ class TestOwnConfiguration:
         ) as agent:
             call = agent.ended(agent.call("100", "200"))
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "limit")
-        assert call["talk_seconds"] == pytest.approx(second.whole_call().talk_seconds, abs=0.5)
+        assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
         assert call["talk_seconds"] > 1.5

@@ -107,12 +107,14 @@ class TestConnected:
         self, agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness
     ) -> None:
         """The first hangs up during the talk."""
-        phone("100", Behaviour(talk_seconds=2.0))
-        phone("200", Behaviour(ring_seconds=0.5))
+        first = phone("100")
+        second = phone("200")
         request_id = agent.call("100", "200")
+        agent.reached(request_id, "connected")
+        first.hang_up()
         call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "first")
-        assert call["talk_seconds"] == lateness.near(1.5, 0.5)
+        assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
         check_against(witness, request_id, call)
 
     def test_early_media(self, agent: AgentProcess, phone: StartPhone, lateness: Lateness) -> None:
@@ -213,7 +215,7 @@ class TestSecondLeg:
         self, agent: AgentProcess, phone: StartPhone, lateness: Lateness
     ) -> None:
         """The timeout ends the second ringing, too."""
-        phone("100", Behaviour(ring_seconds=0.2))
+        phone("100", Behaviour(ring_seconds=0))
         second = phone("200", RINGS_FOR_EVER)
         call = agent.ended(agent.call("100", "200", timeout="2"))
         assert call["outcome"] == "second_no_answer"
@@ -222,7 +224,7 @@ class TestSecondLeg:
 
     def test_never_even_rings(self, agent: AgentProcess, phone: StartPhone) -> None:
         """A phone that takes the INVITE and says nothing more."""
-        phone("100", Behaviour(ring_seconds=0.2))
+        phone("100", Behaviour(ring_seconds=0))
         phone("200", DIES_SILENTLY)
         call = agent.ended(agent.call("100", "200", timeout="2"))
         assert call["outcome"] == "second_no_answer"

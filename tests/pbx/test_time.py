@@ -120,7 +120,7 @@ class TestCalls:
         self, agent: AgentProcess, clock: HostClock, phone: StartPhone, lateness: Lateness
     ) -> None:
         """The timeout comes when it was to come."""
-        phone("100", QUICK)
+        phone("100", Behaviour(ring_seconds=0))
         second = phone("200", RINGS_FOR_EVER)
         request_id = agent.call("100", "200", timeout="3")
         agent.reached(request_id, "second_ringing")
@@ -149,13 +149,14 @@ class TestCalls:
     ) -> None:
         """Killed during the talk, and started after the clock was set: the steady clock goes on."""
         phone("100", Behaviour(ring_seconds=1.5))
-        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=10.0))
+        second = phone("200", Behaviour(ring_seconds=0.3))
         request_id = agent.call("100", "200")
         agent.stored(request_id, "connected")
         agent.kill()
         clock.jump()
         agent.start()
         assert agent.status(request_id)["call"]["state"] == "connected"
+        second.hang_up()
         call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
         assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
