@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+#: Seconds between an answer and the end of its connection, where that is not said.
+_MOMENT: Final = 0.2
+
 SECRET: Final = "whsec_" + "c2VjcmV0" * 5
 
 
@@ -21,10 +25,13 @@ class WebhookReceiver:
     """Listens on an address of the loopback network; `events` are those that it has taken.
 
     `code` is what it answers to a request whose signature is right; where that is no success, the
-    event is one of those `not_taken`.
+    event is one of those `not_taken`. After each it closes the connection, and `says_so`; or it does
+    not, and lets a moment pass in which a client may write to what is about to be closed.
     """
 
-    def __init__(self, address: str, port: int = 0, code: int = 204) -> None:
+    def __init__(
+        self, address: str, port: int = 0, code: int = 204, *, says_so: bool = True
+    ) -> None:
         self.code = code
         self.events: list[dict[str, Any]] = []
         self.not_taken: list[dict[str, Any]] = []
@@ -36,7 +43,11 @@ class WebhookReceiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(receiver.take(dict(self.headers.items()), body))
+                if says_so:
+                    self.send_header("Connection", "close")
                 self.end_headers()
+                if not says_so:
+                    time.sleep(_MOMENT)
 
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""

@@ -18,6 +18,7 @@ from tests.pbx.witness import Witness
 
 TALKS = Behaviour(ring_seconds=0.6, talk_seconds=1.5)
 RINGS_A_WHILE = Behaviour(ring_seconds=1.2)
+BUSY_AT_ONCE = Behaviour(ring_seconds=0, ringing=False, final=486)
 
 CONNECTED = [
     "call.accepted",
@@ -63,6 +64,20 @@ class TestWebhooks:
         assert told["server_id"] == "pbx.test"
         assert receiver.of(request_id) == CONNECTED
         assert receiver.refused == []
+
+    def test_a_receiver_that_closes_unsaid(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """One event after the other, none of them as late as after a failed attempt."""
+        phone("100", BUSY_AT_ONCE)
+        with (
+            WebhookReceiver(asterisk.address, says_so=False) as receiver,
+            telling(asterisk, tmp_path, receiver) as agent,
+        ):
+            for _ in range(10):
+                request_id = agent.call("100", "200")
+                receiver.wait_for(request_id, "call.ended", timeout=4)
+                assert receiver.of(request_id) == ["call.accepted", "call.ended"]
 
     def test_refused_requests(
         self, asterisk: AsteriskHost, tmp_path: Path, receiver: WebhookReceiver
