@@ -80,7 +80,7 @@ def findings(url: str, description: str, directory: Path, *, examples: int, key:
         },
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
         check=False,
     )
     tried = re.search(r"^ *Tested: +(\d+)$", done.stdout, re.MULTILINE)

@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.pbx.lateness import Lateness, Sleeper
+from tests.pbx.lateness import Lateness, Sleeper, WaitsForProcessor
 
 
 @pytest.mark.parametrize(("naps", "seconds"), [([0.05, 0.14], 0), ([0.05, 3.05, 0.1, 1.05], 4)])
@@ -24,6 +25,20 @@ def test_what_counts(naps: list[float], seconds: float) -> None:
     assert sleeper.late == pytest.approx(seconds)
 
 
+def test_when() -> None:
+    """Those count that began before the end and ended after the beginning."""
+    now = 1000.0
+    sleeper = Sleeper(lambda: now)
+    for nap in (3.05, 0.05, 2.05):  # late from 1000.05 to 1003.05, and from 1003.15 to 1005.15
+        now += nap
+        sleeper.wake()
+    assert sleeper.late_between(900, 1000) == 0
+    assert sleeper.late_between(1002, 1003.1) == pytest.approx(3)
+    assert sleeper.late_between(1003.1, 1004) == pytest.approx(2)
+    assert sleeper.late_between(1003, 1004) == pytest.approx(5)
+    assert sleeper.late_between(1006, 1007) == 0
+
+
 def test_near() -> None:
     """As near as is asked for; further away where there was a standstill since."""
     late = 7.0
@@ -33,6 +48,17 @@ def test_near() -> None:
     late += 3
     assert lateness.near(2, 0.5) == 5.4
     assert lateness.near(2, 0.5) != 5.6
+
+
+def test_waits_for_a_processor(tmp_path: Path) -> None:
+    """What the kernel has counted since the last time."""
+    schedstat = tmp_path / "schedstat"
+    schedstat.write_text("740297000 44336000000 2\n", encoding="ascii")
+    waits = WaitsForProcessor(schedstat)
+    schedstat.write_text("840297000 44536000000 9\n", encoding="ascii")
+    assert waits.since() == pytest.approx(0.2)
+    assert waits.since() == 0
+    assert WaitsForProcessor(tmp_path / "none").since() == 0
 
 
 def test_of_this_machine() -> None:

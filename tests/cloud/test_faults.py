@@ -35,11 +35,12 @@ def placed_once(witness: Witness, request_ids: Sequence[str]) -> None:
     assert [witness.call(linkedid).originates for linkedid in calls] == [1] * len(calls)
 
 
-def place_in(clients: ThreadPoolExecutor, relay: Relay) -> tuple[str, Future[dict[str, Any]]]:
+def place_in(
+    clients: ThreadPoolExecutor, relay: Relay, **more: str
+) -> tuple[str, Future[dict[str, Any]]]:
     """A call that is being asked for: its id, and the answer to come."""
     request_id = str(uuid4())
-    asked = {"request_id": request_id, "timeout": "30"}
-    return request_id, clients.submit(relay.place, "100", "200", **asked)
+    return request_id, clients.submit(relay.place, "100", "200", request_id=request_id, **more)
 
 
 def test_the_broker_is_killed(
@@ -76,7 +77,7 @@ def test_the_agent_is_killed_between_commit_and_acknowledgement(
         agent.start()
         agent.logged("AMQP link up")
         wire.mute = True  # what the agent says to the broker is lost
-        request_id, answer = place_in(clients, relay)
+        request_id, answer = place_in(clients, relay, timeout="30")
         wait_until(first.calls, 20, "the first phone rings")
         # The broker counts every few seconds only.
         wait_until(lambda: cloud.broker.depth("c2c.jobs.pbx1") == 1, 20, "it is not acknowledged")

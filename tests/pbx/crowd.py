@@ -14,7 +14,12 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from tests.pbx.lateness import Lateness
+
 _PATIENCE: Final = 120.0
+
+#: Seconds that the agent leaves a connection which it refuses, for the refusal to be read.
+_GOODBYE: Final = 1.0
 
 
 @frozen
@@ -81,10 +86,10 @@ def ask_at_once(place: tuple[str, int], targets: Sequence[str], clients: int) ->
 
 async def _keep_asking(place: tuple[str, int], left: list[str], answers: Answers) -> None:
     """Use one connection for as long as it lasts."""
-    begin = time.monotonic()
+    begin, lateness = time.monotonic(), Lateness()
     reader = writer = None
+    target = left.pop()
     try:
-        target = left.pop()
         reader, writer = await asyncio.open_connection(*place)
         while True:
             writer.write(f"GET {target} HTTP/1.1\r\nHost: {place[0]}\r\n\r\n".encode())
@@ -95,7 +100,10 @@ async def _keep_asking(place: tuple[str, int], left: list[str], answers: Answers
             begin = time.monotonic()
             target = left.pop()
     except (OSError, asyncio.IncompleteReadError):
-        answers.told.append(Told(0, seconds=time.monotonic() - begin))
+        if lateness.seconds >= _GOODBYE:
+            left.append(target)  # what was told could not be read in time
+        else:
+            answers.told.append(Told(0, seconds=time.monotonic() - begin))
     finally:
         if writer is not None:
             writer.close()

@@ -12,6 +12,7 @@ from urllib.error import URLError
 
 from attrs import define, field
 
+from tests.pbx.lateness import late_between
 from tests.pbx.waiting import WaitedInVainError, wait_until
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Truth:
     originates: int
     second_status: str | None
     talk_seconds: float | None
+    stood_still: float  # seconds of the call in which this machine did
 
     @classmethod
     def of(cls, seen: CallSeen) -> Truth:
@@ -51,11 +53,24 @@ class Truth:
                 if channel.uniqueid in {root, answered.callee} and channel.hung_up is not None
             ]
             talk = min(ends) - answered.ended if ends else None
+        moments = [
+            moment
+            for channel in seen.channels
+            for moment in (channel.created, channel.hung_up)
+            if moment is not None
+        ]
         return cls(
+            stood_still=late_between(min(moments), max(moments)) if moments else 0.0,
             originates=seen.originates,
             second_status="ANSWER" if answered else to_second[-1].status if to_second else None,
             talk_seconds=talk,
         )
+
+    def talked_for(self, told: float | None) -> bool:
+        """Whether they did, as near as can be said."""
+        if told is None or self.talk_seconds is None:
+            return False
+        return abs(told - self.talk_seconds) <= TALK_TOLERANCE + self.stood_still
 
 
 @define
@@ -122,7 +137,7 @@ class Judge:
             faults.append(f"{outcome}, not {expected}: {truth}")
         if (outcome == "connected") != (truth.second_status == "ANSWER"):
             faults.append(f"{outcome}, but {truth}")
-        if outcome == "connected" and not _near(call["talk_seconds"], truth.talk_seconds):
+        if outcome == "connected" and not truth.talked_for(call["talk_seconds"]):
             faults.append(f"talked {call['talk_seconds']} s, but {truth}")
         faults += self._report_faults(request_id, call)
         return faults
@@ -175,7 +190,3 @@ def ask_until_answered(
         return None if response["request_id"] is None else response | {"codes": codes}
 
     return wait_until(asked, timeout, f"an answer to {request_id}") or {}
-
-
-def _near(told: float | None, true: float | None) -> bool:
-    return told is not None and true is not None and abs(told - true) <= TALK_TOLERANCE

@@ -6,9 +6,11 @@ machine makes it is a standstill: of this process at least, and mostly of all of
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from functools import cache
+from pathlib import Path
 from time import sleep  # its own: what a test puts in the place of time.sleep is not for it
 from typing import TYPE_CHECKING, Final
 
@@ -22,22 +24,32 @@ _NOTICED: Final = 0.1  # seconds of being late that count
 
 
 class Sleeper:
-    """Adds up by how much it wakes too late."""
+    """Notes by how much it wakes too late, on the clock `now`."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._noted = (0.0, now())  # seconds so far, and since when it has slept again
+        # From when to when it overslept each time, and since when it has slept again.
+        self._noted: tuple[tuple[tuple[float, float], ...], float] = ((), now())
+
+    def _overslept(self) -> tuple[tuple[float, float], ...]:
+        """All times so far, and the one that goes on just now."""
+        times, asleep_since = self._noted
+        due, now = asleep_since + _NAP, self._now()
+        return (*times, (due, now)) if now - due > _NOTICED else times
 
     @property
     def late(self) -> float:
         """Seconds so far, those among them by which it is late just now."""
-        seconds, asleep_since = self._noted
-        late = self._now() - asleep_since - _NAP
-        return seconds + (late if late > _NOTICED else 0.0)
+        return self.late_between(-math.inf, math.inf)
+
+    def late_between(self, begin: float, end: float) -> float:
+        """Seconds of all that were in part between two moments."""
+        times = [time for time in self._overslept() if time[0] <= end and begin <= time[1]]
+        return sum(last - first for first, last in times)
 
     def wake(self) -> None:
         """Note the nap that is over, and begin the next one."""
-        self._noted = (self.late, self._now())
+        self._noted = (self._overslept(), self._now())
 
     def sleep_for_ever(self) -> None:
         """Nap and wake; does not return."""
@@ -61,6 +73,31 @@ class Lateness:
     def near(self, seconds: float | None, within: float) -> object:
         """Equal to what is so near to `seconds`, or further from it by the standstills."""
         return pytest.approx(seconds, abs=within + self.seconds)
+
+
+class WaitsForProcessor:
+    """For how long this thread was ready to run, and the machine had others run."""
+
+    def __init__(self, schedstat: Path = Path("/proc/thread-self/schedstat")) -> None:
+        self._schedstat = schedstat
+        self._before = self._so_far()
+
+    def since(self) -> float:
+        """Seconds since this was asked before, or made; none where the kernel does not count."""
+        before, self._before = self._before, self._so_far()
+        return self._before - before
+
+    def _so_far(self) -> float:
+        """Seconds; the second of the fields (the kernel's documentation, sched-stats)."""
+        try:
+            return int(self._schedstat.read_text(encoding="ascii").split()[1]) / 1e9
+        except FileNotFoundError:
+            return 0.0
+
+
+def late_between(begin: float, end: float) -> float:
+    """For how long this machine stood still between two moments of time.monotonic()."""
+    return _sleeper().late_between(begin, end)
 
 
 def _stood_still() -> float:

@@ -9,7 +9,8 @@ before and just after each of them is a boundary, with a name. The environment s
     C2C_BOUNDARY_KILL      the name of the one at which the process ends by SIGKILL
     C2C_BOUNDARY_ALWAYS    "1": what bears no request's id counts from the start (a recovery)
     C2C_LOOP_TICK          seconds between measurements of the event loop's delay
-    C2C_LOOP_LONGEST       a file that takes the longest delay so far
+    C2C_LOOP_LONGEST       a file that takes the longest delay so far, without what the machine
+                           kept the event loop's thread waiting for a processor
 
 Nothing of this is in the program itself.
 """
@@ -36,6 +37,7 @@ from c2c_agent.group_commit import GroupCommit
 from c2c_agent.metrics import Metrics
 from c2c_agent.report import Waiting
 from tests.pbx.idle_loop import Longest
+from tests.pbx.lateness import WaitsForProcessor
 
 _ACTION: Final = re.compile(rb"Action: (\w+)")
 _VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
@@ -162,9 +164,10 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
 
 def _keep_longest_delay(longest: Longest) -> None:
     delayed = Metrics.loop_delayed
+    waits = WaitsForProcessor()
 
     def kept(self: Metrics, seconds: float) -> None:
-        longest(seconds)
+        longest(seconds - waits.since())
         delayed(self, seconds)
 
     Metrics.loop_delayed = kept  # type: ignore[method-assign]

@@ -25,8 +25,8 @@ class WebhookReceiver:
     """Listens on an address of the loopback network; `events` are those that it has taken.
 
     `code` is what it answers to a request whose signature is right; where that is no success, the
-    event is one of those `not_taken`. After each it closes the connection, and `says_so`; or it does
-    not, and lets a moment pass in which a client may write to what is about to be closed.
+    event is one of those `not_taken`. After each it closes the connection, and `says_so`; or it
+    does not, and lets a moment pass in which a client may write to what is about to be closed.
     """
 
     def __init__(

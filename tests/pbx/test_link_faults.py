@@ -154,6 +154,7 @@ class TestLink:
         assert calls.settle_within(begin, f"silent, noticed in {noticed:.0f} s", capsys) == ALIVE
         calls.end()
 
+    @pytest.mark.timeout(400)  # the witness reads the flood, too, and a busy machine takes long
     def test_a_reader_that_stalls(
         self,
         wired: AgentProcess,

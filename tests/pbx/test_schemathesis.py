@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from c2c_agent.openapi import description
 from c2c_agent.policy import key_digest
 from tests.pbx.agents import KEY, AgentProcess
@@ -16,6 +18,7 @@ from tests.schemathesis_run import findings
 NOBODY = {"type": "string", "pattern": "^77[0-9]$", "examples": ["770"]}
 
 
+@pytest.mark.timeout(450)
 def test_nothing_is_found(asterisk: AsteriskHost, tmp_path: Path) -> None:
     """Calls that can be placed are, to numbers that do not exist; the agent is well afterwards."""
     described = json.loads(json.dumps(description()))
