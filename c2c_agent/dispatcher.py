@@ -344,6 +344,7 @@ class Dispatcher:
         """Take over the calls that were in progress before a restart."""
         for call in unfinished:
             active = self._active[call.request_id] = ActiveCall(call)
+            active.changes = active.durable = 1
             active.bridged = call.dialed_at is not None
             active.counted, active.counted_at = True, call.received.at
             before_talk = call.job.seconds_before_talk if call.job is not None else 0
@@ -510,8 +511,8 @@ class Dispatcher:
         number = active.changes
 
         def kept(_: None) -> bool:
-            # With an end that is stored at last come the reports of earlier attempts.
-            if self._outbox is not None and (reports or ended):
+            # With what is stored at last come the reports of the attempts that failed.
+            if self._outbox is not None and (reports or active.refused > active.durable):
                 self._outbox.stored()
             active.durable = max(active.durable, number)
             _stop_retry(active)

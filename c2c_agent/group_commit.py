@@ -91,8 +91,8 @@ class GroupCommit(ABC):
         self._linger: IDelayedCall | None = None
         self._thread = Thread(target=self._write_all, name="store-writer", daemon=True)
         self._closed = False
-        # Of transactions that failed: they go with the next one.
-        self._owed: list[Report] = []
+        # By request, of transactions that failed: they go with the next change of that call.
+        self._owed: dict[str, list[Report]] = {}
         self._write_error: str | None = None
         self._unanswered = 0  # jobs that wait
         self._silent_since = 0.0  # by the reactor's clock; while jobs wait
@@ -167,7 +167,7 @@ class GroupCommit(ABC):
         """Keep the call as it is now, and with it the reports of its change.
 
         Fires when that is durable, fails with StoreError. Reports are kept even so, and written
-        with what is saved next. `patient`: it may wait a moment for others to be written with.
+        when this call is saved next. `patient`: it may wait a moment for others to be written with.
         """
         return self._put(_Save(call, reports, Deferred()), patient=patient)
 
@@ -275,12 +275,15 @@ class GroupCommit(ABC):
         """Write calls in one transaction; of several for the same call the last is enough."""
         calls = calls_table.latest(save.call for save in saves)
         for save in saves:
-            self._owed.extend(save.reports)
+            if save.reports:
+                self._owed.setdefault(save.call.request_id, []).extend(save.reports)
+        owed = [report for call in calls for report in self._owed.get(call.request_id, ())]
 
-        error = self._attempt(lambda: self._save_all(calls, self._owed))
+        error = self._attempt(lambda: self._save_all(calls, owed))
         if isinstance(error, StoreError):
             return error
-        self._owed.clear()
+        for call in calls:
+            self._owed.pop(call.request_id, None)
         return None
 
     def _changed(self, change: Callable[[Connection], Any]) -> object:

@@ -255,6 +255,17 @@ class Reports(StoreContract):
         await store.save(ended(call(1)), [self.report("4")])
         assert [event for _, event in self.waiting()] == ["1", "2", "3", "4"]
 
+    async def test_owed_with_its_own_call(self) -> None:
+        """Not with another's: whether a refusal is one is asked of the call's row."""
+        store = self.opened()
+        refused = ended(call(1), Outcome.REJECTED)
+        with self.refusing("INSERT", "outbox"), pytest.raises(StoreError, match="refused by"):
+            await store.save(refused, [self.report("1", kind="call.rejected")])
+        await store.save(call(2))
+        assert self.waiting() == []
+        await store.save(refused)
+        assert self.waiting() == [("crm", "1")]
+
     async def test_told_once(self) -> None:
         """An event that is made again, as after a crash, is the same."""
         store = self.opened()

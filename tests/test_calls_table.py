@@ -97,10 +97,3 @@ def test_refused_in_ignorance() -> None:
             calls_table.save(connection, "relay-b", [REFUSED], [REFUSAL])
             assert calls_table.find(connection, REFUSED.request_id) == theirs
             assert told(connection) == []
-
-
-def test_owed_of_what_is_not_stored() -> None:
-    """What is owed of a call that is stored later goes out."""
-    with a_store() as (connection, _):
-        calls_table.save(connection, "relay-b", [], [REFUSAL])
-        assert told(connection) == [("call.rejected", "relay-b")]

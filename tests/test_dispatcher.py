@@ -399,6 +399,18 @@ class Telling(DispatcherTest):
         assert self.desk.outbox.woken == woken + 1
         assert self.told() == ["call.accepted", "call.ended"]  # the store keeps what it was given
 
+    def test_stored_at_last_on_the_way(self) -> None:
+        """Those of a change that somebody wants to hear of long before the end, as well."""
+        self.place(ONE, OriginateAccepted())
+        woken = self.desk.outbox.woken
+        self.store.hold_writes()
+        self.driver.tells(ONE, FirstRinging())
+        self.store.fail()
+        self.clock.advance(RETRY)
+        assert self.desk.outbox.woken == woken
+        self.store.commit()
+        assert self.desk.outbox.woken == woken + 1
+
 
 class NotStored(DispatcherTest):
     """The end of a call, where the disk does not take it."""
@@ -839,6 +851,14 @@ class Restart(DispatcherTest):
         assert self.driver.originated == sent
         assert self.desk.meter.running == 0
         assert self.clock.getDelayedCalls() == []
+
+    def test_it_is_in_the_store(self) -> None:
+        """Who is told of it again what it knows does not wait for its next change."""
+        self.place(ONE, FirstRinging())
+        self.desk.restart()
+        known = self.desk.call(ONE)
+        told = self.desk.dispatcher.relayed(ONE, Relayed("pbx1", known))
+        assert self.successResultOf(told)
 
     def test_settled(self) -> None:
         """It is asked about when the PBX can be reached, and it ends by what the PBX says."""
