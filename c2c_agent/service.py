@@ -192,7 +192,11 @@ class AgentService(Service):
         self._sharing = None
         if shared is not None and neighbours is not None:
             self._sharing = Sharing(
-                shared, neighbours, keys=self._take_keys, cancel=self._dispatcher.cancel
+                shared,
+                neighbours,
+                keys=self._take_keys,
+                cancel=self._dispatcher.cancel,
+                clock=reactor,
             )
         self._link: AmiLink | None = None
         self._broker: AmqpLink | None = None
@@ -249,6 +253,8 @@ class AgentService(Service):
         self._live.close()
         async with AsyncExitStack() as last_first:
             last_first.callback(self._store.close)
+            if self._sharing is not None:
+                last_first.callback(self._sharing.stop)
             last_first.push_async_callback(self._without_connections)
             for part in self._parts:
                 last_first.push_async_callback(self._stopped, part)

@@ -6,11 +6,12 @@ Between `postgres`, which hears of everything, and the parts of the service that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from c2c_agent.calls_table import Connection
 from c2c_agent.config import Config
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = Logger()
+
+#: Seconds until what could not be read is read again.
+_AGAIN: Final = 5.0
 
 
 class News(Protocol):
@@ -59,17 +63,28 @@ class Sharing:
         *,
         keys: Callable[[Sequence[KeyRow]], None],
         cancel: Callable[[str], None],
+        clock: IReactorTime,
     ) -> None:
         self._store = store
         self._neighbours = neighbours
         self._keys = keys
         self._cancel = cancel
+        self._clock = clock
+        self._again: IDelayedCall | None = None  # what could not be read is read then
+        self._stopped = False
         store.observer = self
 
     def start(self) -> None:
         """Take what has happened while this process was not there. Blocks."""
         self._keys(self._store.read_at_once(self._store.keys))
         self._cancel_all(self._store.read_at_once(self._store.cancelled))
+
+    def stop(self) -> None:
+        """Read nothing any more."""
+        self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     # SharedObserver
 
@@ -97,9 +112,17 @@ class Sharing:
         for request_id in request_ids:
             self._cancel(request_id)
 
-    def _unread(self, failure: object) -> None:
-        # The connection is lost again, and all is looked at when it is back.
-        _log.warn("the store could not be read: {reason}", reason=str(failure))
+    def _unread(self, failure: Failure) -> None:
+        # Its own connection may be well while the listener's is not, and the other way round: so
+        # nobody else says when it can be read again.
+        if self._again is None and not self._stopped:
+            reason = failure.getErrorMessage()
+            _log.warn("the store could not be read: {reason}", reason=reason)
+            self._again = self._clock.callLater(_AGAIN, self._read_again)
+
+    def _read_again(self) -> None:
+        self._again = None
+        self.missed()
 
 
 def shared_store(config: Config, reactor: IReactorFromThreads) -> PostgresStore:
