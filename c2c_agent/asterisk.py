@@ -24,6 +24,7 @@ from c2c_agent.agi.message import SessionLost
 from c2c_agent.ami import actions
 from c2c_agent.ami.call_trace import PREFIX, request_id_of, tells_of_legs
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
+from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.config import CONTEXT, AsteriskConfig
@@ -286,6 +287,11 @@ class AsteriskDriver:
     async def _settle(self, request_ids: Collection[str], *, look_again: bool) -> None:
         try:
             listed = await self._link.collect(actions.core_show_channels())
+        except ActionTimedOut:
+            # A slow Asterisk. Where the link is lost over it, all are settled when it is back.
+            if self._link.is_up:
+                self._clock.callLater(_LOOK_AGAIN, self._look, request_ids, look_again=look_again)
+            return
         except AmiError:
             return
         channels: defaultdict[str | None, list[Message]] = defaultdict(list)
@@ -303,10 +309,10 @@ class AsteriskDriver:
             else:
                 call.not_found()
         if missing:
-            self._clock.callLater(_LOOK_AGAIN, self._look_again, missing)
+            self._clock.callLater(_LOOK_AGAIN, self._look, missing, look_again=False)
 
-    def _look_again(self, request_ids: Collection[str]) -> None:
-        in_background(self._settle(request_ids, look_again=False))
+    def _look(self, request_ids: Collection[str], *, look_again: bool) -> None:
+        in_background(self._settle(request_ids, look_again=look_again))
 
     # Making a plan
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from c2c_agent.ami import actions
 from c2c_agent.ami.call_trace import PREFIX, CallTrace
 from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk_plan import merge_left
 from c2c_agent.copies import one_copy
@@ -66,6 +67,8 @@ class FollowedCall:
         self._in_session = False  # FastAGI holds the first leg's channel
         self._told_all = False  # a session ended in order, and told how the second leg ended
         self._hanging_up = False
+        self._root_hung_up = False  # and the end of the first leg's channel is to be told yet
+        self._hanging_again: IDelayedCall | None = None
         self._concluding = False
         self._explaining: IDelayedCall | None = None
         self._over = False
@@ -82,6 +85,7 @@ class FollowedCall:
         for leg_event in self._trace.observe(event, self._now()):
             self._tell(leg_event)
         self._conclude_if_over()
+        self._hang_up_the_rest()
 
     def session_began(self) -> None:
         """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
@@ -110,7 +114,7 @@ class FollowedCall:
     def link_lost(self) -> None:
         """From here on something may be missed."""
         self._trace.lost = True
-        self._hanging_up = False
+        self._hanging_up = self._root_hung_up = False
 
     def found(self, channels: Iterable[Message]) -> None:
         """Asterisk still has these channels of it."""
@@ -127,8 +131,9 @@ class FollowedCall:
     def drop(self) -> None:
         """Nothing more is to be done for it."""
         self._over = True
-        if self._explaining is not None and self._explaining.active():
-            self._explaining.cancel()
+        for timer in (self._explaining, self._hanging_again):
+            if timer is not None and timer.active():
+                timer.cancel()
 
     # Hanging up
 
@@ -137,6 +142,16 @@ class FollowedCall:
         if not self._hanging_up:
             self._hanging_up = True
             self._hang_up()
+
+    def _hang_up_the_rest(self) -> None:
+        """Mostly they all go with the first channel; but more than two may talk."""
+        left = self._trace.to_hang_up not in {self._trace.root, None}
+        if self._root_hung_up and left and not self._over:
+            self._root_hung_up = False
+            self._hang_up_again()
+
+    def _hang_up_again(self) -> None:
+        self._hanging_again = self._clock.callLater(_HANG_UP_AGAIN, self._hang_up)
 
     def _hang_up(self) -> None:
         if self._over or not self._hanging_up:
@@ -154,7 +169,10 @@ class FollowedCall:
                 # Only just being made, or just gone; in the one case it has to be said again. Or
                 # the first channel has gone and others are left: each has to be hung up, unless
                 # it is gone and its end was not told.
-                self._clock.callLater(_HANG_UP_AGAIN, self._hang_up)
+                self._hang_up_again()
+            else:
+                self._root_hung_up = True
+                self._hang_up_the_rest()
 
         def failed(failure: Failure) -> None:
             # Asked again when the call is found on a new link.
@@ -189,9 +207,11 @@ class FollowedCall:
         elif not self._told_all:
             try:
                 evidence = await self._with_what_was_left(evidence)
-            except AmiError:
+            except AmiError as error:
                 # Not now: it will be settled when the link is back, and concluded then.
                 self._concluding = False
+                if isinstance(error, ActionTimedOut) and self._link.is_up:
+                    self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
                 return
         self.drop()
         self._tell(Gone(evidence))

@@ -554,6 +554,41 @@ class HangUpTests(DriverTestCase):
         self.link.last("DBGet").refuse("Database entry not found")
         assert self.hangups() == 2
 
+    def test_others_talk_on(self) -> None:
+        """More than two are in the bridge: who is left when the first is hung up is, too."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        phones = {"7.3": "PJSIP/200-3", "7.4": "PJSIP/201-4"}
+        for uniqueid, name in phones.items():
+            self.event("Newchannel", Uniqueid=uniqueid, Channel=name)
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").succeed()
+        self.clock.advance(10)
+        assert self.hangups() == 1
+        self.hang_up_first()
+        for uniqueid, name in phones.items():
+            self.clock.advance(0.3)
+            sent = self.link.last("Hangup")
+            assert sent.headers["Channel"] == uniqueid
+            sent.succeed()
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert isinstance(self.observer.told[-1], Gone)
+        assert self.hangups() == 3
+        self.clock.advance(0.3)
+
+    def test_all_go_with_the_first(self) -> None:
+        """As they mostly do: nothing more is hung up."""
+        self.first_leg()
+        self.originate_response("Success", "4")
+        self.event("Newchannel", Uniqueid="7.3", Channel="PJSIP/200-3")
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").succeed()
+        self.hang_up_first()
+        self.event("Hangup", Uniqueid="7.3", Channel="PJSIP/200-3", Cause="16")
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.hangups() == 1
+
     def test_a_channel_whose_end_was_not_told(self) -> None:
         """Asterisk does not know it any more: the next one is hung up, and the call ends."""
         for uniqueid in self.hang_up_what_the_first_left():
@@ -636,7 +671,46 @@ class SettleTests(DriverTestCase):
     def test_asterisk_cannot_be_asked(self) -> None:
         """Nothing is concluded from that."""
         self.driver.settle([ID])
+        self.link.is_up = False
         self.link.last("CoreShowChannels").fail(LinkLost("cut"))
+        assert self.observer.told == []
+
+    def test_asterisk_is_slow(self) -> None:
+        """The link is up still, so nobody else will ask again."""
+        self.driver.settle([ID])
+        for _ in range(3):
+            self.link.last("CoreShowChannels").fail(ActionTimedOut("CoreShowChannels"))
+            assert self.observer.told == []
+            self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").fail(ActionTimedOut("CoreShowChannels"))
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        for _ in range(3):
+            assert self.observer.told == []
+            self.link.last("DBGet").fail(ActionTimedOut("DBGet"))
+            self.clock.advance(2)
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
+        (gone,) = self.observer.told
+        assert isinstance(gone, Gone)
+
+    def test_asterisk_is_slow_and_the_link_is_lost(self) -> None:
+        """When it is back, all are settled."""
+        self.driver.settle([ID])
+        asked = self.link.last("CoreShowChannels")
+        self.link.is_up = False
+        asked.fail(ActionTimedOut("CoreShowChannels"))
+        assert self.clock.getDelayedCalls() == []
+        self.link.is_up = True
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        asked = self.link.last("DBGet")
+        self.link.is_up = False
+        asked.fail(ActionTimedOut("DBGet"))
+        assert self.clock.getDelayedCalls() == []
         assert self.observer.told == []
 
     def test_the_link_tells_when_to_settle(self) -> None:
