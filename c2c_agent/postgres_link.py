@@ -80,10 +80,16 @@ def login(url: str, password: str | None, name: str) -> str:
         raise StoreError(f"store.url: {one_line(error)}") from None
 
 
-def connect(conninfo: str) -> psycopg.Connection[Any]:
-    """Make a connection, on which each statement is a transaction unless one is begun."""
+def connect(
+    conninfo: str, made: Callable[[psycopg.Connection[Any]], None] = lambda _: None
+) -> psycopg.Connection[Any]:
+    """Make a connection, on which each statement is a transaction unless one is begun.
+
+    `made` is told of it as soon as it is there, before anything is asked on it.
+    """
     connection = psycopg.connect(conninfo, autocommit=True)
     try:
+        made(connection)
         connection.execute(_SETTINGS)
     except BaseException:
         connection.close()
@@ -146,12 +152,14 @@ class Link:
         try:
             if self._connection is None or not _is_usable(self._connection):
                 self.close()
-                self._connection = connect(self._conninfo)
-                self._wire = socket(fileno=os.dup(self._connection.fileno()))
+                self._connection = connect(self._conninfo, self._look_after)
             with self._connection.transaction():
                 return work(Statements(self._connection))
         finally:
             self._begun = None
+
+    def _look_after(self, connection: psycopg.Connection[Any]) -> None:
+        self._wire = socket(fileno=os.dup(connection.fileno()))
 
     def close(self) -> None:
         """End the connection."""

@@ -27,6 +27,11 @@ class FakeConnection:
         self.closed = False
         self.ours, self.server = socketpair()
         self.info = SimpleNamespace(transaction_status=TransactionStatus.IDLE)
+        self.on_settings: Callable[[], object] = lambda: None
+
+    def execute(self, _statement: str) -> None:
+        """The settings of a new connection."""
+        self.on_settings()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -56,14 +61,15 @@ class LinkTest(TestCase):
     def setUp(self) -> None:
         """Have the link make fakes."""
         self.made: list[FakeConnection] = []
-        patch = mock.patch.object(postgres_link, "connect", self.connect)
+        patch = mock.patch.object(psycopg, "connect", self.connect)
         patch.start()
         self.addCleanup(patch.stop)
         self.link = Link("")
         self.attempts = 0
 
-    def connect(self, _: str) -> FakeConnection:
+    def connect(self, _: str, *, autocommit: bool) -> FakeConnection:
         """Make one."""
+        assert autocommit
         connection = FakeConnection()
         self.made.append(connection)
         self.addCleanup(connection.server.close)
@@ -146,7 +152,7 @@ class Losing(LinkTest):
         """Nothing is tried again where none can be made."""
         refused = psycopg.OperationalError("refused")
         with (
-            mock.patch.object(postgres_link, "connect", side_effect=refused) as connect,
+            mock.patch.object(psycopg, "connect", side_effect=refused) as connect,
             self.assertRaisesRegex(StoreError, "refused"),
         ):
             self.link.run(lambda _: "done")
@@ -183,12 +189,30 @@ class Hanging(LinkTest):
         """There is nothing to cut: to connect has a limit of its own."""
         self.link.cut_overdue(time.monotonic() + 1000)
 
-        def connect(conninfo: str) -> FakeConnection:
+        def connect(conninfo: str, *, autocommit: bool) -> FakeConnection:
             self.link.cut_overdue(time.monotonic() + 1000)
-            return self.connect(conninfo)
+            return self.connect(conninfo, autocommit=autocommit)
 
-        with mock.patch.object(postgres_link, "connect", connect):
+        with mock.patch.object(psycopg, "connect", connect):
             assert self.link.run(lambda _: "done") == "done"
+
+    def test_silent_after_the_login(self) -> None:
+        """A connection is watched as soon as there is one, and not used where it fails so early."""
+
+        def say_nothing() -> None:
+            raise psycopg.OperationalError("gone" if self.is_cut(after=PATIENCE) else "in vain")
+
+        def connect(conninfo: str, *, autocommit: bool) -> FakeConnection:
+            connection = self.connect(conninfo, autocommit=autocommit)
+            if len(self.made) == 1:
+                connection.on_settings = say_nothing
+            return connection
+
+        with mock.patch.object(psycopg, "connect", connect):
+            with self.assertRaisesRegex(StoreError, "^gone$"):
+                self.link.run(lambda _: "done")
+            assert self.link.run(lambda _: "done") == "done"
+        assert [each.closed for each in self.made] == [True, False]
 
     def test_watched(self) -> None:
         """A watch looks by itself, until it is stopped."""
