@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.pbx.agents import AgentProcess
@@ -126,29 +128,65 @@ def test_the_talk_is_joined_with_an_older_call(
     assert customer.whole_call().hung_up_by == "phone"
 
 
-def test_cancelled_when_the_first_channel_has_gone(
-    asterisk: AsteriskHost,
-    phone: StartPhone,
-    witness: Witness,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    """A phone that was dialled as a device transferred the talk: what is left is hung up."""
-    phone("100", ANSWERS_AT_ONCE)
-    phone("200", ANSWERS_AT_ONCE)
-    third = phone("201", ANSWERS_AT_ONCE)
+@pytest.fixture
+def dials_devices(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent that dials the first leg as a device, so that its channel is the phone's own."""
     rules = [{"match": "_X.", "channel": "PJSIP/{number}"}]
     with AgentProcess(
         asterisk, tmp_path_factory.mktemp("agent"), asterisk_changes={"first_leg": rules}
     ) as agent:
-        request_id = agent.call("100", "200")
-        channel = agent.reached(request_id, "connected")["dial_first"]["channel"]
-        transfer(witness, request_id, channel)
-        third.wait_for(lambda call: call.answered_at, 10, "the talk goes on")
-        assert agent.status(request_id)["call"]["state"] == "connected"
-        agent.cancel(request_id)
-        call = agent.ended(request_id)
-        assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")
-        witness.wait_until_gone(f"c2c-{request_id}", 10)
+        yield agent
+
+
+def test_cancelled_when_the_first_channel_has_gone(
+    dials_devices: AgentProcess, phone: StartPhone, witness: Witness
+) -> None:
+    """The first has transferred the talk: what is left is hung up."""
+    agent = dials_devices
+    phone("100", ANSWERS_AT_ONCE)
+    phone("200", ANSWERS_AT_ONCE)
+    third = phone("201", ANSWERS_AT_ONCE)
+    request_id = agent.call("100", "200")
+    channel = agent.reached(request_id, "connected")["dial_first"]["channel"]
+    transfer(witness, request_id, channel)
+    third.wait_for(lambda call: call.answered_at, 10, "the talk goes on")
+    assert agent.status(request_id)["call"]["state"] == "connected"
+    agent.cancel(request_id)
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")
+    witness.wait_until_gone(f"c2c-{request_id}", 10)
+
+
+def test_cancelled_when_the_second_does_not_hang_on_the_first(
+    dials_devices: AgentProcess, asterisk: AsteriskHost, phone: StartPhone, witness: Witness
+) -> None:
+    """As in a conference, each stays without the other: both are hung up."""
+    agent = dials_devices
+    phone("100", ANSWERS_AT_ONCE)
+    second = phone("200", ANSWERS_AT_ONCE)
+    asterisk.cli("dialplan add extension apart,1,Wait,600 into apart")
+    request_id = agent.call("100", "200")
+    call = agent.reached(request_id, "connected")
+    place = {"Context": "apart", "Exten": "apart", "Priority": "1"}
+    answer = witness.action(
+        "Redirect",
+        Channel=call["dial_first"]["channel"],
+        ExtraChannel=call["dial_second"]["channel"],
+        **place,
+        **{f"Extra{name}": value for name, value in place.items()},
+    )
+    assert answer["Response"] == "Success", answer
+
+    def are_apart(call: CallSeen) -> bool:
+        return sum(channel.hung_up is None for channel in call.channels) == 2
+
+    witness.wait_for(f"c2c-{request_id}", are_apart, 10, "the rest has gone")
+    agent.cancel(request_id)
+    assert agent.ended(request_id)["outcome"] == "connected"
+    assert second.whole_call().hung_up_by == "pbx"
+    witness.wait_until_gone(f"c2c-{request_id}", 10)
 
 
 def test_a_queue_whose_first_agent_refuses(
