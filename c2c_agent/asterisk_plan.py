@@ -18,7 +18,7 @@ from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.copies import one_copy
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.job import CONFIRM_SECONDS, CallJob
-from c2c_agent.pbx import CallEvidence, Leg, OriginatePlan, Refusal
+from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 
 #: What a record of c2c-first-result begins with.
 _OF_FIRST: Final = "first,"
@@ -152,18 +152,25 @@ def merge_left(
 
 
 def _merge_first(evidence: CallEvidence, left: str, ahead: float) -> CallEvidence:
-    """The evidence together with why the first leg was not answered."""
-    seen = evidence.first
+    """The evidence together with why the first leg was not answered.
+
+    So the second was not dialled. What was taken for it was the first's, of which only the phone
+    was found: whatever rang it had gone already.
+    """
+    seen, found = evidence.first, evidence.second
     status, cause, ended = (left.split(",") + [""] * 3)[:3]
     ended_at = _seconds(ended)
     first = evolve(
         seen,
+        channel=found.channel or seen.channel,
         status=status or seen.status,
         cause=int(cause) if seen.cause is None and cause.isdecimal() else seen.cause,
+        sip=seen.sip if found.sip is None else found.sip,
         ended_at=seen.ended_at or (None if ended_at is None else ended_at - ahead),
     )
     # Whether the phone rang before it gave this up, Dial does not tell.
-    return evolve(evidence, first=first, lost=status == "NOANSWER")
+    lost = status == "NOANSWER"
+    return evolve(evidence, first=first, second=LegEvidence(), dialed=False, lost=lost)
 
 
 def _seconds(text: str) -> float | None:

@@ -654,6 +654,26 @@ class SettleTests(DriverTestCase):
         assert self.observer.told[0] == Found()
         assert len(self.observer.told) == 2
 
+    def test_the_first_refuses_in_this_moment(self) -> None:
+        """Its phone is listed still, and what dialled it no more: it is not the second's."""
+        plan = self.plan()
+        self.driver.adopt([PlacedCall(ID, plan, LegEvidence(ringing_at=-5.0), LegEvidence())])
+        self.driver.settle([ID])
+        phone = {"Uniqueid": "7.1", "Linkedid": ROOT, "Channel": "PJSIP/100-1"}
+        self.link.last("CoreShowChannels").list(
+            message(Event="CoreShowChannel", ChannelStateDesc="Ringing", **phone)
+        )
+        half = {"Uniqueid": ROOT, "Channel": "Local/100@c2c-first-0;1"}
+        self.event("Hangup", **half, Cause="17")
+        self.event("Hangup", Uniqueid="7.1", Channel="PJSIP/100-1", Cause="17")
+        self.clock.advance(2)
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="first,BUSY,17,0.0"))
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert gone.evidence.first.status == "BUSY"
+        assert gone.evidence.first.channel == "PJSIP/100-1"
+        assert (gone.evidence.dialed, gone.evidence.second) == (False, LegEvidence())
+
     def test_gone_only_after_a_second_look(self) -> None:
         """An order on its way when the link broke may only just be carried out."""
         self.driver.settle([ID])

@@ -148,6 +148,14 @@ def test_the_first_leg_was_watched_in_part() -> None:
     assert moved.first.ended_at == 10.0
 
 
+def test_the_first_leg_was_taken_for_the_second() -> None:
+    """Its phone alone was found, and could have been either; as nobody answered, it is this."""
+    root = LegEvidence(channel="Local/100@c2c-first-0;1", cause=17, ended_at=9.0)
+    phone = LegEvidence(channel="PJSIP/100-1", cause=17, sip=486, ended_at=9.1)
+    merged = merge_left(CallEvidence(root, phone, dialed=True, lost=True), "first,BUSY,17,9.0")
+    assert merged == CallEvidence(evolve(root, channel="PJSIP/100-1", sip=486, status="BUSY"))
+
+
 @pytest.mark.parametrize(
     ("left", "expected"),
     [
