@@ -584,6 +584,7 @@ def _words(event: Mapping[str, Any]) -> str:
 
 
 def _sleep(seconds: float) -> None:
+    """Wait; by a name of its own, for time.sleep is that of every thread."""
     time.sleep(seconds)
 
 

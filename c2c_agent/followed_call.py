@@ -145,8 +145,9 @@ class FollowedCall:
 
     def _hang_up_the_rest(self) -> None:
         """Mostly they all go with the first channel; but more than two may talk."""
-        left = self._trace.to_hang_up not in {self._trace.root, None}
-        if self._root_hung_up and left and not self._over:
+        if not self._root_hung_up or self._over:
+            return
+        if self._trace.to_hang_up not in {self._trace.root, None}:
             self._root_hung_up = False
             self._hang_up_again()
 
