@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from c2c_agent.errors import C2CError
-from c2c_agent.watched_endpoint import WatchedEndpoint
+from c2c_agent.net.endpoints import WatchedEndpoint
 
 _log = Logger()
 

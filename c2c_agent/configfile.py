@@ -10,7 +10,7 @@ import yaml
 
 from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError, parse
-from c2c_agent.webhook_signature import parse_secrets
+from c2c_agent.net.signature import parse_secrets
 
 DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"
 

@@ -31,7 +31,7 @@ from c2c_agent.ami.actions import Action, core_settings, login, logoff
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
 from c2c_agent.errors import C2CError
-from c2c_agent.watched_endpoint import WatchedEndpoint
+from c2c_agent.net.endpoints import WatchedEndpoint
 
 __all__ = ["AmiLink", "AmiObserver", "LinkDown"]
 

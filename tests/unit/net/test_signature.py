@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from c2c_agent.configparse import ConfigError
-from c2c_agent.webhook_signature import parse_secrets, signed_headers
+from c2c_agent.net.signature import parse_secrets, signed_headers
 
 OLD, NEW, OTHER = (
     f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in (1, 2, 3)

@@ -1,0 +1,1 @@
+"""Tests of the modules, each in the place of its module; no real I/O, no real time."""
