@@ -27,11 +27,11 @@ from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.asterisk_plan import make_plan
+from c2c_agent.call.job import CallJob
 from c2c_agent.config import CONTEXT, AsteriskConfig
 from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.followed_call import FAMILY, FollowedCall, in_background
-from c2c_agent.job import CallJob
 from c2c_agent.pbx import (
     FirstAnswered,
     Gone,

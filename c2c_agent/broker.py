@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
+from c2c_agent.call.job import DEEPEST, CallJob, is_request_id
+from c2c_agent.call.record import from_json
 from c2c_agent.errors import C2CError
-from c2c_agent.job import DEEPEST, CallJob, is_request_id
-from c2c_agent.record import from_json
 
 EVENTS: Final = "c2c.events"
 DEAD: Final = "c2c.dead"

@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 from attrs import asdict
 
-from c2c_agent.call import Call, CallState
-from c2c_agent.record import dump, load
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.record import dump, load
 from c2c_agent.report import Report
 
 #: Rows that one step deletes: few, so that a call that is to be saved never waits long.

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.call import (
+from c2c_agent.call.call import (
     Answer,
     Call,
     CallState,
@@ -37,10 +37,10 @@ from c2c_agent.call import (
     SendOriginate,
     Settle,
 )
+from c2c_agent.call.machine import guard_after_restart, step
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.group_commit import Claim
-from c2c_agent.machine import guard_after_restart, step
 from c2c_agent.meter import Meter
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx import (

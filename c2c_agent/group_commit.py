@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from c2c_agent import calls_table
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
 from c2c_agent.calls_table import Connection
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError

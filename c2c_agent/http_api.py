@@ -18,14 +18,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from c2c_agent import openapi, result
-from c2c_agent.call import Call, CallState
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.job import is_request_id
 from c2c_agent.config import HttpConfig
 from c2c_agent.copies import one_copy
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
-from c2c_agent.job import is_request_id
 from c2c_agent.live import Live, Watch
 from c2c_agent.metrics import Exposition
 from c2c_agent.policy import Key, KeyRing

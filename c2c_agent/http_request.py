@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl
 from attrs import field, frozen
 from twisted.web.server import Request
 
+from c2c_agent.call.job import DEEPEST
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.job import DEEPEST
 
 #: Bytes of a body that are read; no request of the API comes near.
 BODY_LIMIT: Final = 64 * 1024

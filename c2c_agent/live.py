@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.history import history
 from c2c_agent.report import EventType, event_json, event_type

@@ -20,8 +20,8 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from c2c_agent.call import Call, CallState
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx import Leg, LegEvidence
 
 #: Asterisk's dial statuses. What else a PBX may say is counted as `_OTHER`: labels are bounded.

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from c2c_agent.call import Answer, Call, CallState
+from c2c_agent.call.call import Answer, Call, CallState
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.pbx import PlacedCall
 

@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from c2c_agent import report
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
 from c2c_agent.outbox_table import Depth
 from c2c_agent.report import Delivered, Delivery, Later, Refused, Report, Reporter, Waiting
 

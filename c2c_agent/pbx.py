@@ -24,8 +24,8 @@ from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode
-from c2c_agent.job import CallJob
 
 
 class Leg(StrEnum):

@@ -17,9 +17,9 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import ge, matches_re, optional
 
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.hours import Hours, WeekTime
-from c2c_agent.job import CallJob
 from c2c_agent.pattern import Pattern
 
 #: The name of the key that the command line uses; no configured key may have it.

@@ -22,7 +22,8 @@ from typing import ClassVar, Final, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
-from c2c_agent.call import Call, CallState
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.record import load
 from c2c_agent.calls_table import Connection, row, schema_files
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
@@ -32,7 +33,6 @@ from c2c_agent.meter import DAY, Admission, Meter
 from c2c_agent.policy import Key
 from c2c_agent.postgres_link import Link, Watch, login
 from c2c_agent.postgres_listener import Listener
-from c2c_agent.record import load
 from c2c_agent.report import Report
 
 T = TypeVar("T")

@@ -33,9 +33,9 @@ from c2c_agent.broker import (
     read_event,
     results_queue,
 )
-from c2c_agent.call import CallState, Relayed
+from c2c_agent.call.call import CallState, Relayed
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.job import CallJob
 from c2c_agent.pbx import (
     CallEvidence,
     Gone,

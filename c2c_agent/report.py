@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 
 from attrs import frozen
 
-from c2c_agent.call import Call, CallState
-from c2c_agent.disposition import Outcome
-from c2c_agent.record import to_json
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.record import to_json
 from c2c_agent.result import Json, call_summary
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from c2c_agent.call import Call, Entry, Exchange
+from c2c_agent.call.call import Call, Entry, Exchange
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.pbx import LegEvidence
 

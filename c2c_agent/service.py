@@ -39,7 +39,7 @@ from c2c_agent.amqp_login import broker_endpoint, login_parameters
 from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
 from c2c_agent.clock import SteadyClock, boot_id
 from c2c_agent.config import (
     AgiConfig,

@@ -18,12 +18,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
 from c2c_agent import calls_table
-from c2c_agent.call import Call
+from c2c_agent.call.call import Call
+from c2c_agent.call.job import CONFIRM_SECONDS
 from c2c_agent.calls_table import Connection, schema_files
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
-from c2c_agent.job import CONFIRM_SECONDS
 from c2c_agent.policy import Key
 from c2c_agent.report import Report
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from c2c_agent.call.record import load
 from c2c_agent.errors import StoreError
-from c2c_agent.record import load
 from c2c_agent.store import SCHEMA_VERSION, connect
 
 #: Pages in one step of `vacuum`: 4 MB, a few milliseconds of work.

@@ -20,14 +20,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call import Call, CallState
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.record import dump, load
 from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
 from c2c_agent.group_commit import Claim
 from c2c_agent.hours import WeekTime
 from c2c_agent.intake import Intake, Submission
-from c2c_agent.job import CallJob
 from c2c_agent.live import Live
 from c2c_agent.meter import Admission, Meter, Refusal
 from c2c_agent.neighbours import Neighbours
@@ -41,7 +42,6 @@ from c2c_agent.pbx import (
     PlacedCall,
 )
 from c2c_agent.policy import Key, key_digest
-from c2c_agent.record import dump, load
 from c2c_agent.report import Report, Target, reports
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from c2c_agent.call import Call, Command, Event, Received
-from c2c_agent.disposition import Outcome
-from c2c_agent.job import CallJob
-from c2c_agent.machine import step
+from c2c_agent.call.call import Call, Command, Event, Received
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.machine import step
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx import OriginatePlan
 
 PLAN = OriginatePlan(data={"Action": "Originate"}, target="Local/200@from-phones/n", timeout=30)

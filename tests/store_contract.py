@@ -11,8 +11,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from c2c_agent.call import Call, CallState, Entry, Received
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Call, CallState, Entry, Received
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import GroupCommit
 from c2c_agent.report import Report

@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.asterisk_plan import make_plan, merge_left
+from c2c_agent.call.job import CallJob
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.job import CallJob
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 from tests.fakes import uuid

@@ -30,10 +30,11 @@ from c2c_agent.broker import (
     read_job,
     results_queue,
 )
-from c2c_agent.call import Place, Reject
+from c2c_agent.call.call import Place, Reject
+from c2c_agent.call.job import PBX_KINDS
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import to_json
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.job import PBX_KINDS
-from c2c_agent.machine import step
 from c2c_agent.openapi import description
 from c2c_agent.pbx import (
     FirstAnswered,
@@ -44,7 +45,6 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.record import to_json
 from c2c_agent.report import EventType, Target, reports
 from tests.playbook import JOB as A_JOB
 from tests.playbook import PLAN, REQUEST_ID, a_call

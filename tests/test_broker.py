@@ -19,9 +19,9 @@ from c2c_agent.broker import (
     read_job,
     results_queue,
 )
-from c2c_agent.call import CallState
-from c2c_agent.job import JobRules, parse_job
-from c2c_agent.record import to_json
+from c2c_agent.call.call import CallState
+from c2c_agent.call.job import JobRules, parse_job
+from c2c_agent.call.record import to_json
 from tests.playbook import JOB, REQUEST_ID, a_call
 
 

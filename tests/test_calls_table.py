@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2c_agent import calls_table
-from c2c_agent.call import CallState, Received
+from c2c_agent.call.call import CallState, Received
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.calls_table import schema_files
-from c2c_agent.disposition import Outcome
 from c2c_agent.report import Report
 from c2c_agent.store import SCHEMA_VERSION
 from tests.playbook import REQUEST_ID, a_call

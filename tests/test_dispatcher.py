@@ -12,7 +12,7 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent.call import (
+from c2c_agent.call.call import (
     Answer,
     Call,
     CallState,
@@ -26,11 +26,11 @@ from c2c_agent.call import (
     Reject,
     Relayed,
 )
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.machine import GRACE, step
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.dispatcher import ActiveCall, StoreUnreadableError
-from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.job import CallJob
-from c2c_agent.machine import GRACE, step
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,

@@ -9,10 +9,11 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2c_agent.call import Call, CallState, Cancel, Entry, Event, Place, Reject
+from c2c_agent.call.call import Call, CallState, Cancel, Entry, Event, Place, Reject
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.history import history
-from c2c_agent.machine import step
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -28,7 +29,6 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.record import dump, load
 from c2c_agent.report import EventType, event_json, event_type
 from c2c_agent.result import Json
 from tests.playbook import PLAN, a_call

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from c2c_agent import http_server
-from c2c_agent.call import CallState
+from c2c_agent.call.call import CallState
 from c2c_agent.config import HttpConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from c2c_agent.call import Call, CallState, Entry
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Call, CallState, Entry
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ApiError
 from c2c_agent.live import Live, LiveEvent, Watch, live_event
 from c2c_agent.report import EventType, event_json

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.job import CallJob
 from c2c_agent.meter import DAY, Admission, Meter, Refusal
 from c2c_agent.policy import Key
 

@@ -17,9 +17,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call import Call, CallState, Place, Reject
+from c2c_agent.call.call import Call, CallState, Place, Reject
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.dispatcher import Dispatcher
-from c2c_agent.disposition import Outcome
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.pbx import (

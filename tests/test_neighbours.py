@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
-from c2c_agent.call import Answer, Call, CallState
+from c2c_agent.call.call import Answer, Call, CallState
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.meter import Refusal

@@ -16,12 +16,12 @@ from attrs import evolve
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from c2c_agent import __version__
-from c2c_agent.call import CallState, HungUpBy
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import CallState, HungUpBy
+from c2c_agent.call.job import PBX_KINDS
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
-from c2c_agent.job import PBX_KINDS
 from c2c_agent.openapi import description
 from c2c_agent.pbx import (
     FirstAnswered,

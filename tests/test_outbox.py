@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call import CallState, Entry
+from c2c_agent.call.call import CallState, Entry
 from c2c_agent.calls_table import _REPORT, Connection
 from c2c_agent.errors import StoreError
 from c2c_agent.outbox import Outbox

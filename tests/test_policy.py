@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.hours import WeekTime, parse_hours
-from c2c_agent.job import CallJob
 from c2c_agent.pattern import Pattern, parse_pattern
 from c2c_agent.policy import (
     OPERATOR,

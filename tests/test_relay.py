@@ -13,11 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call import Answer, Call, CallState, Relayed
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Answer, Call, CallState, Relayed
+from c2c_agent.call.machine import step
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.record import to_json
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.intake import Submission
-from c2c_agent.machine import step
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -32,7 +33,6 @@ from c2c_agent.pbx import (
     PlacedCall,
     SecondAnswered,
 )
-from c2c_agent.record import to_json
 from c2c_agent.relay import RelayDriver
 from tests.fake_broker import FakeChannel, FakeConnection
 from tests.fakes import CRM, Desk

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent import store, store_care
-from c2c_agent.call import Call, Entry
+from c2c_agent.call.call import Call, Entry
 from c2c_agent.errors import StoreError
 from tests.store_contract import call, ended
 from tests.test_store import StoreTests

@@ -15,7 +15,7 @@ from unittest import mock
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from c2c_agent.call import CallState
+from c2c_agent.call.call import CallState
 from c2c_agent.hours import WeekTime, parse_hours
 from c2c_agent.intake import Submission
 from c2c_agent.pattern import parse_pattern

@@ -12,8 +12,8 @@ import pytest
 
 from c2c_agent.ami.call_trace import CallTrace, request_id_of, tells_of_legs
 from c2c_agent.ami.message import Message, Receiver
+from c2c_agent.call.outcome import Outcome, outcome
 from c2c_agent.dial import DialResult
-from c2c_agent.disposition import Outcome, outcome
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,

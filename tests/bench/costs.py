@@ -25,11 +25,12 @@ from c2c_agent.ami.actions import Action
 from c2c_agent.ami.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
 from c2c_agent.ami.message import Receiver, encode
 from c2c_agent.asterisk_plan import make_plan
-from c2c_agent.call import Call, Event, Place
+from c2c_agent.call.call import Call, Event, Place
+from c2c_agent.call.job import JobRules, parse_job
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import dump, load
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.http_request import read_parameters
-from c2c_agent.job import JobRules, parse_job
-from c2c_agent.machine import step
 from c2c_agent.meter import Admission, Meter
 from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
@@ -45,7 +46,6 @@ from c2c_agent.pbx import (
     SecondRinging,
 )
 from c2c_agent.policy import Key
-from c2c_agent.record import dump, load
 from c2c_agent.result import status
 from tests.playbook import JOB, REQUEST_ID, a_call
 

@@ -26,16 +26,16 @@ from c2c_agent.ami.message import (
 )
 from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.broker import MalformedMessage, read_event, read_job
-from c2c_agent.call import Call, Received, Relayed
+from c2c_agent.call.call import Call, Received, Relayed
+from c2c_agent.call.job import JobRules, parse_job
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import dump, load
 from c2c_agent.config import AsteriskConfig, Config
 from c2c_agent.configfile import document
 from c2c_agent.configparse import ConfigError, parse
 from c2c_agent.errors import ApiError
 from c2c_agent.http_request import read_parameters
-from c2c_agent.job import JobRules, parse_job
-from c2c_agent.machine import step
 from c2c_agent.pattern import PatternError, parse_pattern
-from c2c_agent.record import dump, load
 from c2c_agent.result import status
 
 Target = Callable[[bytes], None]

@@ -13,8 +13,8 @@ from collections.abc import Collection
 from typing import Any
 
 from c2c_agent import configfile, log
-from c2c_agent.call import Relayed
-from c2c_agent.job import CallJob
+from c2c_agent.call.call import Relayed
+from c2c_agent.call.job import CallJob
 from c2c_agent.pbx import (
     CallEvidence,
     Gone,

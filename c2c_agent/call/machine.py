@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from attrs import evolve
 
-from c2c_agent.call import (
+from c2c_agent.call.call import (
     Answer,
     Call,
     CallState,
@@ -42,8 +42,8 @@ from c2c_agent.call import (
     Settle,
     moved,
 )
-from c2c_agent.disposition import Outcome, outcome
-from c2c_agent.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.outcome import Outcome, outcome
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.pbx import (
     FirstAnswered,

@@ -10,12 +10,12 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.job import CallJob
 from c2c_agent.pbx import LegEvidence, OriginatePlan
-from c2c_agent.record import dump, load
 from tests.playbook import a_call
 
 # Two halves of a surrogate pair in a row are one character to JSON; nothing that decodes text ever

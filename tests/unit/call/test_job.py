@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job, plain_number
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.job import CallJob, JobRules, is_request_id, parse_job, plain_number
 
 RULES = JobRules(timeout=30, max_timeout=120, names=frozenset({"front-desk", "alice", "*97"}))
 #: A whole number of more digits than Python turns into text.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from c2c_agent import call as vocabulary
-from c2c_agent.call import (
+from c2c_agent.call import call as vocabulary
+from c2c_agent.call.call import (
     Answer,
     CallState,
     Cancel,
@@ -29,15 +29,15 @@ from c2c_agent.call import (
     SendOriginate,
     Settle,
 )
-from c2c_agent.disposition import Outcome
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.machine import (
+from c2c_agent.call.machine import (
     GRACE,
     TABLE,
     UnlistedTransitionError,
     guard_after_restart,
     step,
 )
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,

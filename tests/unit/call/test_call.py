@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from c2c_agent.call import Call, CallState, Entry, Exchange, moved
-from c2c_agent.disposition import Outcome
-from c2c_agent.job import CONFIRM_SECONDS
+from c2c_agent.call.call import Call, CallState, Entry, Exchange, moved
+from c2c_agent.call.job import CONFIRM_SECONDS
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx import LegEvidence
 from tests.playbook import JOB, a_call
 

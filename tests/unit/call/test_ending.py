@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from c2c_agent.call import Exchange, HungUpBy
-from c2c_agent.disposition import Outcome
-from c2c_agent.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.call import Exchange, HungUpBy
+from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
 from tests.playbook import PLAN, a_call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from c2c_agent.disposition import LegResult, Outcome, leg_result, outcome
+from c2c_agent.call.outcome import LegResult, Outcome, leg_result, outcome
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, Refusal
 
 ANSWERED = LegEvidence(status="ANSWER", answered_at=5.0, cause=16)

@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import evolve
 
-from c2c_agent.call import Call, HungUpBy
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.call import Call, HungUpBy
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, SecondEnded
 
 #: Seconds by which Asterisk's end of a ringing may seem to come too early.

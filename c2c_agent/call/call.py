@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from attrs import evolve, frozen
 
-from c2c_agent.disposition import Outcome
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import Fault
-from c2c_agent.job import CallJob
 from c2c_agent.pbx import LegEvent, LegEvidence, OriginatePlan
 
 
