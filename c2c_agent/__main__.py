@@ -26,8 +26,8 @@ from c2c_agent.config import Config
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
-from c2c_agent.pattern import Pattern, PatternError, parse_pattern
-from c2c_agent.policy import Key, key_digest, new_secret
+from c2c_agent.policy.keys import Key, key_digest, new_secret
+from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
 from c2c_agent.stop_switch import Stopped, StopSwitch
 
 P = ParamSpec("P")

@@ -19,7 +19,7 @@ from c2c_agent.broker import CANCEL, DEAD, REASON, MalformedMessage, read_job
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode
 from c2c_agent.intake import Intake
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
 
 _log = Logger()
 

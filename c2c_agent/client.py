@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from c2c_agent.config import Config, tcp_address
 from c2c_agent.configfile import operator_file
 from c2c_agent.errors import C2CError
-from c2c_agent.policy import is_secret
+from c2c_agent.policy.keys import is_secret
 
 #: Seconds for an answer; the agent's own limit for the PBX is shorter.
 _PATIENCE: Final = 90.0

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from attrs import Attribute, field, fields, frozen, has
 from attrs.validators import and_, deep_mapping, optional
 
-from c2c_agent.pattern import Pattern, parse_pattern
-from c2c_agent.policy import AGENT_ID, OPERATOR, Key
+from c2c_agent.policy.keys import AGENT_ID, OPERATOR, Key
+from c2c_agent.policy.pattern import Pattern, parse_pattern
 
 #: What may stand in a template of a dial string or a variable.
 _PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")

@@ -26,9 +26,9 @@ from cattrs.gen import make_dict_structure_fn
 
 from c2c_agent.config import AmqpConfig, AsteriskConfig, Config, ImpossibleValueError, RelayConfig
 from c2c_agent.errors import C2CError
-from c2c_agent.hours import Hours, parse_hours
-from c2c_agent.pattern import Pattern, parse_pattern
-from c2c_agent.policy import Key
+from c2c_agent.policy.hours import Hours, parse_hours
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.pattern import Pattern, parse_pattern
 
 #: The way from the root to a value: names of sections and indices of lists.
 Path: TypeAlias = tuple[str | int, ...]

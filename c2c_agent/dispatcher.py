@@ -41,7 +41,6 @@ from c2c_agent.call.machine import guard_after_restart, step
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.group_commit import Claim
-from c2c_agent.meter import Meter
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx import (
     CallEvidence,
@@ -54,7 +53,8 @@ from c2c_agent.pbx import (
     PbxDriver,
     PlacedCall,
 )
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Meter
 from c2c_agent.report import Report
 
 _log = Logger()

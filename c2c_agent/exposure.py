@@ -13,7 +13,7 @@ from typing import Final
 
 from c2c_agent.config import AmiConfig, LegRule
 from c2c_agent.finding import Finding
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
 
 #: The first versions in which an AMI user with `originate` can no longer write files and run
 #: programs (CVE-2024-42365, GHSA-c4cg-9275-6w44), by branch; 22 never could, other branches that

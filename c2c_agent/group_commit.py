@@ -25,8 +25,8 @@ from c2c_agent.call.call import Call
 from c2c_agent.calls_table import Connection
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
-from c2c_agent.meter import Admission, Refusal
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Admission, Refusal
 from c2c_agent.report import Report
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
 from c2c_agent.live import Live, Watch
 from c2c_agent.metrics import Exposition
-from c2c_agent.policy import Key, KeyRing
+from c2c_agent.policy.keys import Key, KeyRing
 from c2c_agent.result import Json
 
 _log = Logger()

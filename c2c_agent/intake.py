@@ -20,10 +20,10 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
-from c2c_agent.hours import WeekTime
-from c2c_agent.meter import Admission, Meter, Refusal
 from c2c_agent.pbx import PbxDriver
-from c2c_agent.policy import Key
+from c2c_agent.policy.hours import WeekTime
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Admission, Meter, Refusal
 
 _log = Logger()
 

@@ -29,8 +29,8 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.key_table import KeyRow
-from c2c_agent.meter import DAY, Admission, Meter
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import DAY, Admission, Meter
 from c2c_agent.postgres_link import Link, Watch, login
 from c2c_agent.postgres_listener import Listener
 from c2c_agent.report import Report

@@ -63,13 +63,12 @@ from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
 from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.live import Live
-from c2c_agent.meter import DAY, Meter
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.neighbours import Neighbours, SharedStore
 from c2c_agent.outbox import Outbox
 from c2c_agent.outbox_table import OutboxTable
 from c2c_agent.pbx import PbxDriver
-from c2c_agent.policy import (
+from c2c_agent.policy.keys import (
     OPERATOR,
     Key,
     KeyRing,
@@ -78,6 +77,7 @@ from c2c_agent.policy import (
     new_secret,
     operator_key,
 )
+from c2c_agent.policy.meter import DAY, Meter
 from c2c_agent.relay import RelayDriver
 from c2c_agent.report import Reporter
 from c2c_agent.retention import Retention

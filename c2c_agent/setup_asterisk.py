@@ -23,8 +23,8 @@ from attrs import field, frozen
 from c2c_agent.config import AmiConfig
 from c2c_agent.errors import C2CError
 from c2c_agent.exposure import is_loopback
-from c2c_agent.pattern import Pattern
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
+from c2c_agent.policy.pattern import Pattern
 
 #: The files of asterisk-conf that are shipped.
 AMI_USER: Final = "manager.d/c2c-agent.conf"

@@ -24,7 +24,7 @@ from c2c_agent.calls_table import Connection, schema_files
 from c2c_agent.config import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
 from c2c_agent.report import Report
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from c2c_agent.configparse import ConfigError
-from c2c_agent.hours import WeekTime
+from c2c_agent.policy.hours import WeekTime
 
 
 def week_time(at: float, timezone: str | None) -> WeekTime:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from c2c_agent.policy import key_digest, new_secret
+from c2c_agent.policy.keys import key_digest, new_secret
 
 HERE = Path("/deploy")
 MADE = Path("/made")

@@ -27,12 +27,9 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
 from c2c_agent.group_commit import Claim
-from c2c_agent.hours import WeekTime
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.live import Live
-from c2c_agent.meter import Admission, Meter, Refusal
 from c2c_agent.neighbours import Neighbours
-from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
     Gone,
@@ -41,7 +38,10 @@ from c2c_agent.pbx import (
     PbxObserver,
     PlacedCall,
 )
-from c2c_agent.policy import Key, key_digest
+from c2c_agent.policy.hours import WeekTime
+from c2c_agent.policy.keys import Key, key_digest
+from c2c_agent.policy.meter import Admission, Meter, Refusal
+from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.report import Report, Target, reports
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.

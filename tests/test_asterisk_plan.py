@@ -9,8 +9,8 @@ from c2c_agent.asterisk_plan import make_plan, merge_left
 from c2c_agent.call.job import CallJob
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
+from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import uuid
 
 JOB = CallJob(dial_first="100", dial_second="200", dial_as="102", timeout=20)

@@ -35,7 +35,7 @@ from c2c_agent.config import (
 )
 from c2c_agent.errors import StoreError
 from c2c_agent.finding import Finding
-from c2c_agent.pattern import parse_pattern
+from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store
 from tests.agi.playbook import Playbook

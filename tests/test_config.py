@@ -22,8 +22,8 @@ from c2c_agent.config import (
     WebhookConfig,
     tcp_address,
 )
-from c2c_agent.pattern import parse_pattern
-from c2c_agent.policy import OPERATOR, Key
+from c2c_agent.policy.keys import OPERATOR, Key
+from c2c_agent.policy.pattern import parse_pattern
 
 ANY = parse_pattern("_X.")
 ANY_SHA256 = "0" * 64

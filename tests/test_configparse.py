@@ -19,8 +19,8 @@ from c2c_agent.config import (
     WebhookConfig,
 )
 from c2c_agent.configparse import ConfigError, parse
-from c2c_agent.pattern import parse_pattern
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.pattern import parse_pattern
 
 ZEROS = "0" * 64
 ONES = "1" * 64

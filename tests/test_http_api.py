@@ -28,7 +28,7 @@ from c2c_agent.pbx import (
     OriginateAccepted,
     OriginateRefused,
 )
-from c2c_agent.policy import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report import EventType
 from tests.fakes import (
     CALL_PARAMETERS,

@@ -21,7 +21,6 @@ from c2c_agent.config import CallsConfig
 from c2c_agent.dispatcher import StoreUnreadableError
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.intake import Submission
-from c2c_agent.meter import DAY
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -38,7 +37,8 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import DAY
 from tests.fakes import CRM, DISK_BROKEN, EPOCH, SHOP, Desk, DeskTest, uuid
 
 ONE, TWO = uuid(1), uuid(2)

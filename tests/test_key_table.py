@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from c2c_agent.key_table import KeyRow, usable
-from c2c_agent.pattern import parse_pattern
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.pattern import parse_pattern
 
 ZEROS = "0" * 64
 

@@ -33,7 +33,7 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.policy import KeyRing, key_digest, operator_key
+from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.report import EventType, event_json
 from tests.fakes import CRM, CRM_SECRET, OPERATOR_SECRET, Desk, uuid
 from tests.memory_host import Answer, Connection, request

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import KEY, AgentProcess
 from tests.schemathesis_run import findings
 

@@ -47,9 +47,9 @@ from c2c_agent.config import (
 )
 from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import StoreError
-from c2c_agent.hours import parse_hours
 from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx import CallEvidence, Gone, LegEvidence
+from c2c_agent.policy.hours import parse_hours
 from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
 from c2c_agent.stop_switch import Stopped, StopSwitch

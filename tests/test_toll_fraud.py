@@ -16,9 +16,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import CallState
-from c2c_agent.hours import WeekTime, parse_hours
 from c2c_agent.intake import Submission
-from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -27,7 +25,9 @@ from c2c_agent.pbx import (
     OriginateAccepted,
     SecondAnswered,
 )
-from c2c_agent.policy import Key, operator_key
+from c2c_agent.policy.hours import WeekTime, parse_hours
+from c2c_agent.policy.keys import Key, operator_key
+from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import CRM, EPOCH, DeskTest, uuid
 
 DAY = 86400.0

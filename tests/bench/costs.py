@@ -31,8 +31,6 @@ from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config import AsteriskConfig, LegRule
 from c2c_agent.http_request import read_parameters
-from c2c_agent.meter import Admission, Meter
-from c2c_agent.pattern import parse_pattern
 from c2c_agent.pbx import (
     CallEvidence,
     FirstAnswered,
@@ -45,7 +43,9 @@ from c2c_agent.pbx import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Admission, Meter
+from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.result import status
 from tests.playbook import JOB, REQUEST_ID, a_call
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
 from tests.cloud.brokers import ADDRESS, PASSWORD, PORT, TLS_PORT, Broker
 from tests.cloud.certificates import Authority
 from tests.cloud.databases import ADDRESS as DATABASE_ADDRESS

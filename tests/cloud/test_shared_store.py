@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
 from tests.cloud.conftest import Cloud, Relay, StartPhone
 from tests.cloud.databases import Database, DatabaseServer
 from tests.cloud.test_faults import place_in, placed_once

@@ -35,7 +35,7 @@ from c2c_agent.configfile import document
 from c2c_agent.configparse import ConfigError, parse
 from c2c_agent.errors import ApiError
 from c2c_agent.http_request import read_parameters
-from c2c_agent.pattern import PatternError, parse_pattern
+from c2c_agent.policy.pattern import PatternError, parse_pattern
 from c2c_agent.result import status
 
 Target = Callable[[bytes], None]

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import yaml
 
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
 from tests.pbx.hosts import AMI_PORT
 from tests.pbx.waiting import Patience, WaitedInVainError, wait_until
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from c2c_agent.policy import key_digest
+from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.phones import Phone

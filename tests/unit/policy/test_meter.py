@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.meter import DAY, Admission, Meter, Refusal
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import DAY, Admission, Meter, Refusal
 
 HOUR = 3600.0
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.hours import WeekTime, parse_hours
-from c2c_agent.pattern import Pattern, parse_pattern
-from c2c_agent.policy import (
+from c2c_agent.policy.hours import WeekTime, parse_hours
+from c2c_agent.policy.keys import (
     OPERATOR,
     AutoAnswer,
     Key,
@@ -22,6 +21,7 @@ from c2c_agent.policy import (
     new_secret,
     operator_key,
 )
+from c2c_agent.policy.pattern import Pattern, parse_pattern
 
 ANY_SHA256 = "0" * 64
 

@@ -19,8 +19,8 @@ from attrs.validators import ge, matches_re, optional
 
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.hours import Hours, WeekTime
-from c2c_agent.pattern import Pattern
+from c2c_agent.policy.hours import Hours, WeekTime
+from c2c_agent.policy.pattern import Pattern
 
 #: The name of the key that the command line uses; no configured key may have it.
 OPERATOR: Final = "operator"

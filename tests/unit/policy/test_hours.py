@@ -7,7 +7,7 @@ import time
 import pytest
 
 from c2c_agent.configparse import ConfigError
-from c2c_agent.hours import HoursError, WeekTime, parse_hours
+from c2c_agent.policy.hours import HoursError, WeekTime, parse_hours
 from c2c_agent.wall_time import check_timezone, week_time
 
 MO, TU, WE, TH, FR, SA, SU = range(7)

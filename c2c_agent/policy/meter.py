@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.policy import Key
+from c2c_agent.policy.keys import Key
 
 #: Seconds after which another try is worth it where too many calls are in progress: nobody knows
 #: when the next one ends.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.pattern import PatternError, parse_pattern
+from c2c_agent.policy.pattern import PatternError, parse_pattern
 
 DIGITS = "0123456789"
 CLASSES = {"X": DIGITS, "Z": DIGITS[1:], "N": DIGITS[2:]}
