@@ -20,10 +20,11 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 import click
 from attrs import evolve
 
-from c2c_agent import __version__, configfile, log, setup_asterisk, setup_files
+from c2c_agent import __version__, log, setup_asterisk, setup_files
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
-from c2c_agent.config import Config
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config import files as configfile
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
 from c2c_agent.policy.keys import Key, key_digest, new_secret

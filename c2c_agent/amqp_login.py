@@ -21,9 +21,9 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
-from c2c_agent.config import AmqpConfig
-from c2c_agent.configfile import read_secret
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.files import read_secret
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import AmqpConfig
 
 #: Seconds without a word after which either side takes the other for dead; asked for every half.
 _HEARTBEAT: Final = 20

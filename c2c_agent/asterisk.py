@@ -28,7 +28,7 @@ from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.call.job import CallJob
-from c2c_agent.config import CONTEXT, AsteriskConfig
+from c2c_agent.config.sections import CONTEXT, AsteriskConfig
 from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.followed_call import FAMILY, FollowedCall, in_background

@@ -31,9 +31,9 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import CHECK_PREFIX
-from c2c_agent.config import AmiConfig, AsteriskConfig, Config, LegRule
-from c2c_agent.configfile import operator_file, read_secret
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.files import operator_file, read_secret
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import AmiConfig, AsteriskConfig, Config, LegRule
 from c2c_agent.errors import C2CError, StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners

@@ -8,8 +8,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from c2c_agent.config import Config, tcp_address
-from c2c_agent.configfile import operator_file
+from c2c_agent.config.files import operator_file
+from c2c_agent.config.sections import Config, tcp_address
 from c2c_agent.errors import C2CError
 from c2c_agent.policy.keys import is_secret
 

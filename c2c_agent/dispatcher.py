@@ -38,7 +38,7 @@ from c2c_agent.call.call import (
     Settle,
 )
 from c2c_agent.call.machine import guard_after_restart, step
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.group_commit import Claim
 from c2c_agent.neighbours import Neighbours

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from c2c_agent.config import AmiConfig, LegRule
+from c2c_agent.config.sections import AmiConfig, LegRule
 from c2c_agent.finding import Finding
 from c2c_agent.policy.keys import Key
 

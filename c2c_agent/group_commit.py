@@ -23,7 +23,7 @@ from twisted.python.threadpool import ThreadPool
 from c2c_agent import calls_table
 from c2c_agent.call.call import Call
 from c2c_agent.calls_table import Connection
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Refusal

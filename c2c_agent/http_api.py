@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from c2c_agent import openapi, result
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.job import is_request_id
-from c2c_agent.config import HttpConfig
+from c2c_agent.config.sections import HttpConfig
 from c2c_agent.copies import one_copy
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault

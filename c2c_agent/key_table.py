@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from attrs import frozen
 
-from c2c_agent.configparse import ConfigError, parse_key
+from c2c_agent.config.parse import ConfigError, parse_key
 from c2c_agent.policy.keys import OPERATOR, Key
 
 

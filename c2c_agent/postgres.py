@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.record import load
 from c2c_agent.calls_table import Connection, row, schema_files
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.key_table import KeyRow

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from c2c_agent.config import Config
+from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
 from c2c_agent.log import Log
 from c2c_agent.sd_notify import Supervisor

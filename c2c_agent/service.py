@@ -41,7 +41,9 @@ from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
 from c2c_agent.call.call import Call
 from c2c_agent.clock import SteadyClock, boot_id
-from c2c_agent.config import (
+from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import (
     AgiConfig,
     AmiConfig,
     AmqpConfig,
@@ -54,8 +56,6 @@ from c2c_agent.config import (
     differences,
     tcp_address,
 )
-from c2c_agent.configfile import operator_file, read_secret, read_webhook_secrets
-from c2c_agent.configparse import ConfigError
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.group_commit import GroupCommit
 from c2c_agent.http_api import Api

@@ -22,7 +22,8 @@ from typing import Final
 
 from attrs import asdict, evolve, frozen
 
-from c2c_agent import configfile, setup_asterisk
+from c2c_agent import setup_asterisk
+from c2c_agent.config import files as configfile
 from c2c_agent.setup_asterisk import Change, Kind, Place, Plan, SetupError
 
 _SECRET_FILE: Final = "ami.secret"  # noqa: S105 - a file's name

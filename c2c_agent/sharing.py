@@ -14,9 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from c2c_agent.calls_table import Connection
-from c2c_agent.config import Config
-from c2c_agent.configfile import store_password
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.files import store_password
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import Config
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
 

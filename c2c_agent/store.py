@@ -21,7 +21,7 @@ from c2c_agent import calls_table
 from c2c_agent.call.call import Call
 from c2c_agent.call.job import CONFIRM_SECONDS
 from c2c_agent.calls_table import Connection, schema_files
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.group_commit import Claim, GroupCommit
 from c2c_agent.policy.keys import Key

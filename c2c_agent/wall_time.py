@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.parse import ConfigError
 from c2c_agent.policy.hours import WeekTime
 
 

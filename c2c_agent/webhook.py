@@ -19,7 +19,7 @@ from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from c2c_agent.config import WebhookConfig
+from c2c_agent.config.sections import WebhookConfig
 from c2c_agent.net.signature import signed_headers
 from c2c_agent.report import Delivered, Delivery, EventType, Later, Refused, Target, Waiting
 

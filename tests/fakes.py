@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.record import dump, load
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
 from c2c_agent.group_commit import Claim

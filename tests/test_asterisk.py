@@ -14,7 +14,7 @@ from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.ami.service import AmiLink
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.call.job import CallJob
-from c2c_agent.config import AsteriskConfig, DialAsConfig
+from c2c_agent.config.sections import AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx import (
     CallEvidence,

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from c2c_agent.asterisk_plan import make_plan, merge_left
 from c2c_agent.call.job import CallJob
-from c2c_agent.config import AsteriskConfig, LegRule
+from c2c_agent.config.sections import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 from c2c_agent.policy.pattern import parse_pattern

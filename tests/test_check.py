@@ -22,7 +22,7 @@ from c2c_agent import setup_files
 from c2c_agent.ami.message import Message
 from c2c_agent.asterisk import CHECK_PREFIX
 from c2c_agent.check import open_listeners, run
-from c2c_agent.config import (
+from c2c_agent.config.sections import (
     AgiConfig,
     AmiConfig,
     AmqpConfig,

@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from c2c_agent import client as client_module
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
-from c2c_agent.config import Config, HttpConfig, StoreConfig
+from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.metrics import Exposition

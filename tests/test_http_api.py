@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent.config import HttpConfig
+from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_request import read_parameters

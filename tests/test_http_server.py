@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from c2c_agent import http_server
 from c2c_agent.call.call import CallState
-from c2c_agent.config import HttpConfig
+from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api
 from c2c_agent.http_request import BODY_LIMIT

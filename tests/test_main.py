@@ -28,10 +28,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
-from c2c_agent import __version__, configfile, result
+from c2c_agent import __version__, result
 from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call.call import Call, CallState, Entry, HungUpBy, Received
 from c2c_agent.call.outcome import Outcome
+from c2c_agent.config import files as configfile
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.finding import Finding
 from c2c_agent.pbx import LegEvidence

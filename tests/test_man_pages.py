@@ -13,7 +13,7 @@ import click
 import pytest
 
 from c2c_agent.__main__ import main
-from c2c_agent.config import Config
+from c2c_agent.config.sections import Config
 
 PAGES: Final = Path(__file__).parent.parent / "docs" / "man"
 

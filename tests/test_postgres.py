@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThread
 from c2c_agent import outbox_table, postgres, postgres_link
 from c2c_agent.call.call import Answer, Call
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.config import CallsConfig
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
 from c2c_agent.key_table import KeyRow

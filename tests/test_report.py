@@ -12,7 +12,7 @@ from attrs import evolve
 from c2c_agent import result
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.config import EventName
+from c2c_agent.config.sections import EventName
 from c2c_agent.report import EventType, Target, event_json, event_type, reports
 from tests.playbook import REQUEST_ID, a_call
 

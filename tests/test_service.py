@@ -35,7 +35,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from c2c_agent.client import Client, operator_secret
 from c2c_agent.clock import SteadyClock
-from c2c_agent.config import (
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import (
     AgiConfig,
     AmiConfig,
     AsteriskConfig,
@@ -45,7 +46,6 @@ from c2c_agent.config import (
     StoreConfig,
     WebhookConfig,
 )
-from c2c_agent.configparse import ConfigError
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx import CallEvidence, Gone, LegEvidence

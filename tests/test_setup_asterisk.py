@@ -9,7 +9,7 @@ import yaml
 from attrs import evolve
 
 from c2c_agent import setup_asterisk
-from c2c_agent.configparse import parse
+from c2c_agent.config.parse import parse
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.setup_asterisk import (
     AMI_USER,

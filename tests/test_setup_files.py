@@ -15,8 +15,9 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
 
-from c2c_agent import configfile, setup_files
+from c2c_agent import setup_files
 from c2c_agent.__main__ import main
+from c2c_agent.config import files as configfile
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.setup_asterisk import SHIPPED, SetupError
 from tests.test_setup_asterisk import DEBIAN, FREEPBX, PLAIN

@@ -21,8 +21,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.calls_table import Connection
-from c2c_agent.config import Config, StoreConfig
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
 from c2c_agent.neighbours import Neighbours

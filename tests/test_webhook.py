@@ -33,7 +33,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from c2c_agent.config import WebhookConfig
+from c2c_agent.config.sections import WebhookConfig
 from c2c_agent.net.signature import parse_secrets
 from c2c_agent.report import Delivered, Delivery, Later, Refused, Report, Target, Waiting
 from c2c_agent.webhook import JITTER, SCHEDULE, Webhook, retry_after

@@ -1,8 +1,8 @@
 """One call, from its request to its one outcome. Pure: no Twisted, no clock, no I/O.
 
-`job` is what was asked, `call` what is known of it, `events` what can happen to it and what is then
-to be done. `machine` is the table of every state and event, `transitions` are its entries.
-`evidence` is what a PBX can tell of a leg, `ending` reads it when the call is over, `outcome` names
-the result. `record` writes a call down and reads it back.
-It knows no PBX, no transport and no store.
+`job` is what was asked, `call` what is known of it, `events` what can happen to it and what is
+then to be done. `machine` is the table of every state and event, `transitions` are its entries.
+`evidence` is what a PBX can tell of a leg, `ending` reads it when the call is over, `outcome`
+names the result. `record` writes a call down and reads it back. It knows no PBX, no transport and
+no store.
 """

@@ -29,7 +29,7 @@ from c2c_agent.call.call import Call, Event, Place
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
-from c2c_agent.config import AsteriskConfig, LegRule
+from c2c_agent.config.sections import AsteriskConfig, LegRule
 from c2c_agent.http_request import read_parameters
 from c2c_agent.pbx import (
     CallEvidence,

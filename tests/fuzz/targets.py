@@ -30,9 +30,9 @@ from c2c_agent.call.call import Call, Received, Relayed
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
-from c2c_agent.config import AsteriskConfig, Config
-from c2c_agent.configfile import document
-from c2c_agent.configparse import ConfigError, parse
+from c2c_agent.config.files import document
+from c2c_agent.config.parse import ConfigError, parse
+from c2c_agent.config.sections import AsteriskConfig, Config
 from c2c_agent.errors import ApiError
 from c2c_agent.http_request import read_parameters
 from c2c_agent.policy.pattern import PatternError, parse_pattern

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.parse import ConfigError
 from c2c_agent.policy.hours import HoursError, WeekTime, parse_hours
 from c2c_agent.wall_time import check_timezone, week_time
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from c2c_agent.config import (
+from c2c_agent.config.parse import ConfigError, parse
+from c2c_agent.config.sections import (
     AmqpConfig,
     AsteriskConfig,
     CallsConfig,
@@ -18,7 +19,6 @@ from c2c_agent.config import (
     RelayConfig,
     WebhookConfig,
 )
-from c2c_agent.configparse import ConfigError, parse
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.pattern import parse_pattern
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from c2c_agent.config import Config, StoreConfig
-from c2c_agent.configfile import (
+from c2c_agent.config.files import (
     load,
     operator_file,
     read_secret,
     read_webhook_secrets,
     store_password,
 )
-from c2c_agent.configparse import ConfigError
+from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.sections import Config, StoreConfig
 
 ZEROS = "0" * 64
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from attrs import asdict
 
-from c2c_agent.config import (
+from c2c_agent.config.sections import (
     AgiConfig,
     AmiConfig,
     AsteriskConfig,
