@@ -20,13 +20,14 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 import click
 from attrs import evolve
 
-from c2c_agent import __version__, log, setup_asterisk, setup_files
+from c2c_agent import __version__, setup_asterisk, setup_files
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import files as configfile
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
+from c2c_agent.host import log
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
 from c2c_agent.stop_switch import Stopped, StopSwitch
@@ -118,7 +119,7 @@ def run(config_path: str | None) -> None:
     """Run the agent in the foreground, as systemd does; SIGHUP reads the configuration again."""
     path = _path(config_path)
     config = configfile.load(path)
-    from c2c_agent import fair_reactor  # noqa: PLC0415
+    from c2c_agent.host import reactor as fair_reactor  # noqa: PLC0415
 
     if "twisted.internet.reactor" not in sys.modules:
         fair_reactor.install()
@@ -127,9 +128,9 @@ def run(config_path: str | None) -> None:
     from twisted.internet.error import CannotListenError  # noqa: PLC0415
     from twisted.internet.threads import deferToThread  # noqa: PLC0415
 
-    from c2c_agent.clock import keep_steady  # noqa: PLC0415
+    from c2c_agent.host.clock import keep_steady  # noqa: PLC0415
+    from c2c_agent.host.sd_notify import Supervisor  # noqa: PLC0415
     from c2c_agent.reload import Reload  # noqa: PLC0415
-    from c2c_agent.sd_notify import Supervisor  # noqa: PLC0415
     from c2c_agent.service import AgentService  # noqa: PLC0415
 
     lines = log.start(config.log.level, full_numbers=config.log.numbers == "full")

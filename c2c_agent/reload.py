@@ -12,8 +12,8 @@ from twisted.logger import Logger
 
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
-from c2c_agent.log import Log
-from c2c_agent.sd_notify import Supervisor
+from c2c_agent.host.log import Log
+from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.service import AgentService
 
 _log = Logger()

@@ -40,7 +40,6 @@ from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
 from c2c_agent.call.call import Call
-from c2c_agent.clock import SteadyClock, boot_id
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import (
@@ -58,6 +57,8 @@ from c2c_agent.config.sections import (
 )
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.group_commit import GroupCommit
+from c2c_agent.host.clock import SteadyClock, boot_id
+from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
@@ -81,7 +82,6 @@ from c2c_agent.policy.meter import DAY, Meter
 from c2c_agent.relay import RelayDriver
 from c2c_agent.report import Reporter
 from c2c_agent.retention import Retention
-from c2c_agent.sd_notify import Supervisor
 from c2c_agent.sharing import Sharing, shared_store
 from c2c_agent.stop_switch import StopSwitch, StopWatch
 from c2c_agent.store import Store

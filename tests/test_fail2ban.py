@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from twisted.logger import Logger, LogPublisher
 
-from c2c_agent.log import LineObserver
+from c2c_agent.host.log import LineObserver
 
 FILTER = Path(__file__).parents[1] / "systemd/fail2ban/filter.d/c2c-agent.conf"
 

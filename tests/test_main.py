@@ -734,7 +734,7 @@ class TestRun:
         monkeypatch.setattr("twisted.internet.reactor", memory, raising=False)
         memory.log = []
         monkeypatch.setattr(
-            "c2c_agent.log.start",
+            "c2c_agent.host.log.start",
             lambda level, *, full_numbers: memory.log.append((level, full_numbers)),
         )
         memory.signals = {}

@@ -34,7 +34,6 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from c2c_agent.client import Client, operator_secret
-from c2c_agent.clock import SteadyClock
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import (
     AgiConfig,
@@ -47,10 +46,11 @@ from c2c_agent.config.sections import (
     WebhookConfig,
 )
 from c2c_agent.errors import StoreError
+from c2c_agent.host.clock import SteadyClock
+from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx import CallEvidence, Gone, LegEvidence
 from c2c_agent.policy.hours import parse_hours
-from c2c_agent.sd_notify import Supervisor
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
 from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store

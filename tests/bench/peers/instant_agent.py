@@ -12,10 +12,10 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from c2c_agent import log
 from c2c_agent.call.call import Relayed
 from c2c_agent.call.job import CallJob
 from c2c_agent.config import files as configfile
+from c2c_agent.host import log
 from c2c_agent.pbx import (
     CallEvidence,
     Gone,

@@ -7,8 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from c2c_agent import fair_reactor
-from c2c_agent.fair_reactor import AT_ONCE, STOOD_STILL, FairReactor, FewAtOnce
+from c2c_agent.host import reactor as fair_reactor
+from c2c_agent.host.reactor import AT_ONCE, STOOD_STILL, FairReactor, FewAtOnce
 
 
 class Poller:

@@ -12,7 +12,7 @@ import pytest
 from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent.clock import SteadyClock, boot_id, keep_steady
+from c2c_agent.host.clock import SteadyClock, boot_id, keep_steady
 
 
 def test_begins_at_the_wall_clock_and_goes_on_with_the_monotonic_one() -> None:
@@ -136,7 +136,7 @@ def test_which_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What systemd says, else what the kernel says, else nothing: always in the same form."""
     monkeypatch.delenv("C2C_BOOT_ID", raising=False)
     kernel = tmp_path / "boot_id"
-    monkeypatch.setattr("c2c_agent.clock._BOOT_ID", kernel)
+    monkeypatch.setattr("c2c_agent.host.clock._BOOT_ID", kernel)
     assert boot_id() is None
     kernel.write_text("3E4F-ab\n")
     assert boot_id() == "3e4fab"

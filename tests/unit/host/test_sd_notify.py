@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from c2c_agent.sd_notify import Supervisor
+from c2c_agent.host.sd_notify import Supervisor
 
 
 class Systemd:

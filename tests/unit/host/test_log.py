@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher
 from zope.interface.verify import verifyObject
 
-from c2c_agent.log import NUMBERS, LineObserver, mask, start
+from c2c_agent.host.log import NUMBERS, LineObserver, mask, start
 
 NUMBERED = {"dial_first": "100", "dial_second": "+4930123456", "dial_as": "alice"}
 FORMAT = "{dial_first} to {dial_second} as {dial_as}"
