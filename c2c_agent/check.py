@@ -24,19 +24,19 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 
 from c2c_agent import exposure
-from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
-from c2c_agent.ami.service import AmiLink
-from c2c_agent.asterisk import CHECK_PREFIX
 from c2c_agent.config.files import operator_file, read_secret
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmiConfig, AsteriskConfig, Config, LegRule
 from c2c_agent.errors import C2CError, StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners
+from c2c_agent.pbx.asterisk import bridge
+from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.sharing import database_versions
 from c2c_agent.stop_switch import StopSwitch
@@ -369,7 +369,7 @@ class _WayRound:
         if (await link.send(call)).response != "Success":
             return  # the test call will tell why
         value = await self._value_of_probe()
-        await link.send(actions.hangup(self._foreign_id, scripts.CHECK_CAUSE))
+        await link.send(actions.hangup(self._foreign_id, bridge.CHECK_CAUSE))
         if value == "":
             user = self._config.ami.username
             raise CheckFailed(
@@ -419,7 +419,7 @@ class _WayRound:
                 "The AMI user needs read = call, and an eventfilter that lets Uniqueid: c2c- "
                 "through.",
             ) from error
-        if cause != str(scripts.CHECK_CAUSE):
+        if cause != str(bridge.CHECK_CAUSE):
             raise CheckFailed(
                 "test call",
                 f"it did not come back over FastAGI ({url}, cause {cause})",
@@ -444,7 +444,7 @@ class _WayRound:
 
     async def _acknowledge(self, channel: AgiChannel) -> None:
         if channel.environment.uniqueid == self._channel_id:
-            await scripts.acknowledge(channel)
+            await bridge.acknowledge(channel)
 
     async def close(self) -> None:
         """Leave nothing open."""

@@ -1,6 +1,7 @@
 """What Asterisk's application Dial leaves behind on the channel that ran it.
 
-Pure. Read over FastAGI (`agi.scripts`), understood together with the AMI events (`ami.call_trace`).
+Pure. `pbx.asterisk.bridge` reads it over FastAGI; `pbx.asterisk.call_trace` understands it together
+with the AMI events.
 """
 
 from __future__ import annotations

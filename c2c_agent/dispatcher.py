@@ -42,7 +42,7 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.group_commit import Claim
 from c2c_agent.neighbours import Neighbours
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,
     LegEvent,

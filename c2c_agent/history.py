@@ -13,7 +13,7 @@ from attrs import evolve
 
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx import LegEvidence
+from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.report import TOLD, EventType
 
 

@@ -20,7 +20,7 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
-from c2c_agent.pbx import PbxDriver
+from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Meter, Refusal

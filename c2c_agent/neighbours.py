@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from c2c_agent.call.call import Answer, Call, CallState
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx import PlacedCall
+from c2c_agent.pbx.driver import PlacedCall
 
 _log = Logger()
 

@@ -36,7 +36,7 @@ from c2c_agent.broker import (
 from c2c_agent.call.call import CallState, Relayed
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,
     LegEvent,

@@ -31,13 +31,11 @@ from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from c2c_agent.agi.protocol import AgiFactory, Refusal
-from c2c_agent.agi.scripts import SCRIPT
-from c2c_agent.ami.service import AmiLink
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.amqp import AmqpLink, AmqpUser
 from c2c_agent.amqp_jobs import JobConsumer
 from c2c_agent.amqp_login import broker_endpoint, login_parameters
 from c2c_agent.amqp_results import ResultPublisher
-from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.broker import jobs_queue
 from c2c_agent.call.call import Call
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
@@ -68,7 +66,9 @@ from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSa
 from c2c_agent.neighbours import Neighbours, SharedStore
 from c2c_agent.outbox import Outbox
 from c2c_agent.outbox_table import OutboxTable
-from c2c_agent.pbx import PbxDriver
+from c2c_agent.pbx.asterisk.bridge import SCRIPT
+from c2c_agent.pbx.asterisk.driver import AsteriskDriver
+from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.keys import (
     OPERATOR,
     Key,

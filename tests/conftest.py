@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+# Before anything imports it, whichever folder is collected first.
+pytest.register_assert_rewrite("tests.unit.agi.playbook")
+
 # A test that is slow on a busy machine is not wrong.
 settings.register_profile("c2c-agent", deadline=None)
 settings.load_profile("c2c-agent")

@@ -6,8 +6,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from c2c_agent.ami.actions import Action, ActionRefused
+from c2c_agent.ami.link import LinkDown
 from c2c_agent.ami.message import AmiError, Message
-from c2c_agent.ami.service import LinkDown
 
 
 def message(**headers: str) -> Message:

@@ -30,7 +30,7 @@ from c2c_agent.group_commit import Claim
 from c2c_agent.intake import Intake, Submission
 from c2c_agent.live import Live
 from c2c_agent.neighbours import Neighbours
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,
     LegEvent,

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import directlyProvides, implementer
 
-from tests.ami.fake_asterisk import FakeAsterisk, FakeSession
+from tests.unit.ami.fake_asterisk import FakeAsterisk, FakeSession
 
 # This has no type of its own.
 transport_for_tests: Callable[..., Any] = StringTransport

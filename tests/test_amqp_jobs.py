@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.amqp_jobs import JobConsumer
 from c2c_agent.broker import CANCEL, cancel_message, encode
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
+from c2c_agent.pbx.driver import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
 from tests.fake_broker import FakeConnection
 from tests.fakes import CRM, EPOCH, Desk, uuid
 

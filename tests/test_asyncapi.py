@@ -36,7 +36,7 @@ from c2c_agent.call.machine import step
 from c2c_agent.call.record import to_json
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.openapi import description
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     FirstAnswered,
     FirstRinging,
     Gone,

@@ -20,7 +20,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent import setup_files
 from c2c_agent.ami.message import Message
-from c2c_agent.asterisk import CHECK_PREFIX
 from c2c_agent.check import open_listeners, run
 from c2c_agent.config.sections import (
     AgiConfig,
@@ -35,18 +34,19 @@ from c2c_agent.config.sections import (
 )
 from c2c_agent.errors import StoreError
 from c2c_agent.finding import Finding
+from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store
-from tests.agi.playbook import Playbook
-from tests.ami.fake_asterisk import (
+from tests.fakes import CRM, SHOP
+from tests.memory_host import MemoryHost
+from tests.unit.agi.playbook import Playbook
+from tests.unit.ami.fake_asterisk import (
     FakeAsterisk,
     FakeSession,
     refuse_login,
     say_nothing,
 )
-from tests.fakes import CRM, SHOP
-from tests.memory_host import MemoryHost
 
 AGI_PORT = 4573
 AGI_URL = "agi://127.0.0.1:4573/c2c"

@@ -14,7 +14,7 @@ from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.history import history
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

@@ -20,7 +20,7 @@ from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_request import read_parameters
 from c2c_agent.live import Watch
 from c2c_agent.metrics import Exposition
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstRinging,
     Gone,

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from c2c_agent import http_connections
 from c2c_agent.http_connections import RETRY_AFTER, SPARE, Refused
 from c2c_agent.http_server import ApiSite
-from c2c_agent.pbx import OriginateAccepted
+from c2c_agent.pbx.driver import OriginateAccepted
 from tests.fakes import CRM_SECRET, DeskTest, uuid
 from tests.memory_host import Connection, request
 from tests.test_http_server import AUTHORIZED, api_of

@@ -17,7 +17,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.http_server import ApiSite
-from c2c_agent.pbx import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
+from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
 from tests.fakes import CRM_SECRET, Desk, uuid
 from tests.memory_host import Connection, request
 from tests.test_http_server import AUTHORIZED, ONE, PLACE, SiteTest, api_of

@@ -21,7 +21,7 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatcher import StoreUnreadableError
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.intake import Submission
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

@@ -35,7 +35,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.config import files as configfile
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.finding import Finding
-from c2c_agent.pbx import LegEvidence
+from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store import Store

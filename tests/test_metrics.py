@@ -22,7 +22,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

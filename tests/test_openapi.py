@@ -23,7 +23,7 @@ from c2c_agent.errors import ErrorCode
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.openapi import description
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     FirstAnswered,
     FirstRinging,
     Gone,

@@ -25,7 +25,7 @@ from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.group_commit import Claim
 from c2c_agent.key_table import KeyRow
 from c2c_agent.outbox_table import Depth, OutboxTable
-from c2c_agent.pbx import LegEvidence
+from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Refusal
 from c2c_agent.postgres import PostgresStore, version_of

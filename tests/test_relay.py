@@ -19,7 +19,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import to_json
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.intake import Submission
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

@@ -11,7 +11,7 @@ from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUp
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx import LegEvidence
+from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.result import call_summary, listing, no_status, not_found, response, status
 from tests.playbook import a_call
 

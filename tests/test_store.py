@@ -23,7 +23,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump
 from c2c_agent.calls_table import _DELETE
 from c2c_agent.errors import StoreError
-from c2c_agent.pbx import LegEvidence
+from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.store import Store
 from tests import store_contract as contract
 from tests.playbook import JOB

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import CallState
 from c2c_agent.intake import Submission
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     Gone,

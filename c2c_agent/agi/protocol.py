@@ -2,7 +2,7 @@
 
 `AgiFactory` listens where the dialplan's `AGI(agi://…)` connects to. When Asterisk has said what
 channel it is about, the factory's `accept` is called with an `agi.channel.AgiChannel`: a coroutine
-that holds the conversation, as those of `agi.scripts` do.
+that holds the conversation, as those of `pbx.asterisk.bridge` do.
 
 Asterisk keeps a channel that was hung up for as long as the session lasts (reference, section 5.5),
 so the connection is closed as soon as the coroutine is done, however it ended. Every wait has a

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import Fault
-from c2c_agent.pbx import LegEvent, LegEvidence, OriginatePlan
+from c2c_agent.pbx.driver import LegEvent, LegEvidence, OriginatePlan
 
 
 class CallState(StrEnum):

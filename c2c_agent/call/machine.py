@@ -45,7 +45,7 @@ from c2c_agent.call.call import (
 from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
 from c2c_agent.call.outcome import Outcome, outcome
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     FirstAnswered,
     FirstRinging,
     Found,

@@ -14,7 +14,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from c2c_agent.call.call import Call
-from c2c_agent.pbx import OriginatePlan
+from c2c_agent.pbx.driver import OriginatePlan
 
 
 def _converter() -> Converter:

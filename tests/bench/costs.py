@@ -22,16 +22,16 @@ from typing import Any, Final
 from c2c_agent.agi.message import get_full_variable, set_variable
 from c2c_agent.agi.session import Session
 from c2c_agent.ami.actions import Action
-from c2c_agent.ami.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
 from c2c_agent.ami.message import Receiver, encode
-from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.call.call import Call, Event, Place
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import AsteriskConfig, LegRule
 from c2c_agent.http_request import read_parameters
-from c2c_agent.pbx import (
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.originate import make_plan
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

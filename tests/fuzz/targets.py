@@ -24,7 +24,6 @@ from c2c_agent.ami.message import (
     RemoteAmiError,
     encode,
 )
-from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.broker import MalformedMessage, read_event, read_job
 from c2c_agent.call.call import Call, Received, Relayed
 from c2c_agent.call.job import JobRules, parse_job
@@ -35,6 +34,7 @@ from c2c_agent.config.parse import ConfigError, parse
 from c2c_agent.config.sections import AsteriskConfig, Config
 from c2c_agent.errors import ApiError
 from c2c_agent.http_request import read_parameters
+from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.pattern import PatternError, parse_pattern
 from c2c_agent.result import status
 

@@ -41,8 +41,8 @@ def agent(host: str, port: int, subscriber: Subscriber) -> float:
     from twisted.internet.endpoints import HostnameEndpoint  # noqa: PLC0415
 
     from c2c_agent.ami.actions import ping  # noqa: PLC0415
+    from c2c_agent.ami.link import AmiLink  # noqa: PLC0415
     from c2c_agent.ami.message import Message  # noqa: PLC0415
-    from c2c_agent.ami.service import AmiLink  # noqa: PLC0415
 
     process: Any = reactor
 

@@ -16,7 +16,7 @@ from c2c_agent.call.call import Relayed
 from c2c_agent.call.job import CallJob
 from c2c_agent.config import files as configfile
 from c2c_agent.host import log
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,
     LegEvent,

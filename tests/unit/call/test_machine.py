@@ -38,7 +38,7 @@ from c2c_agent.call.machine import (
 )
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx import (
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

@@ -15,7 +15,7 @@ from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx import LegEvidence, OriginatePlan
+from c2c_agent.pbx.driver import LegEvidence, OriginatePlan
 from tests.playbook import a_call
 
 # Two halves of a surrogate pair in a row are one character to JSON; nothing that decodes text ever

@@ -20,11 +20,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.ami import actions
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import LinkLost
 from c2c_agent.ami.protocol import Limits
-from c2c_agent.ami.service import AmiLink
-from tests.ami.fake_asterisk import (
+from tests.unit.ami.fake_asterisk import (
     BANNER,
     FakeAsterisk,
     FakeSession,

@@ -8,7 +8,7 @@ import pytest
 
 from c2c_agent.agi.message import Environment, Event, Hangup, RemoteAgiError, Reply
 from c2c_agent.agi.session import Session
-from tests.agi.playbook import play, transcript, transcripts
+from tests.unit.agi.playbook import play, transcript, transcripts
 
 
 class TestTranscripts:

@@ -1,12 +1,12 @@
-"""Tests of agi.scripts: what is said to a channel, and what is learned from it."""
+"""Tests of pbx.asterisk.bridge: what is said to a channel, and what is learned from it."""
 
 from __future__ import annotations
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
-from c2c_agent.agi.scripts import acknowledge, bridge, refuse
 from c2c_agent.dial import DialResult
-from tests.agi.playbook import BEGIN, ProtocolTest
+from c2c_agent.pbx.asterisk.bridge import acknowledge, bridge, refuse
+from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
 DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered)"\n'
 READ = '> GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}"\n'

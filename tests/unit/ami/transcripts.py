@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent.parent / "transcripts"
+_FOLDER = Path(__file__).parents[2] / "transcripts"
 
 NAMES = tuple(
     f"ami-asterisk-{version}-{what}"

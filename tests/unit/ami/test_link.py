@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami import actions
+from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import LocalAmiError, Message
 from c2c_agent.ami.pending import LinkLost
-from c2c_agent.ami.service import AmiLink, LinkDown
 from c2c_agent.errors import C2CError
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"

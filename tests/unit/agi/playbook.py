@@ -36,7 +36,7 @@ from c2c_agent.agi.session import Session
 transport_for_tests: Callable[[], Any] = StringTransport
 failure: Callable[[Exception], Failure] = Failure
 
-TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
+TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
 
 
 @frozen

@@ -15,7 +15,7 @@ from zope.interface import directlyProvides
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import Reply, get_variable, noop
 from c2c_agent.agi.protocol import Refusal
-from tests.agi.playbook import BEGIN, Playbook, ProtocolTest, hold, transcript, transcripts
+from tests.unit.agi.playbook import BEGIN, Playbook, ProtocolTest, hold, transcript, transcripts
 
 
 class ConversationTests(ProtocolTest):

@@ -10,11 +10,11 @@ from typing import Final
 
 import pytest
 
-from c2c_agent.ami.call_trace import CallTrace, request_id_of, tells_of_legs
 from c2c_agent.ami.message import Message, Receiver
 from c2c_agent.call.outcome import Outcome, outcome
 from c2c_agent.dial import DialResult
-from c2c_agent.pbx import (
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,
@@ -26,9 +26,9 @@ from c2c_agent.pbx import (
     SecondRinging,
 )
 
-TRANSCRIPTS: Final = sorted((Path(__file__).parents[1] / "transcripts").glob("call-*.txt"))
+TRANSCRIPTS: Final = sorted((Path(__file__).parents[3] / "transcripts").glob("call-*.txt"))
 ROOT: Final = "c2c-REQUEST-ID"
-SHIPPED: Final = Path(__file__).parents[2] / "asterisk-conf"
+SHIPPED: Final = Path(__file__).parents[4] / "asterisk-conf"
 
 #: What a story's legs show: leg events in order, and who hung up.
 STORIES: Final = {

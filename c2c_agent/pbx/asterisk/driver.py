@@ -18,21 +18,21 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.agi import scripts
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
 from c2c_agent.ami import actions
-from c2c_agent.ami.call_trace import PREFIX, request_id_of, tells_of_legs
+from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
-from c2c_agent.ami.service import AmiLink, LinkDown
-from c2c_agent.asterisk_plan import make_plan
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.sections import CONTEXT, AsteriskConfig
 from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.followed_call import FAMILY, FollowedCall, in_background
-from c2c_agent.pbx import (
+from c2c_agent.pbx.asterisk import bridge
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.followed_call import FAMILY, FollowedCall, in_background
+from c2c_agent.pbx.asterisk.originate import make_plan
+from c2c_agent.pbx.driver import (
     FirstAnswered,
     Gone,
     LegEvent,
@@ -191,17 +191,17 @@ class AsteriskDriver:
     async def accept(self, channel: AgiChannel) -> None:
         """Hold the conversation with a channel that came to the bridge context."""
         uniqueid = channel.environment.uniqueid
-        if channel.environment.network_script != scripts.SCRIPT or not uniqueid.startswith(PREFIX):
+        if channel.environment.network_script != bridge.SCRIPT or not uniqueid.startswith(PREFIX):
             _log.warn("FastAGI: refused a session of channel {channel!r}", channel=uniqueid)
             return
         if uniqueid.startswith(CHECK_PREFIX):
-            await scripts.acknowledge(channel)
+            await bridge.acknowledge(channel)
             return
         request_id = uniqueid.removeprefix(PREFIX)
         plan = self.observer.may_bridge(request_id)
         if plan is None:
             _log.warn("FastAGI: refused a session of call {call!r}", call=request_id)
-            await scripts.refuse(channel)
+            await bridge.refuse(channel)
             return
         await self._bridge(channel, request_id, plan)
 
@@ -220,7 +220,7 @@ class AsteriskDriver:
                 return False
 
         try:
-            told = await scripts.bridge(
+            told = await bridge.bridge(
                 channel,
                 plan.target,
                 ring_seconds=plan.timeout,

@@ -12,10 +12,10 @@ from typing import Final
 
 from attrs import define, field
 
-from c2c_agent.ami.channel_tree import Channel, ChannelTree
 from c2c_agent.ami.message import Message
 from c2c_agent.dial import DialResult
-from c2c_agent.pbx import (
+from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

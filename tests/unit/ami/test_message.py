@@ -23,7 +23,7 @@ from c2c_agent.ami.message import (
     encode,
     headers_as_dict,
 )
-from tests.ami.transcripts import NAMES, transcript
+from tests.unit.ami.transcripts import NAMES, transcript
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 

@@ -20,7 +20,7 @@ from c2c_agent.agi.message import (
     noop,
 )
 from c2c_agent.agi.session import Session
-from tests.agi.playbook import Turn, play, turns
+from tests.unit.agi.playbook import Turn, play, turns
 
 BLOCK = b"agi_network: yes\nagi_uniqueid: c2c-1\n\n"
 ENVIRONMENT = Environment({"agi_network": "yes", "agi_uniqueid": "c2c-1"})

@@ -10,13 +10,13 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
-from c2c_agent.ami.service import AmiLink
-from c2c_agent.asterisk import AsteriskDriver
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.sections import AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.pbx import (
+from c2c_agent.pbx.asterisk.driver import AsteriskDriver
+from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,
     FirstRinging,

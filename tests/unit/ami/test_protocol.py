@@ -22,7 +22,7 @@ from c2c_agent.ami.actions import Action, ActionRefused
 from c2c_agent.ami.message import LocalAmiError, Message, RemoteAmiError
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.ami.protocol import AmiProtocol, Limits, LinkDown, LoginRefused
-from tests.ami.transcripts import NAMES, transcript
+from tests.unit.ami.transcripts import NAMES, transcript
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"
 WELCOME = {"Response": "Success", "ActionID": "agent-1", "Message": "Authentication accepted"}

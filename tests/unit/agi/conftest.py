@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.agi.playbook")
+pytest.register_assert_rewrite("tests.unit.agi.playbook")

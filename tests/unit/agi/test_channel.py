@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import LocalAgiError, Reply, SessionLost, exec_, noop
 from c2c_agent.agi.protocol import Refusal
-from tests.agi.playbook import BEGIN, ProtocolTest
+from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
 
 class CommandTests(ProtocolTest):

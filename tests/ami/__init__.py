@@ -1,1 +1,0 @@
-"""Tests of c2c-agent; each file mirrors the module whose name it bears."""
