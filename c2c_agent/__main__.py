@@ -547,7 +547,7 @@ def _store_file(config_path: str | None) -> Path:
 @_plain_errors
 def store_check(config_path: str | None) -> None:
     """Read all of the store. The exit status is 0 if it is sound, else 1."""
-    from c2c_agent import store_care  # noqa: PLC0415
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     path = _store_file(config_path)
     count = store_care.check(path)
@@ -560,7 +560,7 @@ def store_check(config_path: str | None) -> None:
 @_plain_errors
 def store_backup(file: Path, config_path: str | None) -> None:
     """Copy the store to FILE, which may not exist yet: all of it, as it is at one moment."""
-    from c2c_agent import store_care  # noqa: PLC0415
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     store_care.backup(_store_file(config_path), file)
 
@@ -570,7 +570,7 @@ def store_backup(file: Path, config_path: str | None) -> None:
 @_plain_errors
 def store_vacuum(config_path: str | None) -> None:
     """Give back the room of deleted requests, in steps for which no call waits long."""
-    from c2c_agent import store_care  # noqa: PLC0415
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     path = _store_file(config_path)
     click.echo(f"The store {path} has given back {store_care.vacuum(path) // 1024} KiB.")

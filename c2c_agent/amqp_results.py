@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown
 from c2c_agent.broker import EVENTS, event_key
-from c2c_agent.report import Delivered, Delivery, Later, Target, Waiting
+from c2c_agent.report.delivery import Delivered, Delivery, Later, Target, Waiting
 
 #: The name of the target, beside those of webhooks; no configured name can have a blank.
 TARGET: Final = "AMQP results"

@@ -40,7 +40,7 @@ from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.sharing import database_versions
 from c2c_agent.stop_switch import StopSwitch
-from c2c_agent.store import SCHEMA_VERSION, connect
+from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0

@@ -40,7 +40,6 @@ from c2c_agent.call.call import (
 from c2c_agent.call.machine import guard_after_restart, step
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.group_commit import Claim
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx.driver import (
     CallEvidence,
@@ -55,7 +54,8 @@ from c2c_agent.pbx.driver import (
 )
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Meter
-from c2c_agent.report import Report
+from c2c_agent.report.delivery import Report
+from c2c_agent.store.group_commit import Claim
 
 _log = Logger()
 

@@ -26,9 +26,9 @@ from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_request import Parameters
 from c2c_agent.intake import Intake
-from c2c_agent.live import Live, Watch
-from c2c_agent.metrics import Exposition
 from c2c_agent.policy.keys import Key, KeyRing
+from c2c_agent.report.live import Live, Watch
+from c2c_agent.report.metrics import Exposition
 from c2c_agent.result import Json
 
 _log = Logger()

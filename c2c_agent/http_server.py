@@ -22,8 +22,8 @@ from c2c_agent.http_api import PREFIX, Api, Ask, Reply
 from c2c_agent.http_connections import RETRY_AFTER, ClientConnection, Connections
 from c2c_agent.http_request import BoundedRequest, read_parameters
 from c2c_agent.http_stream import EventStream, write_head
-from c2c_agent.live import Watch
-from c2c_agent.metrics import Exposition
+from c2c_agent.report.live import Watch
+from c2c_agent.report.metrics import Exposition
 
 _log = Logger()
 

@@ -19,11 +19,11 @@ from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
-from c2c_agent.group_commit import Claim
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Meter, Refusal
+from c2c_agent.store.group_commit import Claim
 
 _log = Logger()
 

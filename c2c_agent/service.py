@@ -54,18 +54,13 @@ from c2c_agent.config.sections import (
     tcp_address,
 )
 from c2c_agent.dispatcher import Dispatcher
-from c2c_agent.group_commit import GroupCommit
 from c2c_agent.host.clock import SteadyClock, boot_id
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
 from c2c_agent.intake import Intake
 from c2c_agent.key_table import KeyRow, usable
-from c2c_agent.live import Live
-from c2c_agent.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.neighbours import Neighbours, SharedStore
-from c2c_agent.outbox import Outbox
-from c2c_agent.outbox_table import OutboxTable
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver
@@ -80,13 +75,18 @@ from c2c_agent.policy.keys import (
 )
 from c2c_agent.policy.meter import DAY, Meter
 from c2c_agent.relay import RelayDriver
-from c2c_agent.report import Reporter
-from c2c_agent.retention import Retention
+from c2c_agent.report.delivery import Reporter
+from c2c_agent.report.live import Live
+from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
+from c2c_agent.report.outbox import Outbox
+from c2c_agent.report.webhook import Webhook
 from c2c_agent.sharing import Sharing, shared_store
 from c2c_agent.stop_switch import StopSwitch, StopWatch
-from c2c_agent.store import Store
+from c2c_agent.store.group_commit import GroupCommit
+from c2c_agent.store.outbox_table import OutboxTable
+from c2c_agent.store.retention import Retention
+from c2c_agent.store.sqlite.store import Store
 from c2c_agent.wall_time import check_timezone, week_time
-from c2c_agent.webhook import Webhook
 
 _log = Logger()
 

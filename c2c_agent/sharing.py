@@ -13,16 +13,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.calls_table import Connection
 from c2c_agent.config.files import store_password
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
+from c2c_agent.store.calls_table import Connection
 
 if TYPE_CHECKING:
     from c2c_agent.neighbours import Neighbours
-    from c2c_agent.postgres import PostgresStore
+    from c2c_agent.store.postgres.store import PostgresStore
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Sharing:
 def shared_store(config: Config, reactor: IReactorFromThreads) -> PostgresStore:
     """The store of `store.url`, not opened yet. Raises ConfigError."""
     try:
-        from c2c_agent.postgres import PostgresStore  # noqa: PLC0415 - psycopg is an extra
+        from c2c_agent.store.postgres.store import PostgresStore  # noqa: PLC0415 - psycopg is an extra
     except ImportError as error:
         raise ConfigError(f"configuration: store.url: {_NOT_INSTALLED} ({error})") from error
     try:
@@ -148,7 +148,7 @@ def database_versions(config: Config) -> tuple[int, int]:
     Raises StoreError, ConfigError.
     """
     try:
-        from c2c_agent import postgres  # noqa: PLC0415 - as above
+        from c2c_agent.store.postgres import store as postgres  # noqa: PLC0415 - as above
     except ImportError as error:
         raise ConfigError(_NOT_INSTALLED) from error
     found = postgres.version_of(str(config.store.url), store_password(config))

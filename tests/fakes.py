@@ -26,9 +26,7 @@ from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatcher import Dispatcher
 from c2c_agent.errors import Fault
-from c2c_agent.group_commit import Claim
 from c2c_agent.intake import Intake, Submission
-from c2c_agent.live import Live
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx.driver import (
     CallEvidence,
@@ -42,7 +40,9 @@ from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key, key_digest
 from c2c_agent.policy.meter import Admission, Meter, Refusal
 from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.report import Report, Target, reports
+from c2c_agent.report.delivery import Report, Target, reports
+from c2c_agent.report.live import Live
+from c2c_agent.store.group_commit import Claim
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.
 EPOCH = 1_435_628_937.0

@@ -14,8 +14,8 @@ from twisted.trial.unittest import TestCase
 from c2c_agent.call.call import Call, CallState, Entry, Received
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import StoreError
-from c2c_agent.group_commit import GroupCommit
-from c2c_agent.report import Report
+from c2c_agent.report.delivery import Report
+from c2c_agent.store.group_commit import GroupCommit
 from tests.playbook import a_call
 
 

@@ -12,7 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp_results import ResultPublisher
 from c2c_agent.call.call import Answer, CallState, Entry
-from c2c_agent.report import Delivered, Delivery, EventType, Later, Target, Waiting, reports
+from c2c_agent.report.delivery import (
+    Delivered,
+    Delivery,
+    EventType,
+    Later,
+    Target,
+    Waiting,
+    reports,
+)
 from tests.fake_broker import FakeConnection
 from tests.playbook import REQUEST_ID, a_call
 

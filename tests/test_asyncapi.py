@@ -45,11 +45,11 @@ from c2c_agent.pbx.driver import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.report import EventType, Target, reports
+from c2c_agent.report.delivery import EventType, Target, reports
 from tests.playbook import JOB as A_JOB
 from tests.playbook import PLAN, REQUEST_ID, a_call
 from tests.schemas import Schemas
-from tests.test_history import TALKED
+from tests.unit.report.test_history import TALKED
 
 PROJECT: Final = Path(__file__).parent.parent
 DESCRIPTION: Final[dict[str, Any]] = yaml.safe_load(

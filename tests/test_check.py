@@ -37,7 +37,7 @@ from c2c_agent.finding import Finding
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.stop_switch import Stopped, StopSwitch
-from c2c_agent.store import Store
+from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, SHOP
 from tests.memory_host import MemoryHost
 from tests.unit.agi.playbook import Playbook

@@ -26,9 +26,9 @@ from c2c_agent.errors import StoreError
 from c2c_agent.http_api import Api
 from c2c_agent.http_request import BODY_LIMIT
 from c2c_agent.http_server import ApiSite
-from c2c_agent.metrics import Exposition
 from c2c_agent.pbx.driver import FirstRinging, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing
+from c2c_agent.report.metrics import Exposition
 from tests.fakes import CRM, CRM_SECRET, Desk, DeskTest, uuid
 from tests.memory_host import Answer, Connection, answers, request
 

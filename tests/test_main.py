@@ -38,7 +38,7 @@ from c2c_agent.finding import Finding
 from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.stop_switch import Stopped, StopSwitch
-from c2c_agent.store import Store
+from c2c_agent.store.sqlite.store import Store
 from tests.fake_agent import FakeAgent
 from tests.fakes import uuid
 from tests.playbook import a_call

@@ -34,14 +34,14 @@ from c2c_agent.pbx.driver import (
     SecondRinging,
 )
 from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
-from c2c_agent.report import EventType, event_json
+from c2c_agent.report.delivery import EventType, event_json
 from tests.fakes import CRM, CRM_SECRET, OPERATOR_SECRET, Desk, uuid
 from tests.memory_host import Answer, Connection, request
 from tests.schemas import Schemas
-from tests.test_history import TALKED
 from tests.test_http_server import AUTHORIZED, FORM, JSON, ONE, PLACE, SiteTest, api_of
 from tests.test_http_stream import Stream
-from tests.test_live import read
+from tests.unit.report.test_history import TALKED
+from tests.unit.report.test_live import read
 
 DESCRIPTION: Final = description()
 SCHEMAS: Final = Schemas(DESCRIPTION)

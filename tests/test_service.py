@@ -51,10 +51,10 @@ from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx.driver import CallEvidence, Gone, LegEvidence
 from c2c_agent.policy.hours import parse_hours
+from c2c_agent.report.webhook import Webhook
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
 from c2c_agent.stop_switch import Stopped, StopSwitch
-from c2c_agent.store import Store
-from c2c_agent.webhook import Webhook
+from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request
 from tests.unit.agi.playbook import Playbook

@@ -20,13 +20,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.calls_table import Connection
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
 from c2c_agent.neighbours import Neighbours
 from c2c_agent.sharing import Sharing, database_versions, shared_store
+from c2c_agent.store.calls_table import Connection
 from tests.fakes import Desk, uuid
 
 T = TypeVar("T")
@@ -176,12 +176,12 @@ class Making(SynchronousTestCase):
 
     def test_psycopg_is_missing(self) -> None:
         """What to install."""
-        for name in ("c2c_agent.postgres", "c2c_agent"):
+        for name in ("c2c_agent.store.postgres.store", "c2c_agent"):
             module = sys.modules[name]
             self.addCleanup(sys.modules.__setitem__, name, module)
         package = sys.modules["c2c_agent"]
         with (
-            mock.patch.dict(sys.modules, {"c2c_agent.postgres": None}),
+            mock.patch.dict(sys.modules, {"c2c_agent.store.postgres.store": None}),
             mock.patch.object(package, "postgres", create=True),
         ):
             del package.postgres

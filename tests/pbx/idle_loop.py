@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from c2c_agent import metrics
-from c2c_agent.metrics import LoopWatch
+from c2c_agent.report import metrics
+from c2c_agent.report.metrics import LoopWatch
 
 
 class Longest:

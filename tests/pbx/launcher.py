@@ -29,13 +29,13 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Connection
 
-from c2c_agent import metrics
 from c2c_agent.__main__ import main
 from c2c_agent.agi.protocol import AgiProtocol
 from c2c_agent.ami.protocol import AmiProtocol
-from c2c_agent.group_commit import GroupCommit
-from c2c_agent.metrics import Metrics
-from c2c_agent.report import Waiting
+from c2c_agent.report import metrics
+from c2c_agent.report.delivery import Waiting
+from c2c_agent.report.metrics import Metrics
+from c2c_agent.store.group_commit import GroupCommit
 from tests.pbx.idle_loop import Longest
 from tests.pbx.lateness import WaitsForProcessor
 

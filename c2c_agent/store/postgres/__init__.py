@@ -1,0 +1,4 @@
+"""The store that several relays share: PostgreSQL, through psycopg.
+
+`store` is the store, `link` one connection that notices its loss, `listener` hears notifications.
+"""

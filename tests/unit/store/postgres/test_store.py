@@ -1,0 +1,620 @@
+"""The shared store on a real PostgreSQL: what every store promises, and what several agree on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from threading import Event
+from typing import Any, ClassVar
+from unittest import mock
+
+import psycopg
+import pytest
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from c2c_agent.call.call import Answer, Call
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.config.sections import CallsConfig
+from c2c_agent.errors import ErrorCode, Fault, StoreError
+from c2c_agent.key_table import KeyRow
+from c2c_agent.pbx.driver import LegEvidence
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Admission, Refusal
+from c2c_agent.report.delivery import Report
+from c2c_agent.store import outbox_table
+from c2c_agent.store.group_commit import Claim
+from c2c_agent.store.outbox_table import Depth, OutboxTable
+from c2c_agent.store.postgres import link as postgres_link
+from c2c_agent.store.postgres import store as postgres
+from c2c_agent.store.postgres.link import Statements
+from c2c_agent.store.postgres.store import PostgresStore, version_of
+from tests import store_contract as contract
+from tests.cloud.databases import PASSWORD, PORT, STORE_ADDRESS, Database, DatabaseServer
+from tests.fakes import CRM, SHOP
+from tests.pbx.conftest import alone
+from tests.pbx.proxy import Wire
+from tests.playbook import JOB
+from tests.store_contract import call, ended
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("server")]
+
+# Its type is that of a module.
+_reactor: Any = reactor
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """A PostgreSQL."""
+    with alone(STORE_ADDRESS, request.config), DatabaseServer(STORE_ADDRESS) as started:
+        yield started
+
+
+@pytest.fixture
+def server(running: DatabaseServer, request: pytest.FixtureRequest) -> None:
+    """Give it to the test's class."""
+    request.cls.server = running
+
+
+class News:
+    """Hears what the other processes do; `until` waits for some of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, ...]] = []
+
+    def changed_elsewhere(self, request_id: str, key_name: str) -> None:
+        self.heard.append(("changed", request_id, key_name))
+
+    def cancel_wanted(self, request_id: str) -> None:
+        self.heard.append(("cancel", request_id))
+
+    def keys_changed(self) -> None:
+        self.heard.append(("keys",))
+
+    def missed(self) -> None:
+        self.heard.append(("missed",))
+
+    async def until(self, *news: str, seconds: float = 20) -> None:
+        """Wait until this was heard, and forget it and what was before."""
+        deadline = time.monotonic() + seconds
+        while news not in self.heard:
+            assert time.monotonic() < deadline, f"{news} not in {self.heard}"
+            await deferLater(_reactor, 0.02)
+        del self.heard[: self.heard.index(news) + 1]
+
+
+class PostgresTests(contract.StoreContract):
+    """One store of process `a` in a database of its own."""
+
+    server: ClassVar[DatabaseServer]
+
+    def setUp(self) -> None:
+        """Make the database, and a store that is not open yet."""
+        self.database: Database = self.server.new()
+        self.store = self.another()
+
+    def another(self, server_id: str = "a") -> PostgresStore:
+        """A store on the same database."""
+        store = PostgresStore(self.database.url, PASSWORD, server_id, _reactor)
+        store.observer = News()
+        return store
+
+    def both(self) -> tuple[PostgresStore, PostgresStore]:
+        """The stores of the processes `a` and `b`, open until the end of the test."""
+        stores = self.another("a"), self.another("b")
+        for store in stores:
+            store.open()
+            self.addCleanup(store.close)
+        return stores
+
+    def news(self, store: PostgresStore) -> News:
+        """What a store's process heard."""
+        assert isinstance(store.observer, News)
+        return store.observer
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What somebody else reads."""
+        return self.database.all(query)
+
+    @contextmanager
+    def refusing(self, what: str, table: str) -> Iterator[None]:
+        """The database refuses INSERT or DELETE in a table."""
+        self.database.do(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN RAISE EXCEPTION ''refused by a test''; END'"
+        )
+        self.database.do(
+            f"CREATE TRIGGER refusal BEFORE {what} ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        yield
+        self.database.do("DROP FUNCTION refuse CASCADE")
+
+
+class Keeping(PostgresTests, contract.Keeping):
+    """What was saved is there."""
+
+
+class Failing(PostgresTests, contract.Failing):
+    """What cannot be written."""
+
+
+class Reports(PostgresTests, contract.Reports):
+    """What is to be told of a change comes into the store with it, or not at all."""
+
+    async def test_each_tells_its_own(self) -> None:
+        """A report is delivered, counted and sent again by the process that wrote it."""
+        a, b = self.both()
+        await a.save(call(1), [self.report("1")])
+        ours, theirs = OutboxTable(a), OutboxTable(b)
+        assert (await theirs.due("crm", 100.0, 10)) == ([], None)
+        assert await theirs.depths() == {}
+        [waiting], _ = await ours.due("crm", 100.0, 10)
+        assert waiting.report.event_id == "1"
+        await ours.postpone(waiting, 200.0, "a\0b\ud800", counted=True)
+        assert self.rows("SELECT attempts, reason FROM outbox") == [(1, "a\\x00b\\ud800")]
+        assert await ours.due("crm", 100.0, 10) == ([], 200.0)
+        await ours.bury(waiting, 300.0, "no")
+        assert await ours.depths() == {"crm": Depth(0, 1, None)}
+        assert await theirs.replay(400.0) == 0
+        assert await ours.replay(400.0, "shop") == 0
+        assert await ours.replay(400.0, "crm", call(1).request_id) == 1
+        assert (await ours.depths())["crm"].waiting == 1
+        await ours.delivered(waiting)
+        assert self.rows("SELECT * FROM outbox") == []
+
+    async def test_of_another(self) -> None:
+        """What a process tells of a call that turns out to be another's is told to nobody."""
+        a, b = self.both()
+        await a.save(call(1), [self.report("1")])
+        refused = ended(call(1), Outcome.REJECTED)
+        await b.save(refused, [self.report("2", kind="call.rejected")])
+        assert await b.find(call(1).request_id) == call(1)
+        assert self.waiting() == [("crm", "1")]
+
+    async def test_forgotten(self) -> None:
+        """What was to be told long ago."""
+        a, _ = self.both()
+        await a.save(call(1), [self.report("1", at=5.0), self.report("2", at=6.0)])
+        assert await OutboxTable(a).delete_old(6.0) == 1
+        assert self.waiting() == [("crm", "2")]
+
+
+class Deleting(PostgresTests, contract.Deleting):
+    """Calls that ended long ago."""
+
+    async def test_its_claim_goes_with_it(self) -> None:
+        """Nothing is left of it."""
+        a, _ = self.both()
+        await a.claim(call(1), CRM, at_most(5))
+        await a.save(ended(call(1)))
+        assert await a.delete_ended(5000.0) == 1
+        assert self.rows("SELECT * FROM claims") == []
+        assert admitted(await a.claim(call(1), CRM, at_most(5)))
+
+
+class Finding(PostgresTests, contract.Finding):
+    """Lists of calls."""
+
+    async def test_everybody_finds_all(self) -> None:
+        """But only its own are a process' to go on with."""
+        a, b = self.both()
+        await a.save(call(1))
+        await b.save(call(2))
+        assert await b.find(call(1).request_id) == call(1)
+        assert await b.recent(5) == [call(2), call(1)]
+        assert (a.unfinished(), b.unfinished()) == ([call(1)], [call(2)])
+
+    async def test_nobody_writes_anothers(self) -> None:
+        """What a process has, no other changes."""
+        a, b = self.both()
+        await a.claim(call(1), CRM, at_most(5))
+        await b.save(ended(call(1)))
+        assert await a.find(call(1).request_id) == call(1)
+        assert self.rows("SELECT running FROM claims") == [(True,)]
+
+
+def limited(**caps: Any) -> Key:
+    """The key of the CRM, with these limits."""
+    return evolve(CRM, **caps)
+
+
+def at_most(calls: int, **limits: Any) -> CallsConfig:
+    """The limits of all keys together."""
+    return CallsConfig(max_concurrent=calls, **limits)
+
+
+def admitted(claim: Claim) -> bool:
+    """Whether a call may be placed."""
+    assert claim.earlier is None
+    return isinstance(claim.admitted, Admission)
+
+
+class Claiming(PostgresTests):
+    """Who places a request, and whether the limits allow it."""
+
+    async def test_one_gets_it(self) -> None:
+        """Of twenty who want a request at the same moment; the others find it."""
+        a, b = self.both()
+        ids = {}
+        wanted: list[Deferred[Claim]] = []
+        for number in range(20):
+            store = (a, b)[number % 2]
+            one = call(1, at=float(number))
+            ids[number] = one
+            wanted.append(store.claim(one, CRM, at_most(100)))
+        claims = await gatherResults(wanted)
+        earlier = [claim.earlier for claim in claims if claim.earlier is not None]
+        assert len(earlier) == 19
+        assert self.rows("SELECT count(*) FROM calls") == [(1,)]
+        [winner] = [number for number, claim in enumerate(claims) if claim.earlier is None]
+        assert earlier == [ids[winner]] * 19
+
+    async def test_a_claim_that_was_not_heard_of(self) -> None:
+        """The same again, as after a link that broke in the commit: it is still its own."""
+        a, b = self.both()
+        assert admitted(await a.claim(call(1), limited(max_concurrent=1), at_most(5)))
+        assert admitted(await a.claim(call(1), limited(max_concurrent=1), at_most(5)))
+        assert await b.claim(call(1), limited(max_concurrent=1), at_most(5)) == Claim(call(1))
+
+    def refused(self, claim: Claim) -> str:
+        """With which code."""
+        assert isinstance(claim.admitted, Refusal)
+        return claim.admitted.fault.code.value
+
+    async def test_calls_at_once(self) -> None:
+        """Over both, of a key and of all; who is over gives its place back."""
+        a, b = self.both()
+        key = limited(max_concurrent=2)
+        assert admitted(await a.claim(call(1), key, at_most(3)))
+        assert admitted(await b.claim(call(2), key, at_most(3)))
+        assert self.refused(await a.claim(call(3), key, at_most(3))) == "too_many_calls"
+        assert admitted(await a.claim(call(4, key="shop"), SHOP, at_most(3)))
+        assert (
+            self.refused(await b.claim(call(5, key="shop"), SHOP, at_most(3))) == "too_many_calls"
+        )
+        await b.save(ended(call(2)))
+        assert admitted(await a.claim(call(6), key, at_most(3)))
+        failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
+        await a.save(call(6, answer=failed))
+        assert admitted(await b.claim(call(7), key, at_most(3)))
+
+    async def test_never_one_too_many(self) -> None:
+        """However many ask at the same moment, at both."""
+        stores = self.both()
+        key = limited(max_concurrent=5, per_minute=7)
+        claims = await gatherResults(
+            [stores[number % 2].claim(call(number), key, at_most(100)) for number in range(40)]
+        )
+        assert sum(map(admitted, claims)) == 5
+        placed = [number for number, claim in enumerate(claims) if admitted(claim)]
+        await gatherResults([stores[number % 2].save(ended(call(number))) for number in placed])
+        claims = await gatherResults(
+            [stores[number % 2].claim(call(number), key, at_most(100)) for number in range(40, 80)]
+        )
+        assert sum(map(admitted, claims)) == 2
+        assert {self.refused(claim) for claim in claims if not admitted(claim)} == {"rate_limited"}
+
+    async def test_a_minute(self) -> None:
+        """By the database's clock; after it there is room again."""
+        a, b = self.both()
+        key = limited(per_minute=1)
+        await a.claim(call(1), key, at_most(5))
+        claim = await b.claim(call(2), key, at_most(5))
+        assert self.refused(claim) == "rate_limited"
+        assert isinstance(claim.admitted, Refusal)
+        assert 1 <= (claim.admitted.retry_after or 0) <= 60
+        self.database.do("UPDATE claims SET admitted_at = admitted_at - 60")
+        assert admitted(await b.claim(call(3), key, at_most(5)))
+
+    async def test_a_day(self) -> None:
+        """Over both; who was never dialled does not count."""
+        a, b = self.both()
+        key = limited(per_day=2)
+        for number, store, outcome in (
+            (1, a, Outcome.CONNECTED),
+            (2, b, Outcome.REJECTED),
+            (3, b, Outcome.SECOND_BUSY),
+        ):
+            assert admitted(await store.claim(call(number), key, at_most(5)))
+            await store.save(ended(call(number), outcome))
+        assert self.refused(await a.claim(call(4), key, at_most(5))) == "rate_limited"
+        self.database.do("UPDATE claims SET admitted_at = admitted_at - 86400")
+        assert admitted(await a.claim(call(5), key, at_most(5)))
+
+    async def test_minutes(self) -> None:
+        """What one has reserved, the other cannot use; what was not used, it can."""
+        a, b = self.both()
+        key = limited(minutes_per_day=4)
+        claim = await a.claim(call(1), key, at_most(5, max_duration=45))
+        before = JOB.seconds_before_talk
+        assert claim.admitted == Admission(45, before + 45)
+        rest = 240 - (before + 45) - before
+        claim = await b.claim(call(2), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(rest, before + rest)
+        assert self.refused(await a.claim(call(3), key, at_most(5))) == "rate_limited"
+        answered = LegEvidence(answered_at=1.0, ended_at=11.0)
+        await a.save(ended(call(1, first=answered)))
+        await b.save(ended(call(2)))
+        assert self.rows("SELECT sum(reserved), sum(spent) FROM claims") == [(0.0, 10.0)]
+        claim = await b.claim(call(4), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(230 - before, 230)
+        self.database.do("UPDATE claims SET ended_at = ended_at - 86400, reserved = 0")
+        claim = await a.claim(call(5), key, at_most(5, max_duration=600))
+        assert claim.admitted == Admission(240 - before, 240)
+
+    async def test_what_cannot_be_placed_anyway(self) -> None:
+        """It is claimed, and does not count."""
+        a, b = self.both()
+        assert await a.claim(call(1), None, at_most(1)) == Claim()
+        assert await b.claim(call(1), CRM, at_most(1)) == Claim(call(1))
+        assert admitted(await b.claim(call(2), CRM, at_most(1)))
+
+
+class Hearing(PostgresTests):
+    """What one does, the others hear of."""
+
+    async def test_changes(self) -> None:
+        """Which call, and whose key; once it is durable. Who did it does not hear of it."""
+        a, b = self.both()
+        await a.save(call(1))
+        await self.news(b).until("changed", call(1).request_id, "crm")
+        await b.save(call(2))
+        await self.news(a).until("changed", call(2).request_id, "crm")
+        assert self.news(a).heard == []
+
+    async def test_cancelling(self) -> None:
+        """Heard at once, and known after a restart."""
+        a, b = self.both()
+        await a.claim(call(1), CRM, at_most(5))
+        await a.claim(call(2), CRM, at_most(5))
+        await b.ask_to_cancel(call(1).request_id)
+        await self.news(a).until("cancel", call(1).request_id)
+        assert a.read_at_once(a.cancelled) == [call(1).request_id]
+        assert b.read_at_once(b.cancelled) == []
+        await a.save(ended(call(1)))
+        assert a.read_at_once(a.cancelled) == []
+
+    async def test_keys(self) -> None:
+        """Whatever is done to the table."""
+        a, _ = self.both()
+        for change in (
+            """INSERT INTO keys VALUES ('shop', 'abc', '{"allow": ["_1XX"]}')""",
+            "UPDATE keys SET sha256 = 'def'",
+        ):
+            self.database.do(change)
+            await self.news(a).until("keys")
+        assert await a.read(a.keys) == [KeyRow("shop", "def", {"allow": ["_1XX"]})]
+        self.database.do("DELETE FROM keys")
+        await self.news(a).until("keys")
+        assert await a.read(a.keys) == []
+
+
+class Restarting(PostgresTests):
+    """A server that goes away and comes back."""
+
+    async def test_restarted(self) -> None:
+        """What was kept is there; connections are made anew, and everything is looked at again."""
+        a, b = self.both()
+        await a.save(call(1))
+        self.server.stop()
+        try:
+            with pytest.raises(StoreError, match="Connection refused"):
+                await a.save(call(2))
+            with pytest.raises(StoreError, match="Connection refused"):
+                await a.find(call(1).request_id)
+            with pytest.raises(StoreError):
+                await a.claim(call(3), CRM, at_most(5))
+            # As the first who noticed it was told, in one line.
+            assert a.last_error is not None
+            assert "\n" not in a.last_error
+        finally:
+            self.server.start()
+        for store in (a, b):
+            await self.news(store).until("missed")
+            assert store.last_error is None
+        assert await b.find(call(1).request_id) == call(1)
+        await a.save(call(2))
+        await self.news(b).until("changed", call(2).request_id, "crm")
+
+    async def test_killed(self) -> None:
+        """What was told to be durable is."""
+        a, b = self.both()
+        calls = [call(number) for number in range(1, 30)]
+        await self.all_saved_by(a, *calls)
+        self.server.kill()
+        self.server.start()
+        await a.save(call(30))
+        assert await b.recent(100) == [call(30), *reversed(calls)]
+
+    def all_saved_by(self, store: PostgresStore, *calls: Call) -> Deferred[list[None]]:
+        """Save them at this one."""
+        return gatherResults([store.save(one) for one in calls])
+
+    async def test_sessions_that_are_ended(self) -> None:
+        """Nobody notices: what was under way is done again."""
+        a, _ = self.both()
+        await a.save(call(1), [self.report])
+        self.end_sessions()
+        await a.save(ended(call(1)), [self.report])
+        self.end_sessions()
+        assert await a.find(call(1).request_id) == ended(call(1))
+        assert self.rows("SELECT count(*) FROM outbox") == [(1,)]
+
+    async def test_a_session_that_is_ended_within_executemany(self) -> None:
+        """Libpq waits for more of it, for ever: the connection is made anew nevertheless."""
+        a, b = self.both()
+        await a.save(call(1))
+        ends = iter([True, False])
+
+        def leave_half_sent(writer: Any) -> None:
+            if next(ends):
+                libpq = writer._connection.pgconn
+                libpq.enter_pipeline_mode()
+                libpq.send_query_params(b"SELECT 1", [])
+                raise psycopg.OperationalError("cannot exit pipeline mode while busy")
+
+        await a.write(leave_half_sent)
+        await a.save(ended(call(1)))
+        assert await b.find(call(1).request_id) == ended(call(1))
+
+    async def test_a_server_that_says_nothing(self) -> None:
+        """Who waits is told after a while; when it answers again, all goes on."""
+        url = self.database.url
+        wire = Wire(STORE_ADDRESS, PORT + 1, (STORE_ADDRESS, PORT))
+        self.database = evolve(self.database, url=url.replace(f":{PORT}/", f":{PORT + 1}/"))
+        with wire:
+            a, _ = self.both()
+            await a.save(call(1))
+            assert await a.find(call(1).request_id) == call(1)
+            wire.deaf = True
+            with mock.patch.object(postgres_link, "PATIENCE", 1.0):
+                for waiting in (a.save(call(2)), a.find(call(1).request_id), a.save(call(3))):
+                    with pytest.raises(StoreError, match="timeout expired"):
+                        await waiting
+            assert "timeout expired" in str(a.last_error)
+            wire.deaf = False
+            await a.save(call(2))
+            assert a.last_error is None
+            assert await a.find(call(2).request_id) == call(2)
+            self.database = evolve(self.database, url=url)
+            assert self.rows("SELECT count(*) FROM calls") == [(2,)]
+
+    async def test_sessions_that_are_ended_at_any_moment(self) -> None:
+        """Whatever is under way, who goes on writes and reads as before."""
+        a, b = self.both()
+        over = Event()
+
+        def end_again_and_again() -> None:
+            while not over.wait(0.004):
+                self.end_sessions()
+
+        ending = deferToThread(end_again_and_again)
+        try:
+            for first in range(1, 6000, 30):
+                calls = [call(number) for number in range(first, first + 30)]
+                # What was ended twice within one transaction fails.
+                await DeferredList([a.save(one) for one in calls], consumeErrors=True)
+        finally:
+            over.set()
+            await ending
+        last = call(6001)
+        await a.save(last)
+        assert await b.find(last.request_id) == last
+        await a.save(ended(last))
+        assert await b.find(last.request_id) == ended(last)
+
+    report = Report("crm", "1", "call.ended", call(1).request_id, 5.0, "{}")
+
+    def end_sessions(self) -> None:
+        """End all sessions but this one."""
+        self.database.do(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+class Opening(PostgresTests):
+    """Who may use the database."""
+
+    async def test_the_same_server_id(self) -> None:
+        """Two living processes cannot have it; when the one has gone, the other can."""
+        self.opened()
+        other = self.another()
+        with pytest.raises(StoreError, match="another process with the server_id a uses it"):
+            other.open()
+
+    async def test_after_the_first_has_gone(self) -> None:
+        """Its lock goes with it."""
+        self.store.open()
+        self.store.close()
+        self.store = self.another()
+        self.opened()
+
+    async def test_usurped(self) -> None:
+        """Who was cut off meanwhile, and finds another in its place, places no more calls."""
+        store = self.another()
+        store.open()
+        self.addCleanup(store.close)
+        with closing(self.database.connect()) as other:
+            lock = "SELECT pg_advisory_lock(hashtextextended('c2c-agent a', 0))"
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            # In one go: the store comes for its lock again after a second.
+            other.execute(f"{ended}; {lock}")
+            while store.last_error is None or "server_id a" not in store.last_error:
+                await deferLater(_reactor, 0.05)
+            with pytest.raises(StoreError, match="another process"):
+                await store.claim(call(1), CRM, at_most(5))
+            await store.save(call(2))
+        await self.news(store).until("missed")
+        assert admitted(await store.claim(call(1), CRM, at_most(5)))
+
+    async def test_both_at_once(self) -> None:
+        """Two first starts at the same moment make one schema."""
+        self.both()
+        assert self.rows("SELECT version FROM schema_version") == [(3,)]
+        assert version_of(self.database.url, PASSWORD) == 3
+
+    async def test_unknown_schema(self) -> None:
+        """A database of a later version is left alone."""
+        assert version_of(self.database.url, PASSWORD) == 0
+        self.store.open()
+        self.store.close()
+        self.database.do("UPDATE schema_version SET version = 7")
+        with pytest.raises(StoreError) as caught:
+            self.another().open()
+        assert str(caught.value) == (
+            f"The store {self.database.url} cannot be used: it has schema 7; this version of "
+            "c2c-agent knows up to 3."
+        )
+
+    async def test_a_wrong_password(self) -> None:
+        """It is told, but for the password."""
+        store = PostgresStore(self.database.url, "not this one", "a", _reactor)
+        with pytest.raises(StoreError, match="password authentication failed") as caught:
+            store.open()
+        assert "not this one" not in str(caught.value)
+
+    def test_no_url(self) -> None:
+        """What libpq says of it."""
+        with pytest.raises(StoreError, match=r"store\.url: "):
+            PostgresStore("postgresql://db/c2c?nonsense=1", None, "a", _reactor)
+
+    async def test_durable(self) -> None:
+        """Also where the server would not wait for the disk."""
+        name = self.database.url.rpartition("/")[2]
+        self.database.do(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        self.opened()
+        shown = await self.store.read(
+            lambda reader: reader.execute("SHOW synchronous_commit").fetchone()
+        )
+        assert shown == ("on",)
+
+    async def test_indexes(self) -> None:
+        """What is due, what runs and what was admitted are found without looking at everything."""
+        self.opened()
+        queries = {
+            outbox_table._DUE: "outbox_due",
+            postgres._RUNNING: "claims_running",
+            postgres._OF_THE_MINUTE: "claims_by_key",
+            postgres._OF_THE_DAY: "claims_by_key",
+            postgres._SPENT: "claims_by_end",
+        }
+        values = {
+            "server_id": "a",
+            "target": "crm",
+            "now": 1.0,
+            "most": 3,
+            "request_id": "x",
+            "key_name": "crm",
+            "since": 1.0,
+        }
+        with closing(psycopg.connect(self.database.url, password=PASSWORD)) as connection:
+            connection.execute("SET enable_seqscan = off")
+            for query, index in queries.items():
+                plan = Statements(connection).execute(f"EXPLAIN {query}", values).fetchall()
+                assert index in " ".join(step for (step,) in plan)
