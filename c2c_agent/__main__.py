@@ -25,12 +25,12 @@ from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import files as configfile
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
+from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import C2CError
 from c2c_agent.finding import Finding
 from c2c_agent.host import log
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
-from c2c_agent.stop_switch import Stopped, StopSwitch
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from twisted.logger import Logger
 
 from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown, consume
 from c2c_agent.broker import CANCEL, DEAD, REASON, MalformedMessage, read_job
-from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ErrorCode
-from c2c_agent.intake import Intake
 from c2c_agent.policy.keys import Key
 
 _log = Logger()

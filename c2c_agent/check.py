@@ -32,6 +32,7 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.config.files import operator_file, read_secret
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmiConfig, AsteriskConfig, Config, LegRule
+from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.errors import C2CError, StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners
@@ -39,7 +40,6 @@ from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.service import agi_url, ami_endpoint
 from c2c_agent.sharing import database_versions
-from c2c_agent.stop_switch import StopSwitch
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.

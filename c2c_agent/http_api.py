@@ -22,10 +22,10 @@ from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.job import is_request_id
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.copies import one_copy
-from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.http_request import Parameters
-from c2c_agent.intake import Intake
 from c2c_agent.policy.keys import Key, KeyRing
 from c2c_agent.report.live import Live, Watch
 from c2c_agent.report.metrics import Exposition

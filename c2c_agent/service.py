@@ -53,14 +53,15 @@ from c2c_agent.config.sections import (
     differences,
     tcp_address,
 )
-from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.intake import Intake
+from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
+from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.host.clock import SteadyClock, boot_id
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.http_api import Api
 from c2c_agent.http_server import ApiSite
-from c2c_agent.intake import Intake
 from c2c_agent.key_table import KeyRow, usable
-from c2c_agent.neighbours import Neighbours, SharedStore
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver
@@ -81,7 +82,6 @@ from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, O
 from c2c_agent.report.outbox import Outbox
 from c2c_agent.report.webhook import Webhook
 from c2c_agent.sharing import Sharing, shared_store
-from c2c_agent.stop_switch import StopSwitch, StopWatch
 from c2c_agent.store.group_commit import GroupCommit
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.retention import Retention

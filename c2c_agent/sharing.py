@@ -21,7 +21,7 @@ from c2c_agent.key_table import KeyRow
 from c2c_agent.store.calls_table import Connection
 
 if TYPE_CHECKING:
-    from c2c_agent.neighbours import Neighbours
+    from c2c_agent.dispatch.neighbours import Neighbours
     from c2c_agent.store.postgres.store import PostgresStore
 
 T = TypeVar("T")

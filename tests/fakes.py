@@ -24,10 +24,10 @@ from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.intake import Intake, Submission
+from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import Fault
-from c2c_agent.intake import Intake, Submission
-from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,

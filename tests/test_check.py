@@ -32,11 +32,11 @@ from c2c_agent.config.sections import (
     StoreConfig,
     WebhookConfig,
 )
+from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.finding import Finding
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, SHOP
 from tests.memory_host import MemoryHost

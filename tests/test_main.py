@@ -33,11 +33,11 @@ from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call.call import Call, CallState, Entry, HungUpBy, Received
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config import files as configfile
+from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.finding import Finding
 from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
-from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store.sqlite.store import Store
 from tests.fake_agent import FakeAgent
 from tests.fakes import uuid
@@ -499,7 +499,7 @@ class TestStopCalls:
         """Who may not write there is told what to do."""
         agent.script = [None]
         error = PermissionError(13, "Permission denied", "/var/lib/c2c-agent/calls.stopped")
-        with mock.patch("c2c_agent.stop_switch.StopSwitch.stop", side_effect=error):
+        with mock.patch("c2c_agent.dispatch.kill_switch.StopSwitch.stop", side_effect=error):
             done = run(tmp_path, "stop-calls")
         assert_plain_error(done, "Permission denied; run this as root or as the agent's user.")
 

@@ -17,8 +17,8 @@ from c2c_agent.call.call import Answer, Call, CallState, Relayed
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import to_json
+from c2c_agent.dispatch.intake import Submission
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.intake import Submission
 from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,

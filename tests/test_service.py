@@ -45,6 +45,7 @@ from c2c_agent.config.sections import (
     StoreConfig,
     WebhookConfig,
 )
+from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
@@ -53,7 +54,6 @@ from c2c_agent.pbx.driver import CallEvidence, Gone, LegEvidence
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
 from c2c_agent.service import AgentService, agi_url, ami_endpoint
-from c2c_agent.stop_switch import Stopped, StopSwitch
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request

@@ -22,9 +22,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, StoreConfig
+from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import StoreError
 from c2c_agent.key_table import KeyRow
-from c2c_agent.neighbours import Neighbours
 from c2c_agent.sharing import Sharing, database_versions, shared_store
 from c2c_agent.store.calls_table import Connection
 from tests.fakes import Desk, uuid

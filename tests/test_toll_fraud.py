@@ -16,7 +16,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import CallState
-from c2c_agent.intake import Submission
+from c2c_agent.dispatch.intake import Submission
 from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,

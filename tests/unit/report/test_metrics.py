@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call.call import Call, CallState, Place, Reject
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.dispatcher import Dispatcher
+from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.pbx.driver import (
     CallEvidence,

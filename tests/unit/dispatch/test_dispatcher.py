@@ -29,7 +29,7 @@ from c2c_agent.call.call import (
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import GRACE, step
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.dispatcher import ActiveCall, StoreUnreadableError
+from c2c_agent.dispatch.dispatcher import ActiveCall, StoreUnreadableError
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.pbx.driver import (
     CallEvidence,

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred
 from c2c_agent.call.call import Answer, CallState, Entry
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatcher import StoreUnreadableError
+from c2c_agent.dispatch.dispatcher import StoreUnreadableError
+from c2c_agent.dispatch.intake import Submission
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.intake import Submission
 from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstAnswered,

@@ -39,8 +39,8 @@ from c2c_agent.call.call import (
 )
 from c2c_agent.call.machine import guard_after_restart, step
 from c2c_agent.config.sections import CallsConfig
+from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.neighbours import Neighbours
 from c2c_agent.pbx.driver import (
     CallEvidence,
     Gone,

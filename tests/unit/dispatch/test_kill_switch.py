@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.stop_switch import FILE_NAME, Stopped, StopSwitch, StopWatch
+from c2c_agent.dispatch.kill_switch import FILE_NAME, Stopped, StopSwitch, StopWatch
 
 
 def test_stop_and_start(tmp_path: Path) -> None:

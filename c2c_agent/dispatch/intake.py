@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Expire, Place, Received, Reject
 from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatcher import ActiveCall, CallStore, Dispatcher
+from c2c_agent.dispatch.dispatcher import ActiveCall, CallStore, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
