@@ -37,7 +37,7 @@ from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, O
 from tests.fakes import DISK_FULL, EPOCH, DeskTest, uuid
 from tests.playbook import PLAN, Playbook, a_call
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 BUSY = Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17)))
 FAULT = Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_first.")
