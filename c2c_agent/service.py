@@ -32,11 +32,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from c2c_agent.agi.protocol import AgiFactory, Refusal
 from c2c_agent.ami.link import AmiLink
-from c2c_agent.amqp import AmqpLink, AmqpUser
-from c2c_agent.amqp_jobs import JobConsumer
-from c2c_agent.amqp_login import broker_endpoint, login_parameters
-from c2c_agent.amqp_results import ResultPublisher
-from c2c_agent.broker import jobs_queue
+from c2c_agent.amqp.jobs import JobConsumer
+from c2c_agent.amqp.link import AmqpLink, AmqpUser
+from c2c_agent.amqp.login import broker_endpoint, login_parameters
+from c2c_agent.amqp.messages import jobs_queue
+from c2c_agent.amqp.relay import RelayDriver
+from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Call
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
 from c2c_agent.config.parse import ConfigError
@@ -75,7 +76,6 @@ from c2c_agent.policy.keys import (
     operator_key,
 )
 from c2c_agent.policy.meter import DAY, Meter
-from c2c_agent.relay import RelayDriver
 from c2c_agent.report.delivery import Reporter
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample

@@ -14,7 +14,7 @@ from attrs import evolve
 from jsonschema import Draft7Validator
 
 from c2c_agent import __version__
-from c2c_agent.broker import (
+from c2c_agent.amqp.messages import (
     CANCEL,
     DEAD,
     EVENTS,

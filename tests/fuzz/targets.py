@@ -24,7 +24,7 @@ from c2c_agent.ami.message import (
     RemoteAmiError,
     encode,
 )
-from c2c_agent.broker import MalformedMessage, read_event, read_job
+from c2c_agent.amqp.messages import MalformedMessage, read_event, read_job
 from c2c_agent.call.call import Call, Received, Relayed
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step

@@ -18,8 +18,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown, Unroutable, consume
-from c2c_agent.broker import (
+from c2c_agent.amqp.link import (
+    Lose,
+    NotPublished,
+    Publisher,
+    PublishingUnknown,
+    Unroutable,
+    consume,
+)
+from c2c_agent.amqp.messages import (
     CANCEL,
     DEAD,
     EVENTS,

@@ -10,7 +10,7 @@ from attrs import evolve
 from pika.credentials import ExternalCredentials, PlainCredentials
 from twisted.internet.testing import MemoryReactorClock
 
-from c2c_agent.amqp_login import broker_endpoint, login_parameters
+from c2c_agent.amqp.login import broker_endpoint, login_parameters
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmqpConfig
 from tests.cloud.certificates import Authority

@@ -7,7 +7,7 @@ import json
 import pytest
 from attrs import evolve
 
-from c2c_agent.broker import (
+from c2c_agent.amqp.messages import (
     MalformedMessage,
     agent_of,
     cancel_message,

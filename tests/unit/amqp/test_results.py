@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.amqp_results import ResultPublisher
+from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Answer, CallState, Entry
 from c2c_agent.report.delivery import (
     Delivered,

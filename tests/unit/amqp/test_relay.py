@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.call.call import Answer, Call, CallState, Relayed
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
@@ -33,7 +34,6 @@ from c2c_agent.pbx.driver import (
     PlacedCall,
     SecondAnswered,
 )
-from c2c_agent.relay import RelayDriver
 from tests.fake_broker import FakeChannel, FakeConnection
 from tests.fakes import CRM, Desk
 from tests.playbook import JOB, REQUEST_ID, a_call

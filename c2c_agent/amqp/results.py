@@ -8,8 +8,8 @@ from typing import Final
 from pika.adapters.twisted_connection import TwistedProtocolConnection
 from twisted.internet.interfaces import IReactorTime
 
-from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown
-from c2c_agent.broker import EVENTS, event_key
+from c2c_agent.amqp.link import Lose, NotPublished, Publisher, PublishingUnknown
+from c2c_agent.amqp.messages import EVENTS, event_key
 from c2c_agent.report.delivery import Delivered, Delivery, Later, Target, Waiting
 
 #: The name of the target, beside those of webhooks; no configured name can have a blank.

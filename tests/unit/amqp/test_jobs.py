@@ -8,8 +8,8 @@ from pika.exceptions import ChannelClosedByBroker, NackError
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.amqp_jobs import JobConsumer
-from c2c_agent.broker import CANCEL, cancel_message, encode
+from c2c_agent.amqp.jobs import JobConsumer
+from c2c_agent.amqp.messages import CANCEL, cancel_message, encode
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.pbx.driver import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
 from tests.fake_broker import FakeConnection

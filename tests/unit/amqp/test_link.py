@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.amqp import (
+from c2c_agent.amqp.link import (
     AmqpLink,
     Lose,
     NotPublished,

@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from c2c_agent.amqp import Lose, NotPublished, Publisher, PublishingUnknown, consume
-from c2c_agent.broker import CANCEL, DEAD, REASON, MalformedMessage, read_job
+from c2c_agent.amqp.link import Lose, NotPublished, Publisher, PublishingUnknown, consume
+from c2c_agent.amqp.messages import CANCEL, DEAD, REASON, MalformedMessage, read_job
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ErrorCode
