@@ -60,8 +60,6 @@ from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.host.clock import SteadyClock, boot_id
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.http_api import Api
-from c2c_agent.http_server import ApiSite
 from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
@@ -87,6 +85,8 @@ from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.retention import Retention
 from c2c_agent.store.sqlite.store import Store
 from c2c_agent.wall_time import check_timezone, week_time
+from c2c_agent.web.api import Api
+from c2c_agent.web.server import ApiSite
 
 _log = Logger()
 

@@ -35,7 +35,6 @@ from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import to_json
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.openapi import description
 from c2c_agent.pbx.driver import (
     FirstAnswered,
     FirstRinging,
@@ -46,6 +45,7 @@ from c2c_agent.pbx.driver import (
     SecondRinging,
 )
 from c2c_agent.report.delivery import EventType, Target, reports
+from c2c_agent.web.openapi import description
 from tests.playbook import JOB as A_JOB
 from tests.playbook import PLAN, REQUEST_ID, a_call
 from tests.schemas import Schemas
@@ -58,7 +58,7 @@ DESCRIPTION: Final[dict[str, Any]] = yaml.safe_load(
 SCHEMAS: Final = Schemas(
     DESCRIPTION,
     at="file:///docs/asyncapi.yml",
-    beside={"file:///c2c_agent/openapi.yml": description()},
+    beside={"file:///c2c_agent/web/openapi.yml": description()},
 )
 
 #: Where scripts/test has unpacked the package of the AsyncAPI project that has its JSON schemas.
@@ -99,7 +99,7 @@ def references(part: Any) -> Iterator[str]:
 
 def test_references() -> None:
     """Each leads somewhere."""
-    files = {"": DESCRIPTION, "../c2c_agent/openapi.yml": description()}
+    files = {"": DESCRIPTION, "../c2c_agent/web/openapi.yml": description()}
     for reference in references(DESCRIPTION):
         file, _, pointer = reference.partition("#/")
         there = files[file]

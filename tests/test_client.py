@@ -20,11 +20,11 @@ from twisted.trial.unittest import TestCase
 from c2c_agent import client as client_module
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
-from c2c_agent.http_api import Api
-from c2c_agent.http_server import ApiSite
 from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.api import Api
+from c2c_agent.web.server import ApiSite
 from tests.fake_agent import FakeAgent
 from tests.fakes import CRM, OPERATOR_SECRET, Desk, uuid
 

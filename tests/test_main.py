@@ -28,7 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
-from c2c_agent import __version__, result
+from c2c_agent import __version__
 from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call.call import Call, CallState, Entry, HungUpBy, Received
 from c2c_agent.call.outcome import Outcome
@@ -39,6 +39,7 @@ from c2c_agent.finding import Finding
 from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.store.sqlite.store import Store
+from c2c_agent.web import answers as result
 from tests.fake_agent import FakeAgent
 from tests.fakes import uuid
 from tests.playbook import a_call

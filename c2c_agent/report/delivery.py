@@ -18,7 +18,7 @@ from attrs import frozen
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import to_json
-from c2c_agent.result import Json, call_summary
+from c2c_agent.web.answers import Json, call_summary
 
 
 class EventType(StrEnum):

@@ -28,7 +28,6 @@ from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import AsteriskConfig, LegRule
-from c2c_agent.http_request import read_parameters
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.pbx.driver import (
@@ -46,7 +45,8 @@ from c2c_agent.pbx.driver import (
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Meter
 from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.result import status
+from c2c_agent.web.answers import status
+from c2c_agent.web.request import read_parameters
 from tests.playbook import JOB, REQUEST_ID, a_call
 
 _HERE: Final = Path(__file__).parent

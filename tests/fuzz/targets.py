@@ -33,10 +33,10 @@ from c2c_agent.config.files import document
 from c2c_agent.config.parse import ConfigError, parse
 from c2c_agent.config.sections import AsteriskConfig, Config
 from c2c_agent.errors import ApiError
-from c2c_agent.http_request import read_parameters
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.pattern import PatternError, parse_pattern
-from c2c_agent.result import status
+from c2c_agent.web.answers import status
+from c2c_agent.web.request import read_parameters
 
 Target = Callable[[bytes], None]
 

@@ -30,7 +30,7 @@ from c2c_agent.pbx.driver import (
 )
 from c2c_agent.report.delivery import EventType, event_json, event_type
 from c2c_agent.report.history import history
-from c2c_agent.result import Json
+from c2c_agent.web.answers import Json
 from tests.playbook import PLAN, a_call
 
 SERVER = "pbx1.example.com"

@@ -10,13 +10,13 @@ from socket import socketpair
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent import http_connections
-from c2c_agent.http_connections import RETRY_AFTER, SPARE, Refused
-from c2c_agent.http_server import ApiSite
 from c2c_agent.pbx.driver import OriginateAccepted
+from c2c_agent.web import connections as http_connections
+from c2c_agent.web.connections import RETRY_AFTER, SPARE, Refused
+from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM_SECRET, DeskTest, uuid
 from tests.memory_host import Connection, request
-from tests.test_http_server import AUTHORIZED, api_of
+from tests.unit.web.test_server import AUTHORIZED, api_of
 
 MOST = 3
 

@@ -16,8 +16,6 @@ from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.http_api import PREFIX, Api, Ask, Reply
-from c2c_agent.http_request import read_parameters
 from c2c_agent.pbx.driver import (
     CallEvidence,
     FirstRinging,
@@ -30,6 +28,8 @@ from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.delivery import EventType
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.api import PREFIX, Api, Ask, Reply
+from c2c_agent.web.request import read_parameters
 from tests.fakes import (
     CALL_PARAMETERS,
     CRM,

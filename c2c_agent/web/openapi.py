@@ -8,7 +8,7 @@ from importlib.resources import files
 import yaml
 
 from c2c_agent import __version__
-from c2c_agent.result import Json
+from c2c_agent.web.answers import Json
 
 # The one in C takes a sixth of the time; not every build of PyYAML has it.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -17,7 +17,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 @cache
 def description() -> Json:
     """The description, with the version of this program. Not to be changed."""
-    text = files("c2c_agent").joinpath("openapi.yml").read_text(encoding="utf-8")
+    text = files("c2c_agent.web").joinpath("openapi.yml").read_text(encoding="utf-8")
     described: Json = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     described["info"]["version"] = __version__
     return described

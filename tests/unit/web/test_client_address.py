@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from c2c_agent.client_address import Proxies
+from c2c_agent.web.client_address import Proxies
 
 PROXIES = Proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
 

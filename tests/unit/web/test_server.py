@@ -19,16 +19,16 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from c2c_agent import http_server
 from c2c_agent.call.call import CallState
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import StoreError
-from c2c_agent.http_api import Api
-from c2c_agent.http_request import BODY_LIMIT
-from c2c_agent.http_server import ApiSite
 from c2c_agent.pbx.driver import FirstRinging, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.web import server as http_server
+from c2c_agent.web.api import Api
+from c2c_agent.web.request import BODY_LIMIT
+from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM, CRM_SECRET, Desk, DeskTest, uuid
 from tests.memory_host import Answer, Connection, answers, request
 

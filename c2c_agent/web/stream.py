@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from c2c_agent.http_request import BoundedRequest
 from c2c_agent.report.live import Watch
+from c2c_agent.web.request import BoundedRequest
 
 _log = Logger()
 

@@ -16,14 +16,14 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from c2c_agent.client_address import Proxies
 from c2c_agent.errors import StoreError
-from c2c_agent.http_api import PREFIX, Api, Ask, Reply
-from c2c_agent.http_connections import RETRY_AFTER, ClientConnection, Connections
-from c2c_agent.http_request import BoundedRequest, read_parameters
-from c2c_agent.http_stream import EventStream, write_head
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.api import PREFIX, Api, Ask, Reply
+from c2c_agent.web.client_address import Proxies
+from c2c_agent.web.connections import RETRY_AFTER, ClientConnection, Connections
+from c2c_agent.web.request import BoundedRequest, read_parameters
+from c2c_agent.web.stream import EventStream, write_head
 
 _log = Logger()
 

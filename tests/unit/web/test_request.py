@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from c2c_agent.errors import ErrorCode
-from c2c_agent.http_request import BODY_LIMIT, BoundedRequest, read_parameters
+from c2c_agent.web.request import BODY_LIMIT, BoundedRequest, read_parameters
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

@@ -16,11 +16,11 @@ from twisted.logger import formatEvent
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import TestCase
 
-from c2c_agent.http_server import ApiSite
 from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
+from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM_SECRET, Desk, uuid
 from tests.memory_host import Connection, request
-from tests.test_http_server import AUTHORIZED, ONE, PLACE, SiteTest, api_of
+from tests.unit.web.test_server import AUTHORIZED, ONE, PLACE, SiteTest, api_of
 
 reactor: Any = global_reactor
 

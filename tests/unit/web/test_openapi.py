@@ -20,9 +20,6 @@ from c2c_agent.call.call import CallState, HungUpBy
 from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode
-from c2c_agent.http_api import Api
-from c2c_agent.http_server import ApiSite
-from c2c_agent.openapi import description
 from c2c_agent.pbx.driver import (
     FirstAnswered,
     FirstRinging,
@@ -35,13 +32,16 @@ from c2c_agent.pbx.driver import (
 )
 from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.report.delivery import EventType, event_json
+from c2c_agent.web.api import Api
+from c2c_agent.web.openapi import description
+from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM, CRM_SECRET, OPERATOR_SECRET, Desk, uuid
 from tests.memory_host import Answer, Connection, request
 from tests.schemas import Schemas
-from tests.test_http_server import AUTHORIZED, FORM, JSON, ONE, PLACE, SiteTest, api_of
-from tests.test_http_stream import Stream
 from tests.unit.report.test_history import TALKED
 from tests.unit.report.test_live import read
+from tests.unit.web.test_server import AUTHORIZED, FORM, JSON, ONE, PLACE, SiteTest, api_of
+from tests.unit.web.test_stream import Stream
 
 DESCRIPTION: Final = description()
 SCHEMAS: Final = Schemas(DESCRIPTION)
