@@ -130,8 +130,8 @@ def run(config_path: str | None) -> None:
 
     from c2c_agent.host.clock import keep_steady  # noqa: PLC0415
     from c2c_agent.host.sd_notify import Supervisor  # noqa: PLC0415
-    from c2c_agent.reload import Reload  # noqa: PLC0415
-    from c2c_agent.service import AgentService  # noqa: PLC0415
+    from c2c_agent.service.agent import AgentService  # noqa: PLC0415
+    from c2c_agent.service.reload import Reload  # noqa: PLC0415
 
     lines = log.start(config.log.level, full_numbers=config.log.numbers == "full")
     process: Any = reactor

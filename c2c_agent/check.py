@@ -38,8 +38,8 @@ from c2c_agent.finding import Finding
 from c2c_agent.listening import listeners
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
-from c2c_agent.service import agi_url, ami_endpoint
-from c2c_agent.sharing import database_versions
+from c2c_agent.service.agent import agi_url, ami_endpoint
+from c2c_agent.service.sharing import database_versions
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.

@@ -25,7 +25,7 @@ from c2c_agent.pbx.driver import (
     OriginatePlan,
     PlacedCall,
 )
-from c2c_agent.service import AgentService
+from c2c_agent.service.agent import AgentService
 
 
 class InstantDriver:

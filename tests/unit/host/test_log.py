@@ -221,7 +221,7 @@ class TestStart:
     ) -> None:
         """What is of the level or above; of Twisted's own no more than warnings."""
         for namespace, expected in (
-            ("c2c_agent.service", own),
+            ("c2c_agent.service.agent", own),
             ("twisted.internet.tcp.Port", of_twisted),
             ("log_legacy", of_twisted),
         ):

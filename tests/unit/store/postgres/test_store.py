@@ -21,11 +21,11 @@ from c2c_agent.call.call import Answer, Call
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
-from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Refusal
 from c2c_agent.report.delivery import Report
+from c2c_agent.service.key_table import KeyRow
 from c2c_agent.store import outbox_table
 from c2c_agent.store.group_commit import Claim
 from c2c_agent.store.outbox_table import Depth, OutboxTable

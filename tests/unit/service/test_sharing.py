@@ -24,8 +24,8 @@ from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import StoreError
-from c2c_agent.key_table import KeyRow
-from c2c_agent.sharing import Sharing, database_versions, shared_store
+from c2c_agent.service.key_table import KeyRow
+from c2c_agent.service.sharing import Sharing, database_versions, shared_store
 from c2c_agent.store.calls_table import Connection
 from tests.fakes import Desk, uuid
 
@@ -176,15 +176,15 @@ class Making(SynchronousTestCase):
 
     def test_psycopg_is_missing(self) -> None:
         """What to install."""
-        for name in ("c2c_agent.store.postgres.store", "c2c_agent"):
+        for name in ("c2c_agent.store.postgres.store", "c2c_agent.store.postgres"):
             module = sys.modules[name]
             self.addCleanup(sys.modules.__setitem__, name, module)
-        package = sys.modules["c2c_agent"]
+        package = sys.modules["c2c_agent.store.postgres"]
         with (
             mock.patch.dict(sys.modules, {"c2c_agent.store.postgres.store": None}),
-            mock.patch.object(package, "postgres", create=True),
+            mock.patch.object(package, "store", create=True),
         ):
-            del package.postgres
+            del package.store
             for make in (lambda: shared_store(self.config, reactor), self.versions):
                 with pytest.raises(ConfigError, match=r"pip install 'c2c-agent\[postgresql\]'"):
                     make()

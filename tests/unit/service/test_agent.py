@@ -49,11 +49,11 @@ from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.key_table import KeyRow
 from c2c_agent.pbx.driver import CallEvidence, Gone, LegEvidence
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
-from c2c_agent.service import AgentService, agi_url, ami_endpoint
+from c2c_agent.service.agent import AgentService, agi_url, ami_endpoint
+from c2c_agent.service.key_table import KeyRow
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request
@@ -610,11 +610,11 @@ class OverARestart(AgentTest):
 
     def test_the_steady_clock_goes_on(self) -> None:
         """The host's clock was set meanwhile: a call's times are on one clock all the same."""
-        with mock.patch("c2c_agent.service.boot_id", return_value="a-boot"):
+        with mock.patch("c2c_agent.service.agent.boot_id", return_value="a-boot"):
             first = self.started()
             before = first._clock.now()
             self.stop(first)
-            with mock.patch("c2c_agent.service.SteadyClock", self.an_hour_ahead):
+            with mock.patch("c2c_agent.service.agent.SteadyClock", self.an_hour_ahead):
                 second = self.started()
                 assert before <= second._clock.now() < before + 600
                 assert second._clock.ahead() == pytest.approx(3600, abs=1)

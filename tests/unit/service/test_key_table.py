@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.service.key_table import KeyRow, usable
 
 ZEROS = "0" * 64
 

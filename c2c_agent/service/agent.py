@@ -60,7 +60,6 @@ from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.host.clock import SteadyClock, boot_id
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.key_table import KeyRow, usable
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver
@@ -79,7 +78,8 @@ from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.report.outbox import Outbox
 from c2c_agent.report.webhook import Webhook
-from c2c_agent.sharing import Sharing, shared_store
+from c2c_agent.service.key_table import KeyRow, usable
+from c2c_agent.service.sharing import Sharing, shared_store
 from c2c_agent.store.group_commit import GroupCommit
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.retention import Retention

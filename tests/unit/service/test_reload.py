@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, LogConfig
-from c2c_agent.reload import Reload
+from c2c_agent.service.reload import Reload
 
 CONFIG = Config(server_id="pbx1", log=LogConfig("debug", "full"))
 

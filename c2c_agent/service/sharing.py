@@ -17,7 +17,7 @@ from c2c_agent.config.files import store_password
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import StoreError
-from c2c_agent.key_table import KeyRow
+from c2c_agent.service.key_table import KeyRow
 from c2c_agent.store.calls_table import Connection
 
 if TYPE_CHECKING:

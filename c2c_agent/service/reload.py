@@ -14,7 +14,7 @@ from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
 from c2c_agent.host.log import Log
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.service import AgentService
+from c2c_agent.service.agent import AgentService
 
 _log = Logger()
 
