@@ -21,13 +21,13 @@ import click
 from attrs import evolve
 
 from c2c_agent import __version__, setup_asterisk, setup_files
+from c2c_agent.check.finding import Finding
 from c2c_agent.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import files as configfile
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import C2CError
-from c2c_agent.finding import Finding
 from c2c_agent.host import log
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
@@ -185,7 +185,7 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
-    from c2c_agent import check as checks  # noqa: PLC0415
+    from c2c_agent.check import way_round as checks  # noqa: PLC0415
 
     complete = False
 

@@ -32,10 +32,10 @@ from c2c_agent import __version__
 from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call.call import Call, CallState, Entry, HungUpBy, Received
 from c2c_agent.call.outcome import Outcome
+from c2c_agent.check.finding import Finding
 from c2c_agent.config import files as configfile
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.finding import Finding
 from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.store.sqlite.store import Store
@@ -620,7 +620,7 @@ class TestCheck:
             begin(MemoryReactorClock()).addBoth(ended.append)
             sys.exit(0 if ended == [None] else 1)
 
-        monkeypatch.setattr("c2c_agent.check.run", checks)
+        monkeypatch.setattr("c2c_agent.check.way_round.run", checks)
         monkeypatch.setattr("twisted.internet.task.react", react)
         return found
 
@@ -702,7 +702,7 @@ class TestCheck:
             yield Finding("configuration", "2 keys, server_id pbx1")
             await Deferred()
 
-        monkeypatch.setattr("c2c_agent.check.run", checks)
+        monkeypatch.setattr("c2c_agent.check.way_round.run", checks)
         monkeypatch.setattr("twisted.internet.task.react", react)
         configure(tmp_path)
         done = run(tmp_path, "check", *how)

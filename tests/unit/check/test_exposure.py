@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from c2c_agent import exposure
+from c2c_agent.check import exposure
 from c2c_agent.config.sections import AmiConfig, LegRule
 from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import CRM

@@ -23,19 +23,19 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 
-from c2c_agent import exposure
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.check import exposure
+from c2c_agent.check.finding import Finding
+from c2c_agent.check.listening import listeners
 from c2c_agent.config.files import operator_file, read_secret
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmiConfig, AsteriskConfig, Config, LegRule
 from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.errors import C2CError, StoreError
-from c2c_agent.finding import Finding
-from c2c_agent.listening import listeners
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.service.agent import agi_url, ami_endpoint

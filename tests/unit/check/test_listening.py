@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from c2c_agent.listening import listeners
+from c2c_agent.check.listening import listeners
 
 HEAD = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout\n"

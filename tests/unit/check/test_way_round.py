@@ -20,7 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent import setup_files
 from c2c_agent.ami.message import Message
-from c2c_agent.check import open_listeners, run
+from c2c_agent.check.finding import Finding
+from c2c_agent.check.way_round import open_listeners, run
 from c2c_agent.config.sections import (
     AgiConfig,
     AmiConfig,
@@ -34,7 +35,6 @@ from c2c_agent.config.sections import (
 )
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
-from c2c_agent.finding import Finding
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.store.sqlite.store import Store
@@ -474,7 +474,7 @@ class TheStore(CheckTest):
             ((3, 4), f"{url} is of a newer version of c2c-agent.", "Install the version"),
             (StoreError("no"), f"{url} cannot be used: no", "See that the server runs"),
         ):
-            with mock.patch("c2c_agent.check.database_versions", side_effect=[found]):
+            with mock.patch("c2c_agent.check.way_round.database_versions", side_effect=[found]):
                 findings = self.check()
             [store_found] = [finding for finding in findings if finding.name == "store"]
             assert store_found.message == message
