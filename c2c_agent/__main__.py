@@ -20,9 +20,9 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 import click
 from attrs import evolve
 
-from c2c_agent import __version__, setup_asterisk, setup_files
+from c2c_agent import __version__
 from c2c_agent.check.finding import Finding
-from c2c_agent.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import files as configfile
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
@@ -31,6 +31,8 @@ from c2c_agent.errors import C2CError
 from c2c_agent.host import log
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
+from c2c_agent.setup import apply as setup_files
+from c2c_agent.setup import plan as setup_asterisk
 
 P = ParamSpec("P")
 T = TypeVar("T")

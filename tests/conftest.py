@@ -17,9 +17,7 @@ settings.register_profile("c2c-agent", deadline=None)
 settings.load_profile("c2c-agent")
 
 #: What tests share that bear it in their names: an Asterisk, the phones' address, a host, a server.
-_SHARED: Final = re.compile(
-    r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/|tests/test_postgres"
-)
+_SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/")
 
 
 class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations

@@ -17,8 +17,8 @@ from typing import Final, NewType, TypeAlias
 
 from attrs import field, frozen
 
-from c2c_agent.copies import one_copy
 from c2c_agent.errors import C2CError
+from c2c_agent.text import one_copy
 
 COMMAND_LIMIT: Final = 2000
 """A command line has fewer bytes than this, line end included.

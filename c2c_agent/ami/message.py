@@ -16,8 +16,8 @@ from functools import lru_cache
 from sys import intern
 from typing import Final
 
-from c2c_agent.copies import one_copy
 from c2c_agent.errors import C2CError
+from c2c_agent.text import one_copy
 
 #: What Asterisk's first line begins with (main/manager.c, `session_do`). The AMI version that
 #: follows says little; CoreSettings tells Asterisk's own.

@@ -20,13 +20,13 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.job import is_request_id
 from c2c_agent.config.sections import HttpConfig
-from c2c_agent.copies import one_copy
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key, KeyRing
 from c2c_agent.report.live import Live, Watch
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.text import one_copy
 from c2c_agent.web import answers as result
 from c2c_agent.web import openapi
 from c2c_agent.web.answers import Json

@@ -18,7 +18,6 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent import setup_files
 from c2c_agent.ami.message import Message
 from c2c_agent.check.finding import Finding
 from c2c_agent.check.way_round import open_listeners, run
@@ -37,6 +36,7 @@ from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.setup import apply as setup_files
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, SHOP
 from tests.memory_host import MemoryHost

@@ -33,7 +33,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from c2c_agent.client import Client, operator_secret
+from c2c_agent.cli.client import Client, operator_secret
 from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import (
     AgiConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from c2c_agent.copies import one_copy
+from c2c_agent.text import one_copy
 
 
 def made(text: str) -> str:

@@ -15,12 +15,12 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
 
-from c2c_agent import setup_files
 from c2c_agent.__main__ import main
 from c2c_agent.config import files as configfile
 from c2c_agent.policy.keys import key_digest
-from c2c_agent.setup_asterisk import SHIPPED, SetupError
-from tests.test_setup_asterisk import DEBIAN, FREEPBX, PLAIN
+from c2c_agent.setup import apply as setup_files
+from c2c_agent.setup.plan import SHIPPED, SetupError
+from tests.unit.setup.test_plan import DEBIAN, FREEPBX, PLAIN
 
 LAYOUTS = {"plain": PLAIN, "debian": DEBIAN, "freepbx": FREEPBX}
 
@@ -478,11 +478,11 @@ class TestShipped:
         (package / "asterisk-conf" / "manager.d").mkdir(parents=True)
         for name in SHIPPED:
             (package / "asterisk-conf" / name).write_text("; installed\n")
-        monkeypatch.setattr(setup_files, "__file__", str(package / "setup_files.py"))
+        monkeypatch.setattr(setup_files, "__file__", str(package / "setup" / "apply.py"))
         assert set(setup_files.shipped().values()) == {"; installed\n"}
 
     def test_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A package without it is broken."""
-        monkeypatch.setattr(setup_files, "__file__", str(tmp_path / "a" / "setup_files.py"))
+        monkeypatch.setattr(setup_files, "__file__", str(tmp_path / "a" / "setup" / "apply.py"))
         with pytest.raises(SetupError, match="install c2c-agent again"):
             setup_files.shipped()

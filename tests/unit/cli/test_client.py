@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from c2c_agent import client as client_module
-from c2c_agent.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.cli import client as client_module
+from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
 from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key

@@ -22,9 +22,9 @@ from typing import Final
 
 from attrs import asdict, evolve, frozen
 
-from c2c_agent import setup_asterisk
 from c2c_agent.config import files as configfile
-from c2c_agent.setup_asterisk import Change, Kind, Place, Plan, SetupError
+from c2c_agent.setup import plan as setup_asterisk
+from c2c_agent.setup.plan import Change, Kind, Place, Plan, SetupError
 
 _SECRET_FILE: Final = "ami.secret"  # noqa: S105 - a file's name
 _STATE: Final = "setup-undo"
@@ -63,7 +63,7 @@ class _Journal:
 
 def shipped() -> dict[str, str]:
     """The files of asterisk-conf: in the installed package, or beside it in a source tree."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "asterisk-conf", package.parent / "asterisk-conf"):
         if folder.is_dir():
             return {

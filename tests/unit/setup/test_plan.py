@@ -8,10 +8,11 @@ import pytest
 import yaml
 from attrs import evolve
 
-from c2c_agent import setup_asterisk
 from c2c_agent.config.parse import parse
 from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.setup_asterisk import (
+from c2c_agent.setup import plan as setup_asterisk
+from c2c_agent.setup.apply import shipped
+from c2c_agent.setup.plan import (
     AMI_USER,
     BRIDGE,
     FIRST,
@@ -27,7 +28,6 @@ from c2c_agent.setup_asterisk import (
     taken_back,
     without_block,
 )
-from c2c_agent.setup_files import shipped
 
 ETC = "/etc/asterisk"
 YML = "/etc/c2c-agent/c2c-agent.yml"
