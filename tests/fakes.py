@@ -20,7 +20,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.call import Call, CallState, OriginatePlan
+from c2c_agent.call.events import Gone, LegEvent
+from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import CallsConfig
@@ -28,14 +30,7 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake, Submission
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    Gone,
-    LegEvent,
-    OriginatePlan,
-    PbxObserver,
-    PlacedCall,
-)
+from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key, key_digest
 from c2c_agent.policy.meter import Admission, Meter, Refusal

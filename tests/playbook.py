@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from c2c_agent.call.call import Call, Command, Event, Received
+from c2c_agent.call.call import Call, OriginatePlan, Received
+from c2c_agent.call.events import Command, Event
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import OriginatePlan
 
 PLAN = OriginatePlan(data={"Action": "Originate"}, target="Local/200@from-phones/n", timeout=30)
 JOB = CallJob(dial_first="100", dial_second="200", dial_as="100", timeout=30)

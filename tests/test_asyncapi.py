@@ -30,20 +30,21 @@ from c2c_agent.amqp.messages import (
     read_job,
     results_queue,
 )
-from c2c_agent.call.call import Place, Reject
-from c2c_agent.call.job import PBX_KINDS
-from c2c_agent.call.machine import step
-from c2c_agent.call.record import to_json
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import (
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
     Gone,
     OriginateAccepted,
+    Place,
+    Reject,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.job import PBX_KINDS
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import to_json
+from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.delivery import EventType, Target, reports
 from c2c_agent.web.openapi import description
 from tests.playbook import JOB as A_JOB

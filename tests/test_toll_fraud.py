@@ -16,15 +16,9 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import CallState
+from c2c_agent.call.events import FirstAnswered, Gone, OriginateAccepted, SecondAnswered
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.dispatch.intake import Submission
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    FirstAnswered,
-    Gone,
-    LegEvidence,
-    OriginateAccepted,
-    SecondAnswered,
-)
 from c2c_agent.policy.hours import WeekTime, parse_hours
 from c2c_agent.policy.keys import Key, operator_key
 from c2c_agent.policy.pattern import parse_pattern

@@ -40,19 +40,12 @@ from c2c_agent.amqp.messages import (
     read_event,
     results_queue,
 )
-from c2c_agent.call.call import CallState, Relayed
+from c2c_agent.call.call import CallState, OriginatePlan
+from c2c_agent.call.events import Gone, LegEvent, OriginateUnanswered, OriginateUnsent, Relayed
+from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    Gone,
-    LegEvent,
-    OriginatePlan,
-    OriginateUnanswered,
-    OriginateUnsent,
-    PbxObserver,
-    PlacedCall,
-)
+from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
 _log = Logger()
 

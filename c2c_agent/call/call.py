@@ -1,21 +1,16 @@
-"""What is known of one call, what can happen to it, and what can be done about it.
-
-Pure data: the record that is stored and shown, and the two vocabularies of the state machine in
-`machine` (events in, commands out).
-"""
+"""What is known of one call: the record that is stored and shown. Pure data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import Fault
-from c2c_agent.pbx.driver import LegEvent, LegEvidence, OriginatePlan
 
 
 class CallState(StrEnum):
@@ -48,6 +43,25 @@ class Received:
     url: str
     method: str
     data: Mapping[str, object]
+
+
+@frozen
+class OriginatePlan:
+    """How one call will be placed: made by `prepare`, stored, then given to `originate`.
+
+    `data` is what a status shows as the request to the PBX. `target` is what the bridge dials when
+    the first leg has answered, and `timeout` for how many seconds. `confirm_seconds`: how long the
+    first may take before that to confirm that a person is there. `max_duration`: how long they may
+    talk; None is the driver's own limit. All in seconds. `order` is the driver's own form of
+    `data`; it is not stored, since nothing is ever sent twice.
+    """
+
+    data: Mapping[str, object]
+    target: str
+    timeout: int
+    confirm_seconds: int = 0
+    max_duration: int | None = None
+    order: object = field(default=None, eq=False, repr=False)
 
 
 @frozen
@@ -176,81 +190,3 @@ def moved(call: Call, seconds: float) -> Call:
         timeline=tuple(evolve(entry, at=entry.at + seconds) for entry in call.timeline),
         clock_ahead=call.clock_ahead - seconds,
     )
-
-
-# What happened, on the caller's side
-
-
-@frozen
-class Place:
-    """Go ahead: the plan is made, and the call may ring its first leg."""
-
-    plan: OriginatePlan
-
-
-@frozen
-class Reject:
-    """The request is refused before it reaches the PBX."""
-
-    faults: tuple[Fault, ...]
-
-
-@frozen
-class Expire:
-    """The job is older than it may be: nobody may be rung for it any more."""
-
-
-@frozen
-class Cancel:
-    """Somebody wants the call to end. `expired`: it was too late for it anyway."""
-
-    expired: bool = False
-
-
-@frozen
-class GuardExpired:
-    """The time that the PBX was given for what it is doing is over."""
-
-
-@frozen
-class Relayed:
-    """An agent beside the PBX says how its own call stands; `server_id` is that agent's."""
-
-    server_id: str
-    call: Call
-
-
-Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | Relayed | LegEvent
-
-
-# What to do
-
-
-@frozen
-class SendOriginate:
-    """Send the plan to the PBX; once, after the call has been stored."""
-
-
-@frozen
-class HangUp:
-    """Hang up whatever exists of the call."""
-
-
-@frozen
-class Reply:
-    """The answer to the request is known now."""
-
-
-@frozen
-class Guard:
-    """Come back with GuardExpired in so many seconds; replaces an earlier one."""
-
-    seconds: float
-
-
-@frozen
-class Settle:
-    """Ask the PBX what became of the call."""
-
-
-Command: TypeAlias = SendOriginate | HangUp | Reply | Guard | Settle

@@ -11,8 +11,9 @@ from typing import Final
 from attrs import evolve
 
 from c2c_agent.call.call import Call, HungUpBy
+from c2c_agent.call.events import SecondEnded
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, SecondEnded
 
 #: Seconds by which Asterisk's end of a ringing may seem to come too early.
 _TIMER_SLACK: Final = 1.0

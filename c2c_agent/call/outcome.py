@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, Refusal
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 
 
 class Outcome(StrEnum):

@@ -13,8 +13,7 @@ from typing import Any
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from c2c_agent.call.call import Call
-from c2c_agent.pbx.driver import OriginatePlan
+from c2c_agent.call.call import Call, OriginatePlan
 
 
 def _converter() -> Converter:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from c2c_agent.check.finding import Finding
-from c2c_agent.config.sections import AmiConfig, LegRule
+from c2c_agent.config.pbx import AmiConfig, LegRule
 from c2c_agent.policy.keys import Key
 
 #: The first versions in which an AMI user with `originate` can no longer write files and run

@@ -33,7 +33,8 @@ from c2c_agent.check.finding import Finding
 from c2c_agent.check.listening import listeners
 from c2c_agent.config.files import operator_file, read_secret
 from c2c_agent.config.parse import ConfigError
-from c2c_agent.config.sections import AmiConfig, AsteriskConfig, Config, LegRule
+from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
+from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.errors import C2CError, StoreError
 from c2c_agent.pbx.asterisk import bridge

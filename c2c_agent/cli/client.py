@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from c2c_agent.config.files import operator_file
-from c2c_agent.config.sections import Config, tcp_address
+from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
+from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.policy.keys import is_secret
 
 #: Seconds for an answer; the agent's own limit for the PBX is shorter.

@@ -24,13 +24,9 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config.sections import (
-    AmqpConfig,
-    AsteriskConfig,
-    Config,
-    ImpossibleValueError,
-    RelayConfig,
-)
+from c2c_agent.config.pbx import AsteriskConfig, RelayConfig
+from c2c_agent.config.rules import ImpossibleValueError
+from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.errors import C2CError
 from c2c_agent.policy.hours import Hours, parse_hours
 from c2c_agent.policy.keys import Key

@@ -1,42 +1,38 @@
 """The configuration: one frozen section for each part of the YAML.
 
-Pure data with the rules that each value must keep. `configparse` makes a Config from parsed YAML,
-`configfile` from files.
+Pure data with the rules that each value must keep. `parse` makes a Config from parsed YAML, `files`
+from files.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import Attribute, field, fields, frozen, has
-from attrs.validators import and_, deep_mapping, optional
+from attrs.validators import and_, optional
 
-from c2c_agent.policy.keys import AGENT_ID, OPERATOR, Key
-from c2c_agent.policy.pattern import Pattern, parse_pattern
+from c2c_agent.config.pbx import (
+    AsteriskConfig,
+    RelayConfig,
+)
+from c2c_agent.config.rules import (
+    NAME,
+    WORD,
+    ImpossibleValueError,
+    are_networks,
+    is_agent_id,
+    shape,
+    within,
+)
+from c2c_agent.policy.keys import OPERATOR, Key
 
-#: What may stand in a template of a dial string or a variable.
-_PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")
-
-#: A dialplan context, as Asterisk bounds it (AST_MAX_CONTEXT) and without what separates contexts.
-CONTEXT: Final = re.compile(r"[A-Za-z0-9_.-]{1,79}")
-_CHANNEL: Final = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_.@:/+*#{}-]+")
-_VARIABLE_NAME: Final = re.compile(r"_{0,2}(?!C2C_)[A-Za-z][A-Za-z0-9_]*")
-_VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9 _.@:/+*#;=<>{}-]*")
 _URL: Final = re.compile(r"https?://[!-~]{1,500}")
-_AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
-_WORD: Final = re.compile(r"[!-~]{1,253}")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
 _DATABASE: Final = re.compile(r"postgres(ql)?://[!-~]{1,500}")
 _PREFIX: Final = re.compile(r"[0-9]{1,6}")
 _USUAL_PREFIX: Final[str | None] = "00"  # ITU-T E.164; North America dials 011
-_EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
-
-
 #: What receivers of results can be told of (`report.EventType`).
 EventName: TypeAlias = Literal[
     "call.accepted",
@@ -47,61 +43,6 @@ EventName: TypeAlias = Literal[
     "call.connected",
     "call.ended",
 ]
-
-
-class ImpossibleValueError(ValueError):
-    """A value that cannot be: what would be right, and `where` in its section it stands."""
-
-    def __init__(self, advice: str, *where: str | int) -> None:
-        super().__init__(advice)
-        self.where = where
-
-
-_Validator: TypeAlias = Callable[[Any, Any, Any], None]
-
-
-def _shape(regex: re.Pattern[str], words: str) -> _Validator:
-    """A validator: the whole text has a shape, which `words` describe."""
-
-    def check(_instance: object, attribute: Attribute[Any], value: str) -> None:
-        if regex.fullmatch(value) is None:
-            raise ImpossibleValueError(f"must be {words}, not {value!r}", attribute.name)
-
-    return check
-
-
-def _range(low: int, high: int, unit: str) -> _Validator:
-    """A validator: a number from `low` to `high`."""
-
-    def check(_instance: object, attribute: Attribute[Any], value: int) -> None:
-        if not low <= value <= high:
-            advice = f"must be from {low} to {high} {unit}, not {value}"
-            raise ImpossibleValueError(advice, attribute.name)
-
-    return check
-
-
-def _template(_instance: object, attribute: Attribute[Any], value: str) -> None:
-    """A validator: a text with `{number}`, `{context}`, `{dial_as}` in it, and no other braces."""
-    if not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", value)):
-        raise ImpossibleValueError(
-            f"may have only {{number}}, {{context}} and {{dial_as}} in braces, unlike {value!r}",
-            attribute.name,
-        )
-
-
-def _networks(_instance: object, attribute: Attribute[Any], value: Sequence[str]) -> None:
-    """A validator: each is an address or a network."""
-    for index, text in enumerate(value):
-        try:
-            ip_network(text)
-        except ValueError as error:
-            advice = f"must be an address or a network such as 192.0.2.0/24: {error}"
-            raise ImpossibleValueError(advice, attribute.name, index) from None
-
-
-_agent_id = _shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
-_context = _shape(CONTEXT, "the name of a dialplan context")
 
 
 _DEFAULT_PATH: Final = "/var/lib/c2c-agent/c2c.sqlite3"
@@ -130,7 +71,7 @@ class StoreConfig:
     url: str | None = field(default=None, validator=optional(_database))
     password_file: str | None = None
     directory: str = "/var/lib/c2c-agent"
-    keep_days: int = field(default=90, validator=_range(7, 36500, "days"))
+    keep_days: int = field(default=90, validator=within(7, 36500, "days"))
 
     def __attrs_post_init__(self) -> None:
         if self.url is not None and self.path is not None:
@@ -157,92 +98,14 @@ class HttpConfig:
 
     listen: str = "tcp:8470:interface=127.0.0.1"
     public_url: str | None = field(
-        default=None, validator=optional(_shape(_URL, "a URL that starts with http:// or https://"))
+        default=None, validator=optional(shape(_URL, "a URL that starts with http:// or https://"))
     )
     status_requires_key: bool = False
-    trusted_proxies: Sequence[str] = field(factory=tuple, validator=_networks)
-    max_streams: int = field(default=500, validator=_range(1, 100_000, "streams"))
-    max_streams_each: int = field(default=50, validator=_range(1, 100_000, "streams"))
-    stream_buffer: int = field(default=524_288, validator=_range(16_384, 2**30, "bytes"))
-    max_connections: int = field(default=1000, validator=_range(10, 100_000, "connections"))
-
-
-@frozen
-class AmiConfig:
-    """How to reach the Asterisk Manager Interface."""
-
-    host: str = "127.0.0.1"
-    port: int = field(default=5038, validator=_range(1, 65535, "(a TCP port)"))
-    username: str = field(default="c2c-agent", validator=_shape(_WORD, "a word without blanks"))
-    secret_file: str = "/etc/c2c-agent/ami.secret"  # noqa: S105 - a path
-    tls: bool = False
-
-
-@frozen
-class AgiConfig:
-    """Where FastAGI connections are taken, and under which URL Asterisk finds that place.
-
-    `url` None: made from `listen`.
-    """
-
-    listen: str = "tcp:4573:interface=127.0.0.1"
-    url: str | None = field(
-        default=None, validator=optional(_shape(_AGI_URL, "a URL such as agi://127.0.0.1:4573/c2c"))
-    )
-
-
-@frozen
-class LegRule:
-    """How a number that `match`es is dialled."""
-
-    match: Pattern
-    channel: str = field(
-        validator=and_(_shape(_CHANNEL, "a dial string such as PJSIP/{number}"), _template)
-    )
-
-
-def _first_leg() -> Sequence[LegRule]:
-    channel = "Local/{number}@c2c-first/n"
-    return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
-
-
-def _second_leg() -> Sequence[LegRule]:
-    channel = "Local/{number}@{context}/n"
-    return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
-
-
-@frozen
-class DialAsConfig:
-    """Contexts for `dial_as`: by extension, and for those that Asterisk knows no endpoint of."""
-
-    contexts: Mapping[str, str] = field(
-        factory=dict, validator=deep_mapping(_shape(_EXTENSION, "an extension"), _context)
-    )
-    default_context: str | None = field(default=None, validator=optional(_context))
-
-
-@frozen
-class AsteriskConfig:
-    """The Asterisk beside the agent."""
-
-    ami: AmiConfig = field(factory=AmiConfig)
-    agi: AgiConfig = field(factory=AgiConfig)
-    bridge_context: str = field(default="c2c-bridge", validator=_context)
-    first_leg: Sequence[LegRule] = field(factory=_first_leg)
-    second_leg: Sequence[LegRule] = field(factory=_second_leg)
-    dial_as: DialAsConfig = field(factory=DialAsConfig)
-    variables: Mapping[str, str] = field(
-        factory=dict,
-        validator=deep_mapping(
-            _shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_"),
-            and_(_shape(_VARIABLE_VALUE, "a text without quotes, commas or brackets"), _template),
-        ),
-    )
-    confirm_prompt: str = field(
-        default="followme/options",
-        validator=_shape(_SOUNDS, "names of sound files without ending, joined by &"),
-    )
-    freepbx: bool = False
+    trusted_proxies: Sequence[str] = field(factory=tuple, validator=are_networks)
+    max_streams: int = field(default=500, validator=within(1, 100_000, "streams"))
+    max_streams_each: int = field(default=50, validator=within(1, 100_000, "streams"))
+    stream_buffer: int = field(default=524_288, validator=within(16_384, 2**30, "bytes"))
+    max_connections: int = field(default=1000, validator=within(10, 100_000, "connections"))
 
 
 @frozen
@@ -253,18 +116,18 @@ class AmqpConfig:
     None: no jobs are taken. `prefetch`: how many at once. `results`: whether events are published.
     """
 
-    host: str = field(validator=_shape(_WORD, "a host's name or address"))
-    port: int = field(default=5671, validator=_range(1, 65535, "(a TCP port)"))
+    host: str = field(validator=shape(WORD, "a host's name or address"))
+    port: int = field(default=5671, validator=within(1, 65535, "(a TCP port)"))
     virtual_host: str = "/"
-    username: str = field(default="c2c-agent", validator=_shape(_WORD, "a word without blanks"))
+    username: str = field(default="c2c-agent", validator=shape(WORD, "a word without blanks"))
     password_file: str | None = None
     tls: bool = True
     ca_file: str | None = None
     certificate_file: str | None = None
     private_key_file: str | None = None
-    agent_id: str | None = field(default=None, validator=optional(_agent_id))
+    agent_id: str | None = field(default=None, validator=optional(is_agent_id))
     jobs_key: str | None = None
-    prefetch: int = field(default=50, validator=_range(1, 1000, "jobs"))
+    prefetch: int = field(default=50, validator=within(1, 1000, "jobs"))
     results: bool = True
 
     def __attrs_post_init__(self) -> None:
@@ -279,28 +142,18 @@ class AmqpConfig:
 
 
 @frozen
-class RelayConfig:
-    """Calls are given to agents beside PBXs elsewhere, over the broker.
-
-    `answer_timeout`: seconds that an agent has to answer; later than that it rings nobody.
-    """
-
-    answer_timeout: int = field(default=10, validator=_range(2, 120, "seconds"))
-
-
-@frozen
 class CallsConfig:
     """Limits of every call: seconds of ringing, calls at once, seconds of talk.
 
     `international_prefix`: what is dialled for a leading `+`; None: nothing is.
     """
 
-    timeout: int = field(default=30, validator=_range(1, 3600, "seconds"))
-    max_timeout: int = field(default=120, validator=_range(1, 3600, "seconds"))
-    max_concurrent: int = field(default=200, validator=_range(1, 100_000, "calls"))
-    max_duration: int = field(default=14400, validator=_range(1, 86400, "seconds"))
+    timeout: int = field(default=30, validator=within(1, 3600, "seconds"))
+    max_timeout: int = field(default=120, validator=within(1, 3600, "seconds"))
+    max_concurrent: int = field(default=200, validator=within(1, 100_000, "calls"))
+    max_duration: int = field(default=14400, validator=within(1, 86400, "seconds"))
     international_prefix: str | None = field(
-        default=_USUAL_PREFIX, validator=optional(_shape(_PREFIX, "1 to 6 digits, in quotes"))
+        default=_USUAL_PREFIX, validator=optional(shape(_PREFIX, "1 to 6 digits, in quotes"))
     )
 
     def __attrs_post_init__(self) -> None:
@@ -340,14 +193,14 @@ class WebhookConfig:
     `secret_file` has one secret in a line, the newest first; `timeout` is in seconds.
     """
 
-    name: str = field(validator=_shape(_NAME, "1 to 64 letters, digits, _, . or -"))
+    name: str = field(validator=shape(NAME, "1 to 64 letters, digits, _, . or -"))
     url: str = field(
-        validator=and_(_shape(_URL, "a URL that starts with http:// or https://"), _receiver)
+        validator=and_(shape(_URL, "a URL that starts with http:// or https://"), _receiver)
     )
     secret_file: str
     types: Sequence[EventName] | None = None
     keys: Sequence[str] | None = None
-    timeout: int = field(default=15, validator=_range(1, 60, "seconds"))
+    timeout: int = field(default=15, validator=within(1, 60, "seconds"))
 
 
 def _distinct_names(
@@ -368,7 +221,7 @@ def _distinct_names(
 class Config:
     """The whole configuration."""
 
-    server_id: str = field(validator=_shape(_WORD, "a word without blanks"))
+    server_id: str = field(validator=shape(WORD, "a word without blanks"))
     store: StoreConfig = field(factory=StoreConfig)
     http: HttpConfig = field(factory=HttpConfig)
     asterisk: AsteriskConfig | None = field(factory=AsteriskConfig)
@@ -411,20 +264,3 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from differences(getattr(old, attribute.name), getattr(new, attribute.name), name)
     elif old != new:
         yield path
-
-
-def tcp_address(listen: str) -> str | None:
-    """Where a Twisted endpoint such as `tcp:4573:interface=127.0.0.1` is reached from its own host.
-
-    As `host:port`; None for one that is no TCP listener.
-    """
-    kind, _, rest = listen.partition(":")
-    fields = [field.replace("\0", ":") for field in rest.replace("\\:", "\0").split(":")]
-    named = dict(field.split("=", 1) for field in fields if "=" in field)
-    port = named.get("port", fields[0])
-    if kind not in {"tcp", "tcp6", "ssl"} or not port.isdigit():
-        return None
-    host = named.get("interface", "")
-    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
-        host = "127.0.0.1"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

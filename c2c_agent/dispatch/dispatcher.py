@@ -20,38 +20,32 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.call.call import (
-    Answer,
-    Call,
-    CallState,
+from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan
+from c2c_agent.call.events import (
     Cancel,
     Command,
     Event,
     Expire,
+    Gone,
     Guard,
     GuardExpired,
     HangUp,
+    LegEvent,
+    LinkLost,
+    OriginateUnanswered,
+    OriginateUnsent,
     Reject,
     Relayed,
     Reply,
     SendOriginate,
     Settle,
 )
+from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.machine import guard_after_restart, step
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    Gone,
-    LegEvent,
-    LinkLost,
-    OriginatePlan,
-    OriginateUnanswered,
-    OriginateUnsent,
-    PbxDriver,
-    PlacedCall,
-)
+from c2c_agent.pbx.driver import PbxDriver, PlacedCall
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Meter
 from c2c_agent.report.delivery import Report

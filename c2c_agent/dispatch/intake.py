@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from attrs import evolve, frozen
 from twisted.logger import Logger
 
-from c2c_agent.call.call import Answer, Call, CallState, Entry, Expire, Place, Received, Reject
+from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
+from c2c_agent.call.events import Expire, Place, Reject
 from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.dispatcher import ActiveCall, CallStore, Dispatcher

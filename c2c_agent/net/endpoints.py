@@ -31,3 +31,20 @@ class WatchedEndpoint:
 
     def __repr__(self) -> str:
         return repr(self._endpoint)
+
+
+def tcp_address(listen: str) -> str | None:
+    """Where a Twisted endpoint such as `tcp:4573:interface=127.0.0.1` is reached from its own host.
+
+    As `host:port`; None for one that is no TCP listener.
+    """
+    kind, _, rest = listen.partition(":")
+    fields = [field.replace("\0", ":") for field in rest.replace("\\:", "\0").split(":")]
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    port = named.get("port", fields[0])
+    if kind not in {"tcp", "tcp6", "ssl"} or not port.isdigit():
+        return None
+    host = named.get("interface", "")
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
+        host = "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

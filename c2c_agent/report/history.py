@@ -12,8 +12,8 @@ from typing import NamedTuple
 from attrs import evolve
 
 from c2c_agent.call.call import Call, CallState, Entry
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.report.delivery import TOLD, EventType
 
 

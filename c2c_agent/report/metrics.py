@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.evidence import Leg, LegEvidence
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import Leg, LegEvidence
 
 #: Asterisk's dial statuses. What else a PBX may say is counted as `_OTHER`: labels are bounded.
 _DIAL_STATUSES: Final = frozenset(

@@ -41,18 +41,14 @@ from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Call
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
 from c2c_agent.config.parse import ConfigError
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, RelayConfig
 from c2c_agent.config.sections import (
-    AgiConfig,
-    AmiConfig,
     AmqpConfig,
-    AsteriskConfig,
     CallsConfig,
     Config,
     LogConfig,
-    RelayConfig,
     WebhookConfig,
     differences,
-    tcp_address,
 )
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
@@ -60,6 +56,7 @@ from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.host.clock import SteadyClock, boot_id
 from c2c_agent.host.sd_notify import Supervisor
+from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from c2c_agent.call.call import Call, Entry, Exchange
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import LegEvidence
 
 Json: TypeAlias = dict[str, Any]
 

@@ -23,25 +23,25 @@ from c2c_agent.agi.message import get_full_variable, set_variable
 from c2c_agent.agi.session import Session
 from c2c_agent.ami.actions import Action
 from c2c_agent.ami.message import Receiver, encode
-from c2c_agent.call.call import Call, Event, Place
-from c2c_agent.call.job import JobRules, parse_job
-from c2c_agent.call.machine import step
-from c2c_agent.call.record import dump, load
-from c2c_agent.config.sections import AsteriskConfig, LegRule
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
-from c2c_agent.pbx.asterisk.originate import make_plan
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.call import Call, OriginatePlan
+from c2c_agent.call.events import (
+    Event,
     FirstAnswered,
     FirstRinging,
     Gone,
-    LegEvidence,
     OriginateAccepted,
-    OriginatePlan,
+    Place,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.call.job import JobRules, parse_job
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import dump, load
+from c2c_agent.config.pbx import AsteriskConfig, LegRule
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Meter
 from c2c_agent.policy.pattern import parse_pattern

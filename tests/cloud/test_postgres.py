@@ -18,10 +18,10 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from c2c_agent.call.call import Answer, Call
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
-from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Refusal
 from c2c_agent.report.delivery import Report

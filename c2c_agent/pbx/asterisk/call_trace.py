@@ -13,19 +13,17 @@ from typing import Final
 from attrs import define, field
 
 from c2c_agent.ami.message import Message
-from c2c_agent.dial import DialResult
-from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
-    Leg,
     LegEvent,
-    LegEvidence,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.dial import DialResult
+from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
 
 #: What our channel ids begin with; the AMI user's eventfilter rests on it.
 PREFIX: Final = "c2c-"

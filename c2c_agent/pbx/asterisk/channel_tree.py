@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from c2c_agent.ami.message import Message
-from c2c_agent.pbx.driver import Leg
+from c2c_agent.call.evidence import Leg
 
 
 @define

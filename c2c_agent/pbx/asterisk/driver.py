@@ -24,27 +24,27 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
+from c2c_agent.call.call import OriginatePlan
+from c2c_agent.call.events import (
+    FirstAnswered,
+    Gone,
+    LegEvent,
+    OriginateAccepted,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    SecondDialed,
+)
 from c2c_agent.call.job import CallJob
-from c2c_agent.config.sections import CONTEXT, AsteriskConfig
+from c2c_agent.config.pbx import AsteriskConfig
+from c2c_agent.config.rules import CONTEXT
 from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.followed_call import FAMILY, FollowedCall, in_background
 from c2c_agent.pbx.asterisk.originate import make_plan
-from c2c_agent.pbx.driver import (
-    FirstAnswered,
-    Gone,
-    LegEvent,
-    OriginateAccepted,
-    OriginatePlan,
-    OriginateRefused,
-    OriginateUnanswered,
-    OriginateUnsent,
-    PbxObserver,
-    PlacedCall,
-    SecondDialed,
-)
+from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
 _log = Logger()
 

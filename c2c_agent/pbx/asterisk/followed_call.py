@@ -21,10 +21,11 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
+from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.dial import DialResult
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace
 from c2c_agent.pbx.asterisk.originate import merge_left
-from c2c_agent.pbx.driver import CallEvidence, Found, Gone, LegEvent, LegEvidence, SecondEnded
 from c2c_agent.text import one_copy
 
 _log = Logger()

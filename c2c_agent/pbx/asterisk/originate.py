@@ -13,11 +13,12 @@ from typing import Final
 from attrs import evolve
 
 from c2c_agent.ami import actions
+from c2c_agent.call.call import OriginatePlan
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 from c2c_agent.call.job import CONFIRM_SECONDS, CallJob
-from c2c_agent.config.sections import AsteriskConfig, LegRule
+from c2c_agent.config.pbx import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk.call_trace import PREFIX
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 from c2c_agent.text import one_copy
 
 #: What a record of c2c-first-result begins with.

@@ -12,19 +12,13 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from c2c_agent.call.call import Relayed
+from c2c_agent.call.call import OriginatePlan
+from c2c_agent.call.events import Gone, LegEvent, OriginateAccepted, Relayed
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.config import files as configfile
 from c2c_agent.host import log
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    Gone,
-    LegEvent,
-    LegEvidence,
-    OriginateAccepted,
-    OriginatePlan,
-    PlacedCall,
-)
+from c2c_agent.pbx.driver import PlacedCall
 from c2c_agent.service.agent import AgentService
 
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.jobs import JobConsumer
 from c2c_agent.amqp.messages import CANCEL, cancel_message, encode
+from c2c_agent.call.events import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
 from tests.fake_broker import FakeConnection
 from tests.fakes import CRM, EPOCH, Desk, uuid
 

@@ -14,26 +14,25 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.relay import RelayDriver
-from c2c_agent.call.call import Answer, Call, CallState, Relayed
+from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan
+from c2c_agent.call.events import (
+    FirstAnswered,
+    FirstRinging,
+    Gone,
+    LegEvent,
+    OriginateAccepted,
+    OriginateUnanswered,
+    OriginateUnsent,
+    Relayed,
+    SecondAnswered,
+)
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import to_json
 from c2c_agent.dispatch.intake import Submission
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    FirstAnswered,
-    FirstRinging,
-    Gone,
-    LegEvent,
-    LegEvidence,
-    OriginateAccepted,
-    OriginatePlan,
-    OriginateUnanswered,
-    OriginateUnsent,
-    PlacedCall,
-    SecondAnswered,
-)
+from c2c_agent.pbx.driver import PlacedCall
 from tests.fake_broker import FakeChannel, FakeConnection
 from tests.fakes import CRM, Desk
 from tests.playbook import JOB, REQUEST_ID, a_call

@@ -8,9 +8,9 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call.call import Call, CallState, Entry, Exchange, moved
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CONFIRM_SECONDS
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import LegEvidence
 from tests.playbook import JOB, a_call
 
 TALKED = a_call(

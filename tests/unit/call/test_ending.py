@@ -7,8 +7,9 @@ from attrs import evolve
 
 from c2c_agent.call.call import Exchange, HungUpBy
 from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.events import SecondEnded
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, SecondEnded
 from tests.playbook import PLAN, a_call
 
 FIRST, SECOND = LegEvidence(cause=16), LegEvidence(cause=17)

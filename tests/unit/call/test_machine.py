@@ -10,53 +10,39 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call import call as vocabulary
-from c2c_agent.call.call import (
-    Answer,
-    CallState,
+from c2c_agent.call.call import Answer, CallState, Entry, Exchange, HungUpBy
+from c2c_agent.call.events import (
     Cancel,
-    Entry,
     Event,
-    Exchange,
     Expire,
-    Guard,
-    GuardExpired,
-    HangUp,
-    HungUpBy,
-    Place,
-    Reject,
-    Relayed,
-    Reply,
-    SendOriginate,
-    Settle,
-)
-from c2c_agent.call.machine import (
-    GRACE,
-    TABLE,
-    UnlistedTransitionError,
-    guard_after_restart,
-    step,
-)
-from c2c_agent.call.outcome import Outcome
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
     FirstAnswered,
     FirstRinging,
     Found,
     Gone,
-    Leg,
-    LegEvidence,
+    Guard,
+    GuardExpired,
+    HangUp,
     LinkLost,
     OriginateAccepted,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
-    Refusal,
+    Place,
+    Reject,
+    Relayed,
+    Reply,
     SecondAnswered,
     SecondDialed,
     SecondEnded,
     SecondRinging,
+    SendOriginate,
+    Settle,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
+from c2c_agent.call.machine import TABLE, UnlistedTransitionError, guard_after_restart, step
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.transitions import GRACE
+from c2c_agent.errors import ErrorCode, Fault
 from tests.playbook import PLAN, Playbook, a_call
 
 BUSY = LegEvidence(status="BUSY", cause=17, cause_text="User busy")
@@ -125,8 +111,8 @@ def in_state(state: CallState) -> vocabulary.Call:
 class TestTable:
     def test_has_every_pair_of_state_and_event(self) -> None:
         """No event of the vocabulary is missing, and none of its states."""
-        events = set(typing.get_args(vocabulary.Event))
-        assert set(TABLE) == events == {type(event) for event in ONE_OF_EACH} == set(EXPECTED)
+        named = set(typing.get_args(Event))
+        assert set(TABLE) == named == {type(event) for event in ONE_OF_EACH} == set(EXPECTED)
         for row in TABLE.values():
             assert set(row) == set(CallState)
 

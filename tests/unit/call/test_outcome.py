@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 from c2c_agent.call.outcome import LegResult, Outcome, leg_result, outcome
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, Refusal
 
 ANSWERED = LegEvidence(status="ANSWER", answered_at=5.0, cause=16)
 RANG = 1.0  # a time at which a leg rang

@@ -10,12 +10,21 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
+from c2c_agent.call.call import (
+    Answer,
+    Call,
+    CallState,
+    Entry,
+    Exchange,
+    HungUpBy,
+    OriginatePlan,
+    Received,
+)
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import LegEvidence, OriginatePlan
 from tests.playbook import a_call
 
 # Two halves of a surrogate pair in a row are one character to JSON; nothing that decodes text ever

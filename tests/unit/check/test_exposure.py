@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.check import exposure
-from c2c_agent.config.sections import AmiConfig, LegRule
+from c2c_agent.config.pbx import AmiConfig, LegRule
 from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import CRM
 

@@ -21,17 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.ami.message import Message
 from c2c_agent.check.finding import Finding
 from c2c_agent.check.way_round import open_listeners, run
-from c2c_agent.config.sections import (
-    AgiConfig,
-    AmiConfig,
-    AmqpConfig,
-    AsteriskConfig,
-    Config,
-    DialAsConfig,
-    LegRule,
-    StoreConfig,
-    WebhookConfig,
-)
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, DialAsConfig, LegRule
+from c2c_agent.config.sections import AmqpConfig, Config, StoreConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX

@@ -17,10 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from c2c_agent.call.events import FirstRinging, Gone, OriginateAccepted
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli import client as client_module
 from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
-from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import Api

@@ -31,12 +31,12 @@ from twisted.internet.testing import MemoryReactorClock
 from c2c_agent import __version__
 from c2c_agent.__main__ import EXIT_STATUS, main
 from c2c_agent.call.call import Call, CallState, Entry, HungUpBy, Received
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.check.finding import Finding
 from c2c_agent.config import files as configfile
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.store.sqlite.store import Store
 from c2c_agent.web import answers as result

@@ -7,21 +7,17 @@ from collections.abc import Callable
 import pytest
 from attrs import asdict
 
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, DialAsConfig, LegRule
+from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import (
-    AgiConfig,
-    AmiConfig,
-    AsteriskConfig,
     CallsConfig,
     Config,
-    DialAsConfig,
     HttpConfig,
-    ImpossibleValueError,
-    LegRule,
     LogConfig,
     StoreConfig,
     WebhookConfig,
-    tcp_address,
 )
+from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.policy.keys import OPERATOR, Key
 from c2c_agent.policy.pattern import parse_pattern
 

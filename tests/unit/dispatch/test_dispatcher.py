@@ -12,45 +12,37 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent.call.call import (
-    Answer,
-    Call,
-    CallState,
+from c2c_agent.call.call import Answer, Call, CallState, HungUpBy, OriginatePlan, Received
+from c2c_agent.call.events import (
     Cancel,
     Event,
     Expire,
-    GuardExpired,
-    HungUpBy,
-    Place,
-    Received,
-    Reject,
-    Relayed,
-)
-from c2c_agent.call.job import CallJob
-from c2c_agent.call.machine import GRACE, step
-from c2c_agent.call.outcome import Outcome
-from c2c_agent.dispatch.dispatcher import ActiveCall, StoreUnreadableError
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
     FirstAnswered,
     FirstRinging,
     Found,
     Gone,
-    Leg,
+    GuardExpired,
     LegEvent,
-    LegEvidence,
     LinkLost,
     OriginateAccepted,
-    OriginatePlan,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    Place,
+    Reject,
+    Relayed,
     SecondAnswered,
     SecondDialed,
     SecondEnded,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.job import CallJob
+from c2c_agent.call.machine import step
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.transitions import GRACE
+from c2c_agent.dispatch.dispatcher import ActiveCall, StoreUnreadableError
+from c2c_agent.errors import ErrorCode, Fault
 from tests.fakes import EPOCH, Desk, DeskTest, FakeDriver, uuid
 from tests.playbook import JOB, a_call
 

@@ -16,19 +16,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import Answer, CallState, Entry
-from c2c_agent.call.outcome import Outcome
-from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatch.dispatcher import StoreUnreadableError
-from c2c_agent.dispatch.intake import Submission
-from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
     Found,
     Gone,
     LegEvent,
-    LegEvidence,
     OriginateAccepted,
     OriginateRefused,
     OriginateUnanswered,
@@ -37,6 +30,12 @@ from c2c_agent.pbx.driver import (
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.config.sections import CallsConfig
+from c2c_agent.dispatch.dispatcher import StoreUnreadableError
+from c2c_agent.dispatch.intake import Submission
+from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY
 from tests.fakes import CRM, DISK_BROKEN, EPOCH, SHOP, Desk, DeskTest, uuid

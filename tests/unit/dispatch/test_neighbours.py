@@ -10,10 +10,11 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
-from c2c_agent.call.call import Answer, Call, CallState
+from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan
+from c2c_agent.call.events import Gone, OriginateAccepted
+from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
-from c2c_agent.pbx.driver import CallEvidence, Gone, OriginateAccepted, OriginatePlan
 from c2c_agent.policy.meter import Refusal
 from tests.fakes import CRM, EPOCH, SHOP, Desk, DeskTest, uuid
 from tests.playbook import a_call

@@ -9,25 +9,26 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2c_agent.call.call import Call, CallState, Cancel, Entry, Event, Place, Reject
-from c2c_agent.call.machine import step
-from c2c_agent.call.record import dump, load
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.call import Call, CallState, Entry
+from c2c_agent.call.events import (
+    Cancel,
+    Event,
     FirstAnswered,
     FirstRinging,
     Gone,
-    Leg,
-    LegEvidence,
     LinkLost,
     OriginateAccepted,
     OriginateUnsent,
-    Refusal,
+    Place,
+    Reject,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
+from c2c_agent.call.machine import step
+from c2c_agent.call.record import dump, load
+from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.delivery import EventType, event_json, event_type
 from c2c_agent.report.history import history
 from c2c_agent.web.answers import Json

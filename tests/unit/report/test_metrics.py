@@ -17,22 +17,22 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.call.call import Call, CallState, Place, Reject
-from c2c_agent.call.outcome import Outcome
-from c2c_agent.dispatch.dispatcher import Dispatcher
-from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
     Gone,
-    Leg,
-    LegEvidence,
     OriginateAccepted,
+    Place,
+    Reject,
     SecondAnswered,
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from tests.fakes import DISK_FULL, EPOCH, DeskTest, uuid
 from tests.playbook import PLAN, Playbook, a_call

@@ -33,23 +33,16 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from c2c_agent.call.events import Gone
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli.client import Client, operator_secret
 from c2c_agent.config.parse import ConfigError
-from c2c_agent.config.sections import (
-    AgiConfig,
-    AmiConfig,
-    AsteriskConfig,
-    CallsConfig,
-    Config,
-    HttpConfig,
-    StoreConfig,
-    WebhookConfig,
-)
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig
+from c2c_agent.config.sections import CallsConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import StoreError
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.pbx.driver import CallEvidence, Gone, LegEvidence
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.agent import AgentService, agi_url, ami_endpoint

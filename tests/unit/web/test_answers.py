@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.web.answers import call_summary, listing, no_status, not_found, response, status
 from tests.playbook import a_call
 

@@ -14,16 +14,10 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
+from c2c_agent.call.events import FirstRinging, Gone, OriginateAccepted, OriginateRefused
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.pbx.driver import (
-    CallEvidence,
-    FirstRinging,
-    Gone,
-    LegEvidence,
-    OriginateAccepted,
-    OriginateRefused,
-)
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.delivery import EventType
 from c2c_agent.report.live import Watch

@@ -10,7 +10,7 @@ from socket import socketpair
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from c2c_agent.pbx.driver import OriginateAccepted
+from c2c_agent.call.events import OriginateAccepted
 from c2c_agent.web import connections as http_connections
 from c2c_agent.web.connections import RETRY_AFTER, SPARE, Refused
 from c2c_agent.web.server import ApiSite

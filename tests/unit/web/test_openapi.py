@@ -17,10 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from c2c_agent import __version__
 from c2c_agent.call.call import CallState, HungUpBy
-from c2c_agent.call.job import PBX_KINDS
-from c2c_agent.call.outcome import Outcome
-from c2c_agent.errors import ErrorCode
-from c2c_agent.pbx.driver import (
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
     Gone,
@@ -30,6 +27,9 @@ from c2c_agent.pbx.driver import (
     SecondDialed,
     SecondRinging,
 )
+from c2c_agent.call.job import PBX_KINDS
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.errors import ErrorCode
 from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.report.delivery import EventType, event_json
 from c2c_agent.web.api import Api

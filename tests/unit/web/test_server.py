@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.call.call import CallState
+from c2c_agent.call.events import FirstRinging, OriginateAccepted
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import StoreError
-from c2c_agent.pbx.driver import FirstRinging, OriginateAccepted
 from c2c_agent.policy.keys import OPERATOR, KeyRing
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web import server as http_server

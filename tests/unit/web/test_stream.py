@@ -16,7 +16,8 @@ from twisted.logger import formatEvent
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import TestCase
 
-from c2c_agent.pbx.driver import CallEvidence, FirstRinging, Gone, LegEvidence, OriginateAccepted
+from c2c_agent.call.events import FirstRinging, Gone, OriginateAccepted
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM_SECRET, Desk, uuid
 from tests.memory_host import Connection, request

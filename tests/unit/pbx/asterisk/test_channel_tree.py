@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from c2c_agent.call.evidence import Leg
 from c2c_agent.pbx.asterisk.channel_tree import ChannelTree
-from c2c_agent.pbx.driver import Leg
 
 ROOT = "c2c-1"
 

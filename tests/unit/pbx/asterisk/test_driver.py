@@ -12,28 +12,26 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
-from c2c_agent.call.job import CallJob
-from c2c_agent.config.sections import AsteriskConfig, DialAsConfig
-from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.pbx.asterisk.driver import AsteriskDriver
-from c2c_agent.pbx.driver import (
-    CallEvidence,
+from c2c_agent.call.call import OriginatePlan
+from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
     Found,
     Gone,
-    Leg,
     LegEvent,
-    LegEvidence,
     OriginateAccepted,
-    OriginatePlan,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
-    PlacedCall,
     SecondDialed,
     SecondEnded,
 )
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.job import CallJob
+from c2c_agent.config.pbx import AsteriskConfig, DialAsConfig
+from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.pbx.asterisk.driver import AsteriskDriver
+from c2c_agent.pbx.driver import PlacedCall
 from tests.fake_link import FakeLink, message
 
 ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"

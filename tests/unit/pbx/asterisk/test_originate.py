@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from c2c_agent.call.call import OriginatePlan
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 from c2c_agent.call.job import CallJob
-from c2c_agent.config.sections import AsteriskConfig, LegRule
+from c2c_agent.config.pbx import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx.asterisk.originate import make_plan, merge_left
-from c2c_agent.pbx.driver import CallEvidence, Leg, LegEvidence, OriginatePlan, Refusal
 from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import uuid
 

@@ -19,10 +19,10 @@ from attrs import evolve
 from twisted.internet import reactor
 
 from c2c_agent.call.call import CallState, Entry
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump
 from c2c_agent.errors import StoreError
-from c2c_agent.pbx.driver import LegEvidence
 from c2c_agent.store.calls_table import _DELETE
 from c2c_agent.store.sqlite.store import Store
 from tests import store_contract as contract

@@ -1,0 +1,60 @@
+"""What a PBX can say of a call and of its two legs. Pure values."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Leg(StrEnum):
+    """The two halves of a call."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+
+class Refusal(StrEnum):
+    """How the first, who was asked to confirm that a person had answered, did not."""
+
+    UNCONFIRMED = "unconfirmed"  # nothing came: nobody is there, or a voicemail box
+    DECLINED = "declined"
+
+
+@frozen
+class LegEvidence:
+    """What the PBX said of one leg. Whatever it did not say is None.
+
+    `status` is the PBX's dial status (ANSWER, BUSY, NOANSWER, CANCEL, CONGESTION, CHANUNAVAIL …),
+    `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it.
+    Times are seconds on the clock of the program.
+    """
+
+    channel: str | None = None
+    status: str | None = None
+    cause: int | None = None
+    cause_text: str | None = None
+    sip: int | None = None
+    ringing_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+
+
+@frozen
+class CallEvidence:
+    """What the PBX said of a whole call when nothing of it was left.
+
+    `timed_out`: the leg whose ringing was ended by our timeout. `dialed`: the second leg was
+    dialled. `refusal`: why it was not, although the first leg was answered. `hung_up_by` is the leg
+    whose side hung up first. `lost`: the end was not watched, so what is None here may have
+    happened all the same.
+    """
+
+    first: LegEvidence = LegEvidence()
+    second: LegEvidence = LegEvidence()
+    timed_out: Leg | None = None
+    dialed: bool = False
+    refusal: Refusal | None = None
+    hung_up_by: Leg | None = None
+    hung_up_at: float | None = None
+    lost: bool = False

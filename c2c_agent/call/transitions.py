@@ -1,0 +1,320 @@
+"""What each event does to a call: the entries of the table in `machine`. Pure.
+
+Each transition is named for what it does, and gives the call as it is afterwards with the commands
+to carry out. When it applies, the table says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from attrs import evolve
+
+from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, moved
+from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.events import (
+    Cancel,
+    Command,
+    Event,
+    Expire,
+    FirstAnswered,
+    FirstRinging,
+    Found,
+    Gone,
+    Guard,
+    GuardExpired,
+    HangUp,
+    LinkLost,
+    OriginateAccepted,
+    OriginateRefused,
+    OriginateUnanswered,
+    OriginateUnsent,
+    Place,
+    Reject,
+    Relayed,
+    Reply,
+    SecondAnswered,
+    SecondDialed,
+    SecondEnded,
+    SecondRinging,
+    SendOriginate,
+    Settle,
+)
+from c2c_agent.call.evidence import Refusal
+from c2c_agent.call.outcome import Outcome, outcome
+from c2c_agent.errors import ErrorCode, Fault
+
+#: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
+GRACE: Final = 5.0
+
+
+#: What names the agent that told how its PBX has answered.
+_TELLER: Final = "server_id"
+
+
+#: What the timeline says of a first leg that was answered, and not by a person who wanted the call.
+_REFUSALS: Final[Mapping[Refusal, str]] = {
+    Refusal.UNCONFIRMED: "first_not_confirmed",
+    Refusal.DECLINED: "first_declined",
+}
+
+
+class Step(NamedTuple):
+    """A call after an event, and what is to be done."""
+
+    call: Call
+    commands: tuple[Command, ...] = ()
+
+
+def late(call: Call, _event: Event, _now: float) -> Step:
+    """Came after what it announces, or after the end: changes nothing."""
+    return Step(call)
+
+
+repeated = late  # a second time
+
+
+never = late  # cannot come in this state from a driver that keeps its contract
+
+
+def _note(call: Call, event: str, now: float, detail: str | None = None) -> Call:
+    return evolve(call, timeline=(*call.timeline, Entry(now, event, detail)))
+
+
+def _enter(call: Call, state: CallState, now: float, channel: str | None = None) -> Call:
+    return _note(evolve(call, state=state), state.value, now, channel)
+
+
+def _end(call: Call, result: Outcome, now: float) -> Call:
+    ended = evolve(call, state=CallState.ENDED, outcome=result, ended_at=now)
+    return _note(ended, CallState.ENDED.value, now, result.value)
+
+
+def place(call: Call, event: Place, now: float) -> Step:
+    """The plan is made: the order goes out once this is stored."""
+    placed = evolve(call, plan=event.plan, pbx_request=Exchange(now, event.plan.data))
+    return Step(
+        _enter(placed, CallState.DIALING_FIRST, now),
+        (SendOriginate(), Guard(event.plan.timeout + GRACE)),
+    )
+
+
+def reject(call: Call, event: Reject, now: float) -> Step:
+    """Refused before the PBX heard of it."""
+    return Step(_end(evolve(call, answer=Answer(event.faults)), Outcome.REJECTED, now), (Reply(),))
+
+
+def expire(call: Call, _event: Expire, now: float) -> Step:
+    """Too old when its turn came: nobody is rung."""
+    fault = Fault(ErrorCode.EXPIRED, "The job had expired before its turn came.")
+    return Step(_end(evolve(call, answer=Answer((fault,))), Outcome.EXPIRED, now), (Reply(),))
+
+
+def cancel_unplaced(call: Call, event: Cancel, now: float) -> Step:
+    """Cancelled before it was placed: nobody is rung."""
+    if event.expired:
+        return expire(call, Expire(), now)  # it would not have been placed anyway
+    fault = Fault(ErrorCode.EXPIRED, "The call was cancelled before it was placed.")
+    cancelled = evolve(call, cancelled=True, answer=Answer((fault,)))
+    return Step(_end(cancelled, Outcome.CANCELLED, now), (Reply(),))
+
+
+def cancel(call: Call, _event: Cancel, now: float) -> Step:
+    """Cancelled on its way: hang up whatever there is. Asked again, it is tried again."""
+    if not call.cancelled:
+        call = _note(evolve(call, cancelled=True), "cancel_requested", now)
+    return Step(call, (HangUp(),))
+
+
+def accepted(call: Call, event: OriginateAccepted, now: float) -> Step:
+    """The PBX took the order; the requester is told so."""
+    if call.pbx_response is not None:
+        return Step(call)
+    taken = evolve(
+        call,
+        # Nobody will want the order again, and it is large.
+        plan=call.plan and evolve(call.plan, order=None),
+        pbx_response=Exchange(now, event.data),
+        answer=call.answer or Answer(),
+    )
+    return Step(_note(taken, "originate_accepted", now), (Reply(),))
+
+
+def refused(call: Call, event: OriginateRefused, now: float) -> Step:
+    """The PBX refused the order; that ends the call."""
+    ended = evolve(
+        call,
+        pbx_response=Exchange(now, event.data),
+        answer=Answer((Fault(ErrorCode.PBX_ERROR, event.message),)),
+    )
+    return Step(_end(ended, Outcome.PBX_ERROR, now), (Reply(),))
+
+
+def unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
+    """The order never left; that ends the call."""
+    ended = evolve(call, answer=Answer((Fault(event.code, event.message),)))
+    result = Outcome.CANCELLED if call.cancelled else Outcome.REJECTED
+    return Step(_end(ended, result, now), (Reply(),))
+
+
+def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
+    """Nobody knows whether the order arrived: the requester is told, and the call goes on."""
+    call = _note(call, "originate_unanswered", now, event.message)
+    if call.answer is not None:
+        return Step(call)
+    fault = Fault(ErrorCode.PBX_UNAVAILABLE, event.message)
+    return Step(evolve(call, answer=Answer((fault,))), (Reply(),))
+
+
+def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
+    """The first phone rings."""
+    first = evolve(call.first, ringing_at=now, channel=event.channel or call.first.channel)
+    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, now, event.channel))
+
+
+def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
+    """The first was answered; the second is dialled next."""
+    first = evolve(call.first, answered_at=now, channel=event.channel or call.first.channel)
+    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
+    confirming = call.plan.confirm_seconds if call.plan is not None else 0
+    return Step(answered, (Guard(GRACE + confirming),))
+
+
+def second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
+    """The second leg is dialled."""
+    dialing = evolve(call, dialed_at=now)
+    return Step(_enter(dialing, CallState.DIALING_SECOND, now), (Guard(event.timeout + GRACE),))
+
+
+def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
+    """The second phone rings."""
+    second = evolve(call.second, ringing_at=now, channel=event.channel or call.second.channel)
+    ringing = evolve(call, second=second, dialed_at=call.dialed_at or now)
+    return Step(_enter(ringing, CallState.SECOND_RINGING, now, event.channel))
+
+
+def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
+    """The two talk."""
+    second = evolve(call.second, answered_at=now, channel=event.channel or call.second.channel)
+    talking = evolve(call, second=second, dialed_at=call.dialed_at or now)
+    connected = _enter(talking, CallState.CONNECTED, now, event.channel)
+    return Step(connected, (Guard(call.max_duration + GRACE),))
+
+
+def _overdue(call: Call, now: float) -> Call:
+    """Note it once: the guard comes back for as long as the PBX stays silent."""
+    if call.timeline and call.timeline[-1].event == "overdue":
+        return call
+    return _note(call, "overdue", now)
+
+
+def second_ended(call: Call, event: SecondEnded, _now: float) -> Step:
+    """Keep what is known of its end; the call is over when all of it is gone."""
+    return Step(second_over(call, event))
+
+
+def ask(call: Call, _event: GuardExpired, now: float) -> Step:
+    """It takes longer than it can: perhaps events were missed. Ask, and ask again later."""
+    return Step(_overdue(call, now), (Settle(), Guard(GRACE)))
+
+
+def too_long(call: Call, event: GuardExpired, now: float) -> Step:
+    """The PBX itself ends a call at its longest duration; it did not, so do it from here.
+
+    An agent that was given the call does so beside its PBX: while it is away, nobody would hear of
+    it, and what it said of the end is still to come.
+    """
+    if _is_relayed(call):
+        return ask(call, event, now)
+    return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
+
+
+def link_lost(call: Call, event: LinkLost, now: float) -> Step:
+    """The PBX cannot be heard; its calls go on."""
+    return Step(_note(call, "pbx_lost", now, event.reason))
+
+
+def found(call: Call, _event: Found, now: float) -> Step:
+    """It is there, so the PBX took the order, whether its answer was heard or not."""
+    call = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
+    reply = () if call.answer is not None else (Reply(),)
+    return Step(call, (*reply, HangUp()) if call.cancelled else reply)
+
+
+def gone(call: Call, event: Gone, now: float) -> Step:
+    """Nothing of it is left on the PBX: this ends the call."""
+    evidence = all_evidence(call, event.evidence)
+    if evidence.refusal is not None:
+        call = _note(call, _REFUSALS[evidence.refusal], now)
+    nobody_talked = call.state is not CallState.CONNECTED
+    result = outcome(evidence, cancelled=call.cancelled and nobody_talked)
+    decisive = decisive_leg(evidence, result)
+    ended = evolve(
+        call,
+        first=evidence.first,
+        second=evidence.second,
+        hung_up_by=who_hung_up(call, evidence, result),
+        hung_up_at=evidence.hung_up_at,
+        cause=decisive.cause,
+        cause_text=decisive.cause_text,
+    )
+    ended = _end(ended, result, now)
+    if ended.answer is not None:
+        return Step(ended)
+    # The call came and went, and the PBX's answer to the order was not heard.
+    answer = Answer()
+    if result is Outcome.UNKNOWN and call.state is CallState.DIALING_FIRST:
+        message = "Nobody knows whether the PBX took the call; it will not be placed again."
+        answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
+    return Step(evolve(ended, answer=answer), (Reply(),))
+
+
+def relayed(call: Call, event: Relayed, now: float) -> Step:
+    """Take over what the agent beside the PBX knows; what was known already changes nothing."""
+    told = moved(event.call, event.call.clock_ahead - call.clock_ahead)
+    timeline = dict.fromkeys([*call.timeline, *told.timeline])  # a set that keeps the order
+    if len(timeline) == len({*call.timeline}):
+        return Step(call)
+    after = evolve(
+        call,
+        state=told.state,
+        outcome=told.outcome,
+        answer=call.answer or told.answer,
+        pbx_response=Exchange(now, _words_of(event)),
+        first=told.first,
+        second=told.second,
+        dialed_at=told.dialed_at,
+        cancelled=call.cancelled or told.cancelled,
+        hung_up_by=told.hung_up_by,
+        hung_up_at=told.hung_up_at,
+        cause=told.cause,
+        cause_text=told.cause_text,
+        ended_at=told.ended_at,
+        timeline=tuple(sorted(timeline, key=lambda entry: entry.at)),
+    )
+    commands: tuple[Command, ...] = ()
+    connected = told.state is CallState.CONNECTED and call.state is not told.state
+    if connected and call.plan is not None:
+        # The agent keeps its time; what asks soon after a restart would cut the talk short.
+        commands += (Guard(call.plan.timeout + GRACE),)
+    if call.answer is None and after.answer is not None:
+        commands += (Reply(),)
+    if call.cancelled and not told.cancelled and told.outcome is None:
+        commands += (HangUp(),)
+    return Step(after, commands)
+
+
+def _words_of(event: Relayed) -> Mapping[str, object]:
+    """The exchange with the PBX, as the agent had it."""
+    request, response = event.call.pbx_request, event.call.pbx_response
+    return {
+        _TELLER: event.server_id,
+        "pbx_data": None if request is None else request.data,
+        "response_data": None if response is None else response.data,
+    }
+
+
+def _is_relayed(call: Call) -> bool:
+    """Whether an agent elsewhere has it, and has told of it."""
+    return call.pbx_response is not None and _TELLER in call.pbx_response.data

@@ -1,0 +1,76 @@
+"""What single values of the configuration must be, and the words that say so. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from typing import Any, Final, TypeAlias
+
+from attrs import Attribute
+
+from c2c_agent.policy.keys import AGENT_ID
+
+#: What may stand in a template of a dial string or a variable.
+_PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")
+#: A dialplan context, as Asterisk bounds it (AST_MAX_CONTEXT) and without what separates contexts.
+CONTEXT: Final = re.compile(r"[A-Za-z0-9_.-]{1,79}")
+WORD: Final = re.compile(r"[!-~]{1,253}")
+NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class ImpossibleValueError(ValueError):
+    """A value that cannot be: what would be right, and `where` in its section it stands."""
+
+    def __init__(self, advice: str, *where: str | int) -> None:
+        super().__init__(advice)
+        self.where = where
+
+
+Validator: TypeAlias = Callable[[Any, Any, Any], None]
+
+
+def shape(regex: re.Pattern[str], words: str) -> Validator:
+    """A validator: the whole text has a shape, which `words` describe."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: str) -> None:
+        if regex.fullmatch(value) is None:
+            raise ImpossibleValueError(f"must be {words}, not {value!r}", attribute.name)
+
+    return check
+
+
+def within(low: int, high: int, unit: str) -> Validator:
+    """A validator: a number from `low` to `high`."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: int) -> None:
+        if not low <= value <= high:
+            advice = f"must be from {low} to {high} {unit}, not {value}"
+            raise ImpossibleValueError(advice, attribute.name)
+
+    return check
+
+
+def is_template(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: a text with `{number}`, `{context}`, `{dial_as}` in it, and no other braces."""
+    if not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", value)):
+        raise ImpossibleValueError(
+            f"may have only {{number}}, {{context}} and {{dial_as}} in braces, unlike {value!r}",
+            attribute.name,
+        )
+
+
+def are_networks(_instance: object, attribute: Attribute[Any], value: Sequence[str]) -> None:
+    """A validator: each is an address or a network."""
+    for index, text in enumerate(value):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            advice = f"must be an address or a network such as 192.0.2.0/24: {error}"
+            raise ImpossibleValueError(advice, attribute.name, index) from None
+
+
+is_agent_id = shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
+
+
+is_context = shape(CONTEXT, "the name of a dialplan context")
