@@ -24,10 +24,9 @@ from c2c_agent import __version__
 from c2c_agent.check.finding import Finding
 from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
 from c2c_agent.config import files as configfile
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
-from c2c_agent.errors import C2CError
+from c2c_agent.errors import C2CError, ConfigError
 from c2c_agent.host import log
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern

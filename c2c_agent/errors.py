@@ -52,3 +52,7 @@ class ApiError(C2CError):
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(f"{fault.code}: {fault.message}" for fault in faults))
         self.faults = faults
+
+
+class ConfigError(C2CError):
+    """The configuration cannot be used; each line names file, path, and what would be right."""

@@ -37,7 +37,7 @@ from c2c_agent.policy.meter import Admission, Meter, Refusal
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.report.delivery import Report, Target, reports
 from c2c_agent.report.live import Live
-from c2c_agent.store.group_commit import Claim
+from c2c_agent.store.call_store import Claim
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.
 EPOCH = 1_435_628_937.0

@@ -45,7 +45,8 @@ from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import to_json
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.report.delivery import EventType, Target, reports
+from c2c_agent.report.delivery import Target, reports
+from c2c_agent.report.event import EventType
 from c2c_agent.web.openapi import description
 from tests.playbook import JOB as A_JOB
 from tests.playbook import PLAN, REQUEST_ID, a_call

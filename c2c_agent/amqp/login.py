@@ -22,8 +22,8 @@ from twisted.internet.ssl import (
 )
 
 from c2c_agent.config.files import read_secret
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmqpConfig
+from c2c_agent.errors import ConfigError
 
 #: Seconds without a word after which either side takes the other for dead; asked for every half.
 _HEARTBEAT: Final = 20

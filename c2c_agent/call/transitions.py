@@ -237,9 +237,9 @@ def link_lost(call: Call, event: LinkLost, now: float) -> Step:
 
 def found(call: Call, _event: Found, now: float) -> Step:
     """It is there, so the PBX took the order, whether its answer was heard or not."""
-    call = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
+    after = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
     reply = () if call.answer is not None else (Reply(),)
-    return Step(call, (*reply, HangUp()) if call.cancelled else reply)
+    return Step(after, (*reply, HangUp()) if call.cancelled else reply)
 
 
 def gone(call: Call, event: Gone, now: float) -> Step:

@@ -7,12 +7,14 @@ agent works all the same, but a stranger may work with it, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import AmiConfig, LegRule
+from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.policy.keys import Key
 
 #: The first versions in which an AMI user with `originate` can no longer write files and run
@@ -165,9 +167,26 @@ def of_mode(path: str, mode: int) -> Finding | None:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this host can be reached at `host`."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+#: The state LISTEN (include/net/tcp_states.h).
+_LISTEN: Final = "0A"
+
+
+#: Hexadecimal digits of one word of an address, which stands in the host's byte order.
+_WORD: Final = 8
+
+
+def listeners(table: str, port: int) -> Iterator[IPv4Address | IPv6Address]:
+    """The addresses at which the sockets of `table` listen on `port`."""
+    for line in table.splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        address, _, its_port = local.partition(":")
+        if state == _LISTEN and int(its_port, 16) == port:
+            yield _address(address)
+
+
+def _address(digits: str) -> IPv4Address | IPv6Address:
+    words = [digits[i : i + _WORD] for i in range(0, len(digits), _WORD)]
+    packed = b"".join(int(word, 16).to_bytes(4, sys.byteorder) for word in words)
+    address = ip_address(packed)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

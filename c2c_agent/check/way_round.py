@@ -29,18 +29,17 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.check import exposure
+from c2c_agent.check.exposure import listeners
 from c2c_agent.check.finding import Finding
-from c2c_agent.check.listening import listeners
 from c2c_agent.config.files import operator_file, read_secret
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import StopSwitch
-from c2c_agent.errors import C2CError, StoreError
+from c2c_agent.errors import C2CError, ConfigError, StoreError
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 from c2c_agent.service.agent import agi_url, ami_endpoint
-from c2c_agent.service.sharing import database_versions
+from c2c_agent.store.postgres.extra import database_versions
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from c2c_agent.config.parse import ConfigError, parse
+from c2c_agent.config.parse import parse
 from c2c_agent.config.sections import Config
+from c2c_agent.errors import ConfigError
 from c2c_agent.net.signature import parse_secrets
 
 DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"

@@ -27,7 +27,7 @@ from cattrs.gen import make_dict_structure_fn
 from c2c_agent.config.pbx import AsteriskConfig, RelayConfig
 from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import AmqpConfig, Config
-from c2c_agent.errors import C2CError
+from c2c_agent.errors import ConfigError
 from c2c_agent.policy.hours import Hours, parse_hours
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.pattern import Pattern, parse_pattern
@@ -38,10 +38,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 #: Lists whose members have names, by which they are merged.
 _NAMED: Final = frozenset({("keys",), ("webhooks",)})
-
-
-class ConfigError(C2CError):
-    """The configuration cannot be used; each line names file, path, and what would be right."""
 
 
 def parse(documents: Iterable[tuple[str, object]], *, server_id: str) -> Config:

@@ -42,14 +42,13 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.machine import guard_after_restart, step
-from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.pbx.driver import PbxDriver, PlacedCall
-from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Meter
+from c2c_agent.report.call_log import log_state
 from c2c_agent.report.delivery import Report
-from c2c_agent.store.group_commit import Claim
+from c2c_agent.store.call_store import CallStore
 
 _log = Logger()
 
@@ -74,38 +73,6 @@ _STOPPED: Final = Fault(
 _BEFORE_BRIDGE: Final = frozenset(
     {CallState.DIALING_FIRST, CallState.FIRST_RINGING, CallState.FIRST_ANSWERED}
 )
-
-
-class CallStore(Protocol):
-    """What the dispatcher needs of `store.Store`."""
-
-    def save(
-        self, call: Call, reports: Sequence[Report] = (), *, patient: bool = False
-    ) -> Deferred[None]:
-        """Keep a call, and the reports of its change; fires when it is durable.
-
-        `patient`: nothing waits for that, so it may be written with others a moment later.
-        """
-
-    def hurry(self) -> None:
-        """Something waits now for what was saved patiently."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether other processes use it, too: then it counts calls."""
-
-    @property
-    def server_id(self) -> str:
-        """Of the process whose calls these are; '' where no other uses it."""
-
-    def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
-        """Take a request for this process, unless it was made before."""
-
-    def find(self, request_id: str) -> Deferred[Call | None]:
-        """The call of a request."""
-
-    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
-        """The latest calls, newest first."""
 
 
 class CallObserver(Protocol):
@@ -418,7 +385,7 @@ class Dispatcher:
         active.call, commands = step(before, event, self._now())
         if active.call is not before:
             if active.call.state is not before.state:
-                _tell(active.call)
+                log_state(active.call)
             reports = self._outbox.reports(before, active.call) if self._outbox is not None else ()
             urgent = SendOriginate() in commands or _is_known_here_alone(before, active.call)
             stored = self._save(active, reports, patient=not urgent)
@@ -613,43 +580,3 @@ def _take_out(waiter: Deferred[None], waiters: list[Deferred[None]]) -> None:
     """Let a waiter go that has given up; it may have been taken to be woken already."""
     if waiter in waiters:
         waiters.remove(waiter)
-
-
-def _tell(call: Call) -> None:
-    """The log's line for a call that has come to a new state."""
-    job, state = call.job, call.state
-    if state is CallState.DIALING_FIRST and job is not None:
-        _log.info(
-            "call {call} {state}: {dial_first}, then {dial_second}, as {dial_as}, for key {key}",
-            call=call.request_id,
-            state=state.value,
-            dial_first=job.dial_first,
-            dial_second=job.dial_second,
-            dial_as=job.dial_as,
-            key=call.key,
-        )
-    elif state is not CallState.ENDED:
-        # Its last line tells what came of it, and its timeline when.
-        _log.debug("call {call} {state}", call=call.request_id, state=state.value)
-    elif call.answer is not None and call.answer.faults and call.plan is None:
-        faults = "; ".join(f"{fault.code}: {fault.message}" for fault in call.answer.faults)
-        _log.info(
-            "call {call} ended: {outcome}, for key {key}: {faults}",
-            call=call.request_id,
-            outcome=call.outcome,
-            key=call.key,
-            faults=faults,
-        )
-    else:
-        _log.info(
-            "call {call} ended: {outcome}; first {first}, second {second}; talked {talk} s; "
-            "cause {cause} ({text}); hung up by {by}",
-            call=call.request_id,
-            outcome=call.outcome,
-            first=call.first.status,
-            second=call.second.status,
-            talk=None if call.talk_seconds is None else round(call.talk_seconds, 1),
-            cause=call.cause,
-            text=call.cause_text,
-            by=call.hung_up_by,
-        )

@@ -18,13 +18,13 @@ from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
 from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatch.dispatcher import ActiveCall, CallStore, Dispatcher
+from c2c_agent.dispatch.dispatcher import ActiveCall, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Meter, Refusal
-from c2c_agent.store.group_commit import Claim
+from c2c_agent.store.call_store import CallStore, Claim
 
 _log = Logger()
 

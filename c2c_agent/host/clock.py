@@ -24,10 +24,15 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from twisted.logger import Logger
+
+from c2c_agent.errors import ConfigError
+from c2c_agent.policy.hours import WeekTime
 
 _log = Logger()
 
@@ -107,3 +112,18 @@ def boot_id() -> str | None:
 def keep_steady(reactor: Any) -> None:
     """Have a reactor count its timers on a clock that nobody can set; before it has any."""
     reactor.seconds = time.monotonic
+
+
+def week_time(at: float, timezone: str | None) -> WeekTime:
+    """Weekday and minute at a moment (epoch seconds); `timezone` None is the host's own."""
+    shown = datetime.fromtimestamp(at, None if timezone is None else ZoneInfo(timezone))
+    return WeekTime(shown.weekday(), shown.hour * 60 + shown.minute)
+
+
+def check_timezone(timezone: str) -> None:
+    """Raise ConfigError where the host knows no such time zone."""
+    try:
+        ZoneInfo(timezone)
+    except (OSError, ValueError, LookupError) as error:
+        message = f"configuration: the time zone {timezone!r} is not known here (see timedatectl)"
+        raise ConfigError(message) from error

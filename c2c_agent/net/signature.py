@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-from c2c_agent.config.parse import ConfigError
+from c2c_agent.errors import ConfigError
 
 _PREFIX: Final = "whsec_"
 

@@ -9,44 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Coroutine, Iterable
-from enum import StrEnum
-from typing import Any, Final, Protocol, TypeAlias
-from uuid import UUID, uuid5
+from typing import Any, Protocol, TypeAlias
 
 from attrs import frozen
 
-from c2c_agent.call.call import Call, CallState
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.call import Call
 from c2c_agent.call.record import to_json
-from c2c_agent.web.answers import Json, call_summary
-
-
-class EventType(StrEnum):
-    """What has happened; the last two are final.
-
-    That the PBX has taken the order (`PLACED`) is told to relays alone: somebody waits there for
-    the answer to a request.
-    """
-
-    ACCEPTED = "call.accepted"
-    PLACED = "call.placed"
-    FIRST_RINGING = "call.first_ringing"
-    FIRST_ANSWERED = "call.first_answered"
-    SECOND_RINGING = "call.second_ringing"
-    CONNECTED = "call.connected"
-    REJECTED = "call.rejected"
-    ENDED = "call.ended"
-
-
-#: A state that is entered, and what is told of it. That the second leg is dialled says nothing yet.
-TOLD: Final = {
-    CallState.DIALING_FIRST: EventType.ACCEPTED,
-    CallState.FIRST_RINGING: EventType.FIRST_RINGING,
-    CallState.FIRST_ANSWERED: EventType.FIRST_ANSWERED,
-    CallState.SECOND_RINGING: EventType.SECOND_RINGING,
-    CallState.CONNECTED: EventType.CONNECTED,
-    CallState.ENDED: EventType.ENDED,
-}
+from c2c_agent.report.event import EventType, event_json, event_type
 
 
 @frozen
@@ -89,28 +58,6 @@ class Waiting:
     id: int
     report: Report
     attempts: int = 0
-
-
-def event_type(before: Call, after: Call) -> EventType | None:
-    """What is told of a change of a call, if anything."""
-    if after.state is before.state:
-        answered = before.answer is None and after.answer is not None
-        return EventType.PLACED if answered else None
-    if after.outcome is Outcome.REJECTED:
-        return EventType.REJECTED
-    return TOLD.get(after.state)
-
-
-def event_json(call: Call, event: EventType, *, server_id: str, at: float) -> Json:
-    """The event of a call as it is now; the same event has the same id, whenever it is made."""
-    return {
-        "id": str(uuid5(UUID(call.request_id), f"{server_id} {event.value}")),
-        "type": event.value,
-        "server_id": server_id,
-        "request_id": call.request_id,
-        "utc.time": f"{at + call.clock_ahead:.3f}",
-        "call": call_summary(call),
-    }
 
 
 def reports(
@@ -184,3 +131,12 @@ class Reporter(Protocol):
 
     def revive(self) -> None:
         """Forget that the target wanted nothing any more."""
+
+
+@frozen
+class Depth:
+    """How much of a target's waits, how much was given up, and since when the oldest waits."""
+
+    waiting: int = 0
+    dead: int = 0
+    oldest_at: float | None = None  # epoch seconds

@@ -14,7 +14,7 @@ from attrs import evolve
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.report.delivery import TOLD, EventType
+from c2c_agent.report.event import TOLD, EventType
 
 
 class Happened(NamedTuple):

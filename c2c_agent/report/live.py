@@ -18,7 +18,7 @@ from attrs import frozen
 
 from c2c_agent.call.call import Call
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.report.delivery import EventType, event_json, event_type
+from c2c_agent.report.event import EventType, event_json, event_type
 from c2c_agent.report.history import history
 
 #: Events that may wait for one reader, whatever their size.

@@ -20,8 +20,16 @@ from twisted.logger import Logger
 
 from c2c_agent.call.call import Call
 from c2c_agent.report import delivery as report
-from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Report, Reporter, Waiting
-from c2c_agent.store.outbox_table import Depth
+from c2c_agent.report.delivery import (
+    Delivered,
+    Delivery,
+    Depth,
+    Later,
+    Refused,
+    Report,
+    Reporter,
+    Waiting,
+)
 
 _log = Logger()
 

@@ -21,15 +21,8 @@ from twisted.web.iweb import IResponse
 
 from c2c_agent.config.sections import WebhookConfig
 from c2c_agent.net.signature import signed_headers
-from c2c_agent.report.delivery import (
-    Delivered,
-    Delivery,
-    EventType,
-    Later,
-    Refused,
-    Target,
-    Waiting,
-)
+from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Target, Waiting
+from c2c_agent.report.event import EventType
 
 #: Seconds after a failed attempt until the next one; after the last there is none.
 SCHEDULE: Final = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)

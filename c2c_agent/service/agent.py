@@ -40,7 +40,6 @@ from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Call
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, RelayConfig
 from c2c_agent.config.sections import (
     AmqpConfig,
@@ -54,7 +53,8 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
-from c2c_agent.host.clock import SteadyClock, boot_id
+from c2c_agent.errors import ConfigError
+from c2c_agent.host.clock import SteadyClock, boot_id, check_timezone, week_time
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
@@ -75,13 +75,14 @@ from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
 from c2c_agent.report.outbox import Outbox
 from c2c_agent.report.webhook import Webhook
-from c2c_agent.service.key_table import KeyRow, usable
-from c2c_agent.service.sharing import Sharing, shared_store
+from c2c_agent.service.key_table import usable
+from c2c_agent.service.sharing import Sharing
+from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.group_commit import GroupCommit
 from c2c_agent.store.outbox_table import OutboxTable
+from c2c_agent.store.postgres.extra import shared_store
 from c2c_agent.store.retention import Retention
 from c2c_agent.store.sqlite.store import Store
-from c2c_agent.wall_time import check_timezone, week_time
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
 

@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from attrs import frozen
-
-from c2c_agent.config.parse import ConfigError, parse_key
+from c2c_agent.config.parse import parse_key
+from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import OPERATOR, Key
-
-
-@frozen
-class KeyRow:
-    """A row of the table `keys`; `settings` is what its JSON says."""
-
-    name: str
-    sha256: str
-    settings: object
+from c2c_agent.store.call_store import KeyRow
 
 
 def usable(rows: Iterable[KeyRow], configured: Collection[str]) -> tuple[list[Key], list[str]]:

@@ -9,20 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.config.files import store_password
-from c2c_agent.config.parse import ConfigError
-from c2c_agent.config.sections import Config
-from c2c_agent.errors import StoreError
-from c2c_agent.service.key_table import KeyRow
+from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.calls_table import Connection
 
 if TYPE_CHECKING:
     from c2c_agent.dispatch.neighbours import Neighbours
-    from c2c_agent.store.postgres.store import PostgresStore
 
 T = TypeVar("T")
 
@@ -123,33 +118,3 @@ class Sharing:
     def _read_again(self) -> None:
         self._again = None
         self.missed()
-
-
-def shared_store(config: Config, reactor: IReactorFromThreads) -> PostgresStore:
-    """The store of `store.url`, not opened yet. Raises ConfigError."""
-    try:
-        from c2c_agent.store.postgres.store import PostgresStore  # noqa: PLC0415 - psycopg is an extra
-    except ImportError as error:
-        raise ConfigError(f"configuration: store.url: {_NOT_INSTALLED} ({error})") from error
-    try:
-        return PostgresStore(
-            str(config.store.url), store_password(config), config.server_id, reactor
-        )
-    except StoreError as error:
-        raise ConfigError(f"configuration: {error}") from error
-
-
-_NOT_INSTALLED = "psycopg is missing; install it by `pip install 'c2c-agent[postgresql]'`"
-
-
-def database_versions(config: Config) -> tuple[int, int]:
-    """The schema that is known here, and that of the database of `store.url`; 0: it has none.
-
-    Raises StoreError, ConfigError.
-    """
-    try:
-        from c2c_agent.store.postgres import store as postgres  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise ConfigError(_NOT_INSTALLED) from error
-    found = postgres.version_of(str(config.store.url), store_password(config))
-    return postgres.SCHEMA_VERSION, found

@@ -20,9 +20,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from c2c_agent.check.exposure import is_loopback
 from c2c_agent.config.pbx import AmiConfig
 from c2c_agent.errors import C2CError
+from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.policy.pattern import Pattern
 

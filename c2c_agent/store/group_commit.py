@@ -24,9 +24,9 @@ from c2c_agent.call.call import Call
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import Admission, Refusal
 from c2c_agent.report.delivery import Report
 from c2c_agent.store import calls_table
+from c2c_agent.store.call_store import Claim
 from c2c_agent.store.calls_table import Connection
 
 T = TypeVar("T")
@@ -41,18 +41,6 @@ _LINGER: Final = 0.02
 
 #: Seconds without an answer to anything after which a store counts as one that does not work.
 _SILENT: Final = 10.0
-
-
-@frozen
-class Claim:
-    """What became of the wish to have a request: the call that was there `earlier`, or none.
-
-    `admitted`: what the limits say, where the store counts calls; None: it does not, or the call
-    could not be placed anyway.
-    """
-
-    earlier: Call | None = None
-    admitted: Admission | Refusal | None = None
 
 
 @frozen(eq=False)

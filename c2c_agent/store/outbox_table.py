@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from c2c_agent.report.delivery import Report, Waiting
+from c2c_agent.report.delivery import Depth, Report, Waiting
 from c2c_agent.store.calls_table import Connection
 
 T = TypeVar("T")
@@ -60,15 +59,6 @@ _COUNT: Final = """
 _DELETE_OLD: Final = """
     DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < :before LIMIT 500)
 """
-
-
-@frozen
-class Depth:
-    """How much of a target's waits, how much was given up, and since when the oldest waits."""
-
-    waiting: int = 0
-    dead: int = 0
-    oldest_at: float | None = None  # epoch seconds
 
 
 class Database(Protocol):

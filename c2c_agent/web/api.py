@@ -24,12 +24,12 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key, KeyRing
+from c2c_agent.report.event import Json
 from c2c_agent.report.live import Live, Watch
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.text import one_copy
 from c2c_agent.web import answers as result
 from c2c_agent.web import openapi
-from c2c_agent.web.answers import Json
 from c2c_agent.web.request import Parameters
 
 _log = Logger()

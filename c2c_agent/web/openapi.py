@@ -8,7 +8,7 @@ from importlib.resources import files
 import yaml
 
 from c2c_agent import __version__
-from c2c_agent.web.answers import Json
+from c2c_agent.report.event import Json
 
 # The one in C takes a sixth of the time; not every build of PyYAML has it.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

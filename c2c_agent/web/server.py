@@ -20,9 +20,8 @@ from c2c_agent.errors import StoreError
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import PREFIX, Api, Ask, Reply
-from c2c_agent.web.client_address import Proxies
 from c2c_agent.web.connections import RETRY_AFTER, ClientConnection, Connections
-from c2c_agent.web.request import BoundedRequest, read_parameters
+from c2c_agent.web.request import BoundedRequest, Proxies, read_parameters
 from c2c_agent.web.stream import EventStream, write_head
 
 _log = Logger()

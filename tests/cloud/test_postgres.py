@@ -24,11 +24,10 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Refusal
-from c2c_agent.report.delivery import Report
-from c2c_agent.service.key_table import KeyRow
+from c2c_agent.report.delivery import Depth, Report
 from c2c_agent.store import outbox_table
-from c2c_agent.store.group_commit import Claim
-from c2c_agent.store.outbox_table import Depth, OutboxTable
+from c2c_agent.store.call_store import Claim, KeyRow
+from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres import link as postgres_link
 from c2c_agent.store.postgres import store as postgres
 from c2c_agent.store.postgres.link import Statements

@@ -31,10 +31,10 @@ from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.files import document
-from c2c_agent.config.parse import ConfigError, parse
+from c2c_agent.config.parse import parse
 from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.sections import Config
-from c2c_agent.errors import ApiError
+from c2c_agent.errors import ApiError, ConfigError
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.pattern import PatternError, parse_pattern
 from c2c_agent.web.answers import status

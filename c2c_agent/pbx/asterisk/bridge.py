@@ -15,7 +15,7 @@ from typing import Final
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
-from c2c_agent.dial import DialResult
+from c2c_agent.pbx.asterisk.call_trace import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
 SCRIPT: Final = "c2c"

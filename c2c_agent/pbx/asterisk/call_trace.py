@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from c2c_agent.ami.message import Message
 from c2c_agent.call.events import (
@@ -22,7 +22,6 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
-from c2c_agent.dial import DialResult
 from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
 
 #: What our channel ids begin with; the AMI user's eventfilter rests on it.
@@ -393,3 +392,18 @@ _TAKERS: Final[Mapping[str, Callable[[CallTrace, Message, float], list[LegEvent]
     "HangupRequest": CallTrace._hangup_request,  # noqa: SLF001
     "Hangup": CallTrace._hangup,  # noqa: SLF001
 }
+
+
+@frozen
+class DialResult:
+    """DIALSTATUS, HANGUPCAUSE, and the SIP response behind it where one is known.
+
+    `first_left`: the dialling channel was hung up while Dial ran. `answered_at`: when the dialled
+    one was answered, in epoch seconds of Asterisk's host.
+    """
+
+    status: str
+    cause: int | None = None
+    sip: int | None = None
+    first_left: bool = False
+    answered_at: float | None = None

@@ -38,11 +38,11 @@ from c2c_agent.call.events import (
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.rules import CONTEXT
-from c2c_agent.dial import DialResult
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk import bridge
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
-from c2c_agent.pbx.asterisk.followed_call import FAMILY, FollowedCall, in_background
+from c2c_agent.pbx.asterisk.astdb import FAMILY
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, DialResult, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.followed_call import FollowedCall, in_background
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 

@@ -23,9 +23,8 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
-from c2c_agent.dial import DialResult
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace
-from c2c_agent.pbx.asterisk.originate import merge_left
+from c2c_agent.pbx.asterisk.astdb import FAMILY, merge_left
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, DialResult
 from c2c_agent.text import one_copy
 
 _log = Logger()
@@ -39,9 +38,6 @@ _HANG_UP_AGAIN: Final = 0.25
 
 #: The cause that a cancelled call is hung up with: normal clearing.
 _CANCEL_CAUSE: Final = 16
-
-#: Of AstDB, where the dialplan leaves its records.
-FAMILY: Final = "c2c"
 
 
 class FollowedCall:

@@ -29,9 +29,9 @@ from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY, Admission, Meter
 from c2c_agent.report.delivery import Report
-from c2c_agent.service.key_table import KeyRow
+from c2c_agent.store.call_store import Claim, KeyRow
 from c2c_agent.store.calls_table import Connection, row, schema_files
-from c2c_agent.store.group_commit import Claim, GroupCommit
+from c2c_agent.store.group_commit import GroupCommit
 from c2c_agent.store.postgres.link import Link, Watch, login
 from c2c_agent.store.postgres.listener import Listener
 

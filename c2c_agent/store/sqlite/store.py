@@ -24,8 +24,9 @@ from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.report.delivery import Report
 from c2c_agent.store import calls_table
+from c2c_agent.store.call_store import Claim
 from c2c_agent.store.calls_table import Connection, schema_files
-from c2c_agent.store.group_commit import Claim, GroupCommit
+from c2c_agent.store.group_commit import GroupCommit
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from twisted.internet.testing import MemoryReactorClock
 
 from c2c_agent.amqp.login import broker_endpoint, login_parameters
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import AmqpConfig
+from c2c_agent.errors import ConfigError
 from tests.cloud.certificates import Authority
 
 

@@ -12,15 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Answer, CallState, Entry
-from c2c_agent.report.delivery import (
-    Delivered,
-    Delivery,
-    EventType,
-    Later,
-    Target,
-    Waiting,
-    reports,
-)
+from c2c_agent.report.delivery import Delivered, Delivery, Later, Target, Waiting, reports
+from c2c_agent.report.event import EventType
 from tests.fake_broker import FakeConnection
 from tests.playbook import REQUEST_ID, a_call
 

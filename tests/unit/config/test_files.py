@@ -14,8 +14,8 @@ from c2c_agent.config.files import (
     read_webhook_secrets,
     store_password,
 )
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, StoreConfig
+from c2c_agent.errors import ConfigError
 
 ZEROS = "0" * 64
 

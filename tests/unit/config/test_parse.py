@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from c2c_agent.config.parse import ConfigError, parse
+from c2c_agent.config.parse import parse
 from c2c_agent.config.pbx import AsteriskConfig, LegRule, RelayConfig
 from c2c_agent.config.sections import AmqpConfig, CallsConfig, Config, HttpConfig, WebhookConfig
+from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.pattern import parse_pattern
 

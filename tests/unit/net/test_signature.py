@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from c2c_agent.config.parse import ConfigError
+from c2c_agent.errors import ConfigError
 from c2c_agent.net.signature import parse_secrets, signed_headers
 
 OLD, NEW, OTHER = (

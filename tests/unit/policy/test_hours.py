@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from c2c_agent.config.parse import ConfigError
+from c2c_agent.errors import ConfigError
+from c2c_agent.host.clock import check_timezone, week_time
 from c2c_agent.policy.hours import HoursError, WeekTime, parse_hours
-from c2c_agent.wall_time import check_timezone, week_time
 
 MO, TU, WE, TH, FR, SA, SU = range(7)
 BERLIN = "Europe/Berlin"

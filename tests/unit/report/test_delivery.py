@@ -12,7 +12,8 @@ from attrs import evolve
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import EventName
-from c2c_agent.report.delivery import EventType, Target, event_json, event_type, reports
+from c2c_agent.report.delivery import Target, reports
+from c2c_agent.report.event import EventType, event_json, event_type
 from c2c_agent.web import answers as result
 from tests.playbook import REQUEST_ID, a_call
 

@@ -29,9 +29,8 @@ from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.report.delivery import EventType, event_json, event_type
+from c2c_agent.report.event import EventType, Json, event_json, event_type
 from c2c_agent.report.history import history
-from c2c_agent.web.answers import Json
 from tests.playbook import PLAN, a_call
 
 SERVER = "pbx1.example.com"

@@ -11,7 +11,7 @@ from attrs import evolve
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ApiError
-from c2c_agent.report.delivery import EventType, event_json
+from c2c_agent.report.event import EventType, event_json
 from c2c_agent.report.live import Live, LiveEvent, Watch, live_event
 from tests.playbook import REQUEST_ID, a_call
 

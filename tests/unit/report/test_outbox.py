@@ -19,10 +19,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call.call import CallState, Entry
 from c2c_agent.errors import StoreError
-from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Report, Target, Waiting
+from c2c_agent.report.delivery import (
+    Delivered,
+    Delivery,
+    Depth,
+    Later,
+    Refused,
+    Report,
+    Target,
+    Waiting,
+)
 from c2c_agent.report.outbox import Outbox
 from c2c_agent.store.calls_table import _REPORT, Connection
-from c2c_agent.store.outbox_table import _DUE, Depth, OutboxTable
+from c2c_agent.store.outbox_table import _DUE, OutboxTable
 from tests.fakes import uuid
 from tests.playbook import a_call
 

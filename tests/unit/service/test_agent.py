@@ -36,17 +36,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from c2c_agent.call.events import Gone
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli.client import Client, operator_secret
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig
 from c2c_agent.config.sections import CallsConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
-from c2c_agent.errors import StoreError
+from c2c_agent.errors import ConfigError, StoreError
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.agent import AgentService, agi_url, ami_endpoint
-from c2c_agent.service.key_table import KeyRow
+from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request

@@ -6,7 +6,8 @@ import pytest
 
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.service.key_table import KeyRow, usable
+from c2c_agent.service.key_table import usable
+from c2c_agent.store.call_store import KeyRow
 
 ZEROS = "0" * 64
 

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, LogConfig
+from c2c_agent.errors import ConfigError
 from c2c_agent.service.reload import Reload
 
 CONFIG = Config(server_id="pbx1", log=LogConfig("debug", "full"))

@@ -20,13 +20,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.config.parse import ConfigError
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.dispatch.neighbours import Neighbours
-from c2c_agent.errors import StoreError
-from c2c_agent.service.key_table import KeyRow
-from c2c_agent.service.sharing import Sharing, database_versions, shared_store
+from c2c_agent.errors import ConfigError, StoreError
+from c2c_agent.service.sharing import Sharing
+from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.calls_table import Connection
+from c2c_agent.store.postgres.extra import database_versions, shared_store
 from tests.fakes import Desk, uuid
 
 T = TypeVar("T")

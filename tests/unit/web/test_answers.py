@@ -12,7 +12,8 @@ from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.web.answers import call_summary, listing, no_status, not_found, response, status
+from c2c_agent.report.event import call_summary
+from c2c_agent.web.answers import listing, no_status, not_found, response, status
 from tests.playbook import a_call
 
 ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"

@@ -19,7 +19,7 @@ from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
-from c2c_agent.report.delivery import EventType
+from c2c_agent.report.event import EventType
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import PREFIX, Api, Ask, Reply

@@ -31,7 +31,7 @@ from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode
 from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
-from c2c_agent.report.delivery import EventType, event_json
+from c2c_agent.report.event import EventType, event_json
 from c2c_agent.web.api import Api
 from c2c_agent.web.openapi import description
 from c2c_agent.web.server import ApiSite

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from c2c_agent.errors import ErrorCode
-from c2c_agent.web.request import BODY_LIMIT, BoundedRequest, read_parameters
+from c2c_agent.web.request import BODY_LIMIT, BoundedRequest, Proxies, read_parameters
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -422,3 +422,40 @@ def test_a_plus_behind_what_people_write_before_it(text: bytes, number: str) -> 
 def test_the_same_in_query_and_json() -> None:
     """A number is the same in a query string and as a JSON number."""
     assert read(b"timeout=30", kind="application/json", body=b'{"timeout": 30}') == {"timeout": 30}
+
+
+PROXIES = Proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("192.0.2.7", "", "192.0.2.7"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("::ffff:127.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("127.0.0.1", "192.0.2.7, 10.1.1.1", "192.0.2.7"),
+        ("2001:db8::1", " 2001:DB9::0007 ", "2001:db9::7"),
+        # Whoever is no trusted proxy may say what he likes.
+        ("192.0.2.7", "198.51.100.1", "192.0.2.7"),
+        ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),
+        ("127.0.0.1", "unknown", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.7, x y, 10.1.1.1", "10.1.1.1"),
+        ("127.0.0.1", "10.0.0.1", "10.0.0.1"),
+        ("127.0.0.1", "fe80::1%from 192.0.2.66", "127.0.0.1"),
+        ("-", "192.0.2.7", "-"),
+    ],
+)
+def test_client(peer: str, forwarded_for: str, client: str) -> None:
+    """The rightmost address that no trusted proxy has."""
+    assert PROXIES.client(peer, forwarded_for) == client
+
+
+def test_no_proxies() -> None:
+    """Then the header is nothing but a claim."""
+    assert Proxies([]).client("127.0.0.1", "192.0.2.7") == "127.0.0.1"
+
+
+def test_an_endless_list() -> None:
+    """Only the nearest entries are looked at."""
+    assert PROXIES.client("127.0.0.1", "192.0.2.7," + ",".join(["10.0.0.1"] * 50)) == "10.0.0.1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
-from c2c_agent.dial import DialResult
 from c2c_agent.pbx.asterisk.bridge import acknowledge, bridge, refuse
+from c2c_agent.pbx.asterisk.call_trace import DialResult
 from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
 DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered)"\n'

@@ -21,8 +21,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.outcome import Outcome, outcome
-from c2c_agent.dial import DialResult
-from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, DialResult, request_id_of, tells_of_legs
 
 TRANSCRIPTS: Final = sorted((Path(__file__).parents[3] / "transcripts").glob("call-*.txt"))
 ROOT: Final = "c2c-REQUEST-ID"

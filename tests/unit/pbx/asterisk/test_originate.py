@@ -10,7 +10,8 @@ from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import AsteriskConfig, LegRule
 from c2c_agent.errors import ApiError, ErrorCode
-from c2c_agent.pbx.asterisk.originate import make_plan, merge_left
+from c2c_agent.pbx.asterisk.astdb import merge_left
+from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import uuid
 

@@ -1,0 +1,116 @@
+"""What is told of a call: the types of events, and their JSON. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+from uuid import UUID, uuid5
+
+from c2c_agent.call.call import Call, CallState, Entry
+from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.outcome import Outcome
+
+
+class EventType(StrEnum):
+    """What has happened; the last two are final.
+
+    That the PBX has taken the order (`PLACED`) is told to relays alone: somebody waits there for
+    the answer to a request.
+    """
+
+    ACCEPTED = "call.accepted"
+    PLACED = "call.placed"
+    FIRST_RINGING = "call.first_ringing"
+    FIRST_ANSWERED = "call.first_answered"
+    SECOND_RINGING = "call.second_ringing"
+    CONNECTED = "call.connected"
+    REJECTED = "call.rejected"
+    ENDED = "call.ended"
+
+
+#: A state that is entered, and what is told of it. That the second leg is dialled says nothing yet.
+TOLD: Final = {
+    CallState.DIALING_FIRST: EventType.ACCEPTED,
+    CallState.FIRST_RINGING: EventType.FIRST_RINGING,
+    CallState.FIRST_ANSWERED: EventType.FIRST_ANSWERED,
+    CallState.SECOND_RINGING: EventType.SECOND_RINGING,
+    CallState.CONNECTED: EventType.CONNECTED,
+    CallState.ENDED: EventType.ENDED,
+}
+
+
+def event_type(before: Call, after: Call) -> EventType | None:
+    """What is told of a change of a call, if anything."""
+    if after.state is before.state:
+        answered = before.answer is None and after.answer is not None
+        return EventType.PLACED if answered else None
+    if after.outcome is Outcome.REJECTED:
+        return EventType.REJECTED
+    return TOLD.get(after.state)
+
+
+def event_json(call: Call, event: EventType, *, server_id: str, at: float) -> Json:
+    """The event of a call as it is now; the same event has the same id, whenever it is made."""
+    return {
+        "id": str(uuid5(UUID(call.request_id), f"{server_id} {event.value}")),
+        "type": event.value,
+        "server_id": server_id,
+        "request_id": call.request_id,
+        "utc.time": f"{at + call.clock_ahead:.3f}",
+        "call": call_summary(call),
+    }
+
+
+Json: TypeAlias = dict[str, Any]
+
+
+def call_summary(call: Call) -> Json:
+    """The part of a status that tells of the call itself."""
+    job = call.job
+    return {
+        "state": call.state.value,
+        "outcome": call.outcome.value if call.outcome is not None else None,
+        "hung_up_by": call.hung_up_by.value if call.hung_up_by is not None else None,
+        "cause": call.cause,
+        "cause_text": call.cause_text,
+        "dial_first": _leg(job.dial_first if job else None, call.first),
+        "dial_second": _leg(job.dial_second if job else None, call.second),
+        "dial_as": job.dial_as if job else None,
+        "talk_seconds": _rounded(call.talk_seconds),
+        "timeline": [_entry(call, entry) for entry in call.timeline],
+    }
+
+
+def _leg(number: str | None, leg: LegEvidence) -> Json:
+    return {
+        "number": number,
+        "status": leg.status if leg.answered_at is None else "ANSWER",
+        "ring_seconds": _rounded(_ring_seconds(leg)),
+        "channel": leg.channel,
+        "cause": leg.cause,
+        "cause_text": leg.cause_text,
+        "sip": leg.sip,
+    }
+
+
+def _ring_seconds(leg: LegEvidence) -> float | None:
+    """From ringing to the answer, or to the end; None where it did not ring, or still does."""
+    end = leg.answered_at if leg.answered_at is not None else leg.ended_at
+    if leg.ringing_at is None or end is None:
+        return None
+    return max(0.0, end - leg.ringing_at)
+
+
+def _entry(call: Call, entry: Entry) -> Json:
+    shown: Json = {"utc.time": _exact(entry.at + call.clock_ahead), "event": entry.event}
+    if entry.detail is not None:
+        shown["detail"] = entry.detail
+    return shown
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _exact(at: float) -> str:
+    return f"{at:.3f}"
