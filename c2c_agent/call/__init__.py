@@ -2,7 +2,7 @@
 
 `job` is what was asked, `call` what is known of it, `events` what can happen to it and what is
 then to be done. `machine` is the table of every state and event, `transitions` are its entries.
-`evidence` is what a PBX can tell of a leg, `ending` reads it when the call is over, `outcome`
-names the result. `record` writes a call down and reads it back. It knows no PBX, no transport and
-no store.
+`evidence` is what a PBX can tell of a call. When the call is over, `ending` puts together what was
+told and what is stored, and `verdict` judges it; `outcome` names the results. `record` writes a
+call down and reads it back. It knows no PBX, no transport and no store.
 """

@@ -146,8 +146,8 @@ class Call:
         return self.outcome not in {Outcome.REJECTED, Outcome.EXPIRED}
 
     @property
-    def is_over(self) -> bool:
-        """Whether nobody waits for it: it has ended, or its requester was told that it failed."""
+    def nobody_waits(self) -> bool:
+        """Whether it has ended, or its requester was told that it failed (its phones may ring)."""
         failed = self.answer is not None and bool(self.answer.faults)
         return failed or self.state is CallState.ENDED
 
@@ -156,8 +156,13 @@ class Call:
         """How long they talked; None if they did not, or if nobody knows."""
         if self.outcome is not Outcome.CONNECTED or self.second.answered_at is None:
             return None
-        end = self.hung_up_at if self.hung_up_at is not None else self.second.ended_at
+        end = end_of_talk(self.hung_up_at, self.second)
         return None if end is None else max(0.0, end - self.second.answered_at)
+
+
+def end_of_talk(hung_up_at: float | None, second: LegEvidence) -> float | None:
+    """When a talk was over: when somebody hung up, or else when the second leg ended."""
+    return second.ended_at if hung_up_at is None else hung_up_at
 
 
 def moved(call: Call, seconds: float) -> Call:

@@ -1,4 +1,4 @@
-"""What a PBX can say of a call and of its two legs. Pure values."""
+"""What a PBX can say of a call and of its two legs. Pure values; `verdict` judges them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Leg(StrEnum):
     SECOND = "second"
 
 
-class Refusal(StrEnum):
+class NotConfirmed(StrEnum):
     """How the first, who was asked to confirm that a person had answered, did not."""
 
-    UNCONFIRMED = "unconfirmed"  # nothing came: nobody is there, or a voicemail box
+    SILENT = "unconfirmed"  # nothing came: nobody is there, or a voicemail box
     DECLINED = "declined"
 
 
@@ -44,17 +44,19 @@ class LegEvidence:
 class CallEvidence:
     """What the PBX said of a whole call when nothing of it was left.
 
-    `timed_out`: the leg whose ringing was ended by our timeout. `dialed`: the second leg was
-    dialled. `refusal`: why it was not, although the first leg was answered. `hung_up_by` is the leg
-    whose side hung up first. `lost`: the end was not watched, so what is None here may have
-    happened all the same.
+    `timed_out`: the leg of which the PBX said that our timeout had ended its ringing. `rang_out`:
+    the legs of which a phone rang for as long as its dialling lasted, and none has refused since.
+    `dialed`: the second leg was dialled. `not_confirmed`: why it was not, although the first leg
+    was answered. `hung_up_by` is the leg whose side hung up first. `lost`: the end was not watched,
+    so what is None here may have happened all the same.
     """
 
     first: LegEvidence = LegEvidence()
     second: LegEvidence = LegEvidence()
     timed_out: Leg | None = None
+    rang_out: frozenset[Leg] = frozenset()
     dialed: bool = False
-    refusal: Refusal | None = None
+    not_confirmed: NotConfirmed | None = None
     hung_up_by: Leg | None = None
     hung_up_at: float | None = None
     lost: bool = False

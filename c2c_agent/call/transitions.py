@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from attrs import evolve
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, moved
-from c2c_agent.call.ending import all_evidence, decisive_leg, second_over, who_hung_up
+from c2c_agent.call.ending import second_over
 from c2c_agent.call.events import (
     Cancel,
     Command,
@@ -41,8 +41,9 @@ from c2c_agent.call.events import (
     SendOriginate,
     Settle,
 )
-from c2c_agent.call.evidence import Refusal
-from c2c_agent.call.outcome import Outcome, outcome
+from c2c_agent.call.evidence import NotConfirmed
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.verdict import verdict
 from c2c_agent.errors import ErrorCode, Fault
 
 #: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
@@ -54,9 +55,9 @@ _TELLER: Final = "server_id"
 
 
 #: What the timeline says of a first leg that was answered, and not by a person who wanted the call.
-_REFUSALS: Final[Mapping[Refusal, str]] = {
-    Refusal.UNCONFIRMED: "first_not_confirmed",
-    Refusal.DECLINED: "first_declined",
+_NOT_CONFIRMED: Final[Mapping[NotConfirmed, str]] = {
+    NotConfirmed.SILENT: "first_not_confirmed",
+    NotConfirmed.DECLINED: "first_declined",
 }
 
 
@@ -244,27 +245,24 @@ def found(call: Call, _event: Found, now: float) -> Step:
 
 def gone(call: Call, event: Gone, now: float) -> Step:
     """Nothing of it is left on the PBX: this ends the call."""
-    evidence = all_evidence(call, event.evidence)
-    if evidence.refusal is not None:
-        call = _note(call, _REFUSALS[evidence.refusal], now)
-    nobody_talked = call.state is not CallState.CONNECTED
-    result = outcome(evidence, cancelled=call.cancelled and nobody_talked)
-    decisive = decisive_leg(evidence, result)
+    end = verdict(call, event.evidence)
+    if end.evidence.not_confirmed is not None:
+        call = _note(call, _NOT_CONFIRMED[end.evidence.not_confirmed], now)
     ended = evolve(
         call,
-        first=evidence.first,
-        second=evidence.second,
-        hung_up_by=who_hung_up(call, evidence, result),
-        hung_up_at=evidence.hung_up_at,
-        cause=decisive.cause,
-        cause_text=decisive.cause_text,
+        first=end.evidence.first,
+        second=end.evidence.second,
+        hung_up_by=end.hung_up_by,
+        hung_up_at=end.hung_up_at,
+        cause=end.cause,
+        cause_text=end.cause_text,
     )
-    ended = _end(ended, result, now)
+    ended = _end(ended, end.outcome, now)
     if ended.answer is not None:
         return Step(ended)
     # The call came and went, and the PBX's answer to the order was not heard.
     answer = Answer()
-    if result is Outcome.UNKNOWN and call.state is CallState.DIALING_FIRST:
+    if end.outcome is Outcome.UNKNOWN and call.state is CallState.DIALING_FIRST:
         message = "Nobody knows whether the PBX took the call; it will not be placed again."
         answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
     return Step(evolve(ended, answer=answer), (Reply(),))

@@ -418,7 +418,7 @@ class Dispatcher:
     def _count(self, active: ActiveCall) -> None:
         """Tell the meter of a call that is over."""
         # Who was told that it failed does not wait for it; nor does the next call.
-        if active.call.is_over and active.counted:
+        if active.call.nobody_waits and active.counted:
             active.counted = False
             dialled = active.call.was_dialled
             self._meter.release(active.call.key, dialled=dialled, at=active.counted_at)

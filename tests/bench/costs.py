@@ -129,7 +129,7 @@ def _follow(stream: bytes) -> CallTrace:
         if message.is_event and tells_of_legs(message):
             assert request_id_of(message) == REQUEST_ID
             trace.observe(message, float(number))
-    assert trace.is_over
+    assert trace.all_gone
     trace.evidence()
     return trace
 

@@ -1,6 +1,7 @@
 """Calls on an Asterisk: AMI carries the order and tells of legs, FastAGI bridges the second leg.
 
-`driver` is the way in. `originate` makes the order, `followed_call` follows one call,
-`channel_tree` sorts its channels into legs, `call_trace` makes leg events of AMI events, `bridge`
-is the conversation over FastAGI.
+`driver` is the way in. `originate` makes the order, `bridge` is the conversation over FastAGI.
+`followed_call` follows one call: `call_trace` makes leg events of AMI events, with `channel_tree`,
+which sorts the call's channels into legs. `astdb` reads what the dialplan has left. `evidence` puts
+together what was watched, reported and recorded; what it means is said in `call.verdict`.
 """

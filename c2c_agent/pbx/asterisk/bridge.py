@@ -15,7 +15,7 @@ from typing import Final
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
-from c2c_agent.pbx.asterisk.call_trace import DialResult
+from c2c_agent.pbx.asterisk.evidence import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
 SCRIPT: Final = "c2c"
@@ -54,15 +54,15 @@ async def bridge(
     options = f"giS({max_duration})U(c2c-answered)"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
     reply = await channel.command(dial, patience=None)
-    first_left = reply.result == "-1" or channel.hung_up
-    left = (await channel.command(_READ_RESULT)).value or ""
-    status, cause, answered = [*left.split(","), "", ""][:3]
+    first_hung_up = reply.result == "-1" or channel.hung_up
+    told = (await channel.command(_READ_RESULT)).value or ""
+    status, cause, answered = [*told.split(","), "", ""][:3]
     sip = await _sip_response(channel) if status not in {"ANSWER", "CANCEL"} else None
     result = DialResult(
         status=status,
         cause=int(cause) if cause.isdecimal() else None,
         sip=sip,
-        first_left=first_left,
+        first_hung_up=first_hung_up,
         answered_at=float(answered) if _SECONDS.fullmatch(answered) else None,
     )
     if await keep(result):

@@ -1,4 +1,4 @@
-"""One call, followed through AMI events: leg events as they become true, evidence at the end.
+"""One call, watched through AMI events: leg events as they become true, evidence at the end.
 
 Pure. `CallTrace` takes the events that carry the call's Linkedid (`request_id_of` tells whose they
 are); `channel_tree` knows which leg a channel is part of. OriginateResponse travels a way of its
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from c2c_agent.ami.message import Message
 from c2c_agent.call.events import (
@@ -87,7 +87,6 @@ class CallTrace:
     _timed_out: bool = False
     _hung_up_by: Leg | None = None
     _hung_up_at: float | None = None
-    _dial: DialResult = field(factory=lambda: DialResult(status=""))
 
     @_tree.default
     def _new_tree(self) -> ChannelTree:
@@ -158,7 +157,7 @@ class CallTrace:
         if trace.device is None or trace.answered_at is None:
             trace.device = device
         elif self._hung_up_by is leg:
-            # It has taken the talk over: who transferred it left, and that was not the end.
+            # It has taken the talk over: who transferred it hung up, and that was not the end.
             self._hung_up_by = self._hung_up_at = None
 
     def _device_unanswered(self, device: Channel, status: str) -> None:
@@ -231,22 +230,6 @@ class CallTrace:
 
     # What the agent knows from elsewhere
 
-    def dial_ended(self, result: DialResult, now: float) -> None:
-        """Take what Dial itself left behind of the second leg.
-
-        It is also told where events were missed: then it says who left, and when they talked.
-        """
-        self._dial = result
-        second = self._legs[Leg.SECOND]
-        second.status = result.status
-        second.ended_at = second.ended_at or now
-        if result.status == "ANSWER" and self.lost:
-            if result.answered_at is not None and (second.answered_at is None or second.missed):
-                second.answered_at, second.missed = result.answered_at, False
-            if self._hung_up_by is None:
-                self._hung_up_by = Leg.FIRST if result.first_left else Leg.SECOND
-                self._hung_up_at = now
-
     def seen_before(self, first: LegEvidence, second: LegEvidence) -> None:
         """Take over what was known of the call before a restart of the agent."""
         self.lost = True
@@ -297,19 +280,25 @@ class CallTrace:
         if first.answered_at is None:
             first.answered_at = now
 
+    def second_came(self, at: float) -> None:
+        """It was told elsewhere when the second leg had answered, so no event tells it again."""
+        second = self._legs[Leg.SECOND]
+        if second.answered_at is None or second.missed:
+            second.answered_at, second.missed = at, False
+
     # Questions
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing of the call is left on the PBX, as far as events tell."""
+    def all_gone(self) -> bool:
+        """Whether nothing of the call exists on the PBX any more, as far as events tell."""
         begun = self.root in self._tree.channels or self._originate_failed
         return begun and self._tree.all_ended
 
     @property
-    def is_nearly_over(self) -> bool:
-        """Whether nothing is left but what ends by itself, perhaps without our being told."""
+    def all_going(self) -> bool:
+        """Whether nothing exists but what ends by itself, perhaps without our being told."""
         root = self._tree.channels.get(self.root)
-        return root is not None and root.ended and self._tree.only_halves_left
+        return root is not None and root.ended and self._tree.only_halves_alive
 
     @property
     def to_hang_up(self) -> str | None:
@@ -317,7 +306,7 @@ class CallTrace:
         root = self._tree.channels.get(self.root)
         if root is None or not root.ended:
             return self.root
-        return next(iter(self._tree.left), None)
+        return next(iter(self._tree.alive), None)
 
     @property
     def first_answered(self) -> bool:
@@ -336,24 +325,17 @@ class CallTrace:
         return self.root + ";2" in self._tree.channels
 
     def evidence(self) -> CallEvidence:
-        """What was learned of the call."""
+        """What was watched of the call."""
         return CallEvidence(
             first=self._leg_evidence(Leg.FIRST),
             second=self._leg_evidence(Leg.SECOND),
-            timed_out=self._leg_that_rang_out(),
+            timed_out=Leg.FIRST if self._timed_out else None,
+            rang_out=frozenset(leg for leg, trace in self._legs.items() if trace.rang_out),
             dialed=bool(self._tree.dialed),
             hung_up_by=self._hung_up_by,
             hung_up_at=self._hung_up_at,
             lost=self.lost,
         )
-
-    def _leg_that_rang_out(self) -> Leg | None:
-        if self._timed_out:
-            return Leg.FIRST
-        for leg, trace in self._legs.items():
-            if trace.rang_out and trace.answered_at is None and trace.status != "CANCEL":
-                return leg
-        return None
 
     def _leg_evidence(self, leg: Leg) -> LegEvidence:
         trace, head = self._legs[leg], self._tree.head_of(leg)
@@ -361,17 +343,12 @@ class CallTrace:
         telling = shown
         if trace.answered_at is None and head is not None and head.cause not in _EMPTY:
             telling = head  # of several devices tried, the leg as a whole says which counted
-        cause = telling.cause if telling is not None else None
-        sip = shown.sip if shown is not None else None
-        if leg is Leg.SECOND:
-            cause = self._dial.cause if cause is None else cause
-            sip = self._dial.sip if sip is None else sip
         return LegEvidence(
             channel=shown.name if shown is not None else None,
             status=trace.status or ("ANSWER" if trace.missed else None),
-            cause=cause,
+            cause=telling.cause if telling is not None else None,
             cause_text=telling.cause_text if telling is not None else None,
-            sip=sip,
+            sip=shown.sip if shown is not None else None,
             ringing_at=trace.ringing_at,
             answered_at=None if trace.missed else trace.answered_at,
             ended_at=trace.ended_at,
@@ -392,18 +369,3 @@ _TAKERS: Final[Mapping[str, Callable[[CallTrace, Message, float], list[LegEvent]
     "HangupRequest": CallTrace._hangup_request,  # noqa: SLF001
     "Hangup": CallTrace._hangup,  # noqa: SLF001
 }
-
-
-@frozen
-class DialResult:
-    """DIALSTATUS, HANGUPCAUSE, and the SIP response behind it where one is known.
-
-    `first_left`: the dialling channel was hung up while Dial ran. `answered_at`: when the dialled
-    one was answered, in epoch seconds of Asterisk's host.
-    """
-
-    status: str
-    cause: int | None = None
-    sip: int | None = None
-    first_left: bool = False
-    answered_at: float | None = None

@@ -125,12 +125,12 @@ class ChannelTree:
         return all(channel.ended for channel in self.channels.values())
 
     @property
-    def left(self) -> list[str]:
+    def alive(self) -> list[str]:
         """The Uniqueids of those that have not ended."""
         return [channel.uniqueid for channel in self.channels.values() if not channel.ended]
 
     @property
-    def only_halves_left(self) -> bool:
+    def only_halves_alive(self) -> bool:
         """Whether all that has not ended are halves of which the other has: so will they.
 
         One that was joined with another call has that call's Linkedid, and its end is not told.

@@ -41,7 +41,8 @@ from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.astdb import FAMILY
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, DialResult, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.evidence import DialResult
 from c2c_agent.pbx.asterisk.followed_call import FollowedCall, in_background
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
@@ -241,7 +242,7 @@ class AsteriskDriver:
         if isinstance(event, Gone):
             self._drop(request_id)
         self.observer.leg_event(request_id, event)
-        if isinstance(event, Gone) and call is not None and call.has_left:
+        if isinstance(event, Gone) and call is not None and call.has_record:
             in_background(self._clear_away_after(request_id))
 
     async def _clear_away_after(self, request_id: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -23,8 +22,15 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
-from c2c_agent.pbx.asterisk.astdb import FAMILY, merge_left
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, DialResult
+from c2c_agent.pbx.asterisk import astdb
+from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace
+from c2c_agent.pbx.asterisk.evidence import (
+    DialReport,
+    DialResult,
+    dial_report,
+    with_dial_report,
+    with_record,
+)
 from c2c_agent.text import one_copy
 
 _log = Logger()
@@ -61,6 +67,7 @@ class FollowedCall:
         self._wall = wall
         self._tell = tell
         self._trace = CallTrace(one_copy(PREFIX + request_id), ring_seconds)
+        self._dial_report: DialReport | None = None
         self._in_session = False  # FastAGI holds the first leg's channel
         self._told_all = False  # a session ended in order, and told how the second leg ended
         self._hanging_up = False
@@ -69,7 +76,7 @@ class FollowedCall:
         self._concluding = False
         self._explaining: IDelayedCall | None = None
         self._over = False
-        self.has_left = False  # the dialplan's record of it is in AstDB still
+        self.has_record = False  # the dialplan's record of it is in AstDB still
 
     # What is heard of it
 
@@ -92,16 +99,18 @@ class FollowedCall:
     def second_ended(self, result: DialResult) -> None:
         """The session has told how the second leg ended."""
         self._told_all = True
-        self.has_left = True  # unless the dialplan hears of it, too
-        if result.answered_at is not None:  # on the PBX's clock
-            result = evolve(result, answered_at=result.answered_at - self._ahead())
-        self._trace.dial_ended(result, self._now())
-        evidence = self._trace.evidence()
+        self.has_record = True  # unless the dialplan hears of it, too
+        self._dial_report = dial_report(
+            self._trace.evidence(), result, ahead=self._ahead(), now=self._now()
+        )
+        if self._dial_report.answered_at is not None:
+            self._trace.second_came(self._dial_report.answered_at)
+        evidence = self._evidence()
         self._tell(SecondEnded(evidence.second, evidence.hung_up_by, evidence.hung_up_at))
 
     def dialplan_told(self) -> None:
         """The dialplan knows that the session has told all."""
-        self.has_left = False
+        self.has_record = False
 
     def session_ended(self) -> None:
         """The session is over, or was lost."""
@@ -185,9 +194,9 @@ class FollowedCall:
 
     def _conclude_if_over(self) -> None:
         """Where nothing is left of it: conclude, at once or when it may have been explained."""
-        if self._in_session or not (self._trace.is_over or self._trace.is_nearly_over):
+        if self._in_session or not (self._trace.all_gone or self._trace.all_going):
             return
-        if self._trace.is_over and self._trace.is_explained:
+        if self._trace.all_gone and self._trace.is_explained:
             self._conclude()
         elif self._explaining is None:
             self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
@@ -198,13 +207,13 @@ class FollowedCall:
             in_background(self._tell_the_end())
 
     async def _tell_the_end(self) -> None:
-        evidence = self._trace.evidence()
+        evidence = self._evidence()
         answered = self._trace.first_answered
         if not self._told_all and not answered and not evidence.lost:
-            self.has_left = self._trace.ran_dialplan  # its c2c-first-result does not know of us
+            self.has_record = self._trace.ran_dialplan  # its c2c-first-result does not know of us
         elif not self._told_all:
             try:
-                evidence = await self._with_what_was_left(evidence)
+                evidence = await self._with_record(evidence)
             except AmiError as error:
                 # Not now: it will be settled when the link is back, and concluded then.
                 self._concluding = False
@@ -214,20 +223,27 @@ class FollowedCall:
         self.drop()
         self._tell(Gone(evidence))
 
-    async def _with_what_was_left(self, evidence: CallEvidence) -> CallEvidence:
+    async def _with_record(self, evidence: CallEvidence) -> CallEvidence:
         """The evidence together with the dialplan's record in AstDB.
 
         That stays there until the end is stored: until then it is the only proof.
         """
         try:
-            entries = await self._link.collect(actions.db_get(FAMILY, self._request_id))
+            entries = await self._link.collect(actions.db_get(astdb.FAMILY, self._request_id))
         except actions.ActionRefused:
             return evidence  # there is none
-        self.has_left = True
-        left = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
-        if left is None:
+        self.has_record = True
+        text = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
+        if text is None:
             return evidence
-        return merge_left(evidence, left, ahead=self._ahead(), now=self._now())
+        record = astdb.read(text)
+        return with_record(evidence, record, ahead=self._ahead(), now=self._now())
+
+    def _evidence(self) -> CallEvidence:
+        evidence = self._trace.evidence()
+        return (
+            evidence if self._dial_report is None else with_dial_report(evidence, self._dial_report)
+        )
 
     def _ahead(self) -> float:
         """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""

@@ -1,8 +1,4 @@
-"""What Asterisk is told of a call, and what its dialplan leaves behind of it.
-
-Pure: the Originate with its variables out of job and configuration, and back from what the
-contexts c2c-result and c2c-first-result of asterisk-conf/c2c-bridge.conf write into AstDB.
-"""
+"""What Asterisk is told of a call: the Originate with its variables. Pure."""
 
 from __future__ import annotations
 

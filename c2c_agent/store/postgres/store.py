@@ -241,7 +241,7 @@ class PostgresStore(GroupCommit):
 
     def _write(self, writer: Connection, calls: Sequence[Call], reports: Sequence[Report]) -> None:
         super()._write(writer, calls, reports)
-        over = [call.request_id for call in calls if call.is_over]
+        over = [call.request_id for call in calls if call.nobody_waits]
         if over:
             writer.execute(_RELEASE, {"request_ids": over, "server_id": self.server_id})
         settled = [

@@ -38,7 +38,7 @@ from c2c_agent.call.events import (
     SendOriginate,
     Settle,
 )
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
 from c2c_agent.call.machine import TABLE, UnlistedTransitionError, guard_after_restart, step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.transitions import GRACE
@@ -352,17 +352,17 @@ class TestStories:
         story.on(Gone(evidence)).ends(Outcome.ABANDONED, hung_up_by=HungUpBy.FIRST)
 
     @pytest.mark.parametrize(
-        ("refusal", "result", "event"),
+        ("why", "result", "event"),
         [
-            (Refusal.UNCONFIRMED, Outcome.FIRST_NO_ANSWER, "first_not_confirmed"),
-            (Refusal.DECLINED, Outcome.FIRST_DECLINED, "first_declined"),
+            (NotConfirmed.SILENT, Outcome.FIRST_NO_ANSWER, "first_not_confirmed"),
+            (NotConfirmed.DECLINED, Outcome.FIRST_DECLINED, "first_declined"),
         ],
     )
-    def test_nobody_confirms(self, refusal: Refusal, result: Outcome, event: str) -> None:
+    def test_nobody_confirms(self, why: NotConfirmed, result: Outcome, event: str) -> None:
         """The first leg was answered, and no person wanted the call: the timeline says so."""
         asking = evolve(PLAN, confirm_seconds=30)
         story = Playbook(a_call()).on(Place(asking)).on(FirstAnswered()).does(Guard(30 + GRACE))
-        story.on(Gone(CallEvidence(refusal=refusal))).ends(result, hung_up_by=None)
+        story.on(Gone(CallEvidence(not_confirmed=why))).ends(result, hung_up_by=None)
         assert story.call.first.answered_at is not None
         assert [entry.event for entry in story.call.timeline][-2:] == [event, "ended"]
 

@@ -25,7 +25,7 @@ from c2c_agent.call.events import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Refusal
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.errors import ErrorCode, Fault
@@ -62,7 +62,7 @@ STORY: Sequence[Event] = (
     Cancel(),
     Gone(TALKED),
     Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17), lost=True)),
-    Gone(CallEvidence(first=LegEvidence(answered_at=1003.5), refusal=Refusal.DECLINED)),
+    Gone(CallEvidence(first=LegEvidence(answered_at=1003.5), not_confirmed=NotConfirmed.DECLINED)),
 )
 
 

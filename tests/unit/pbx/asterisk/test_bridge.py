@@ -5,7 +5,7 @@ from __future__ import annotations
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
 from c2c_agent.pbx.asterisk.bridge import acknowledge, bridge, refuse
-from c2c_agent.pbx.asterisk.call_trace import DialResult
+from c2c_agent.pbx.asterisk.evidence import DialResult
 from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
 DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered)"\n'
@@ -74,12 +74,12 @@ class BridgeTests(ProtocolTest):
         )
         assert result == DialResult("ANSWER", 16)
 
-    def test_the_first_left(self) -> None:
+    def test_the_first_hangs_up(self) -> None:
         """Its hangup comes with Dial's result, and the variables can still be read."""
         result = self.bridge(
             DIAL + "200 result=-1\n" + READ + "HANGUP\n200 result=1 (CANCEL,0,)\n" + DONE
         )
-        assert result == DialResult("CANCEL", 0, None, first_left=True)
+        assert result == DialResult("CANCEL", 0, None, first_hung_up=True)
 
     def test_the_sip_response_of_a_refusal(self) -> None:
         """Of the second leg's SIP channels; ours is not asked, whatever the order."""

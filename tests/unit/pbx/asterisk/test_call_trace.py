@@ -20,8 +20,11 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
-from c2c_agent.call.outcome import Outcome, outcome
-from c2c_agent.pbx.asterisk.call_trace import CallTrace, DialResult, request_id_of, tells_of_legs
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.verdict import verdict
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.evidence import DialResult, dial_report, with_dial_report
+from tests.playbook import a_call
 
 TRANSCRIPTS: Final = sorted((Path(__file__).parents[3] / "transcripts").glob("call-*.txt"))
 ROOT: Final = "c2c-REQUEST-ID"
@@ -94,10 +97,20 @@ def follow(told: Iterable[Message], trace: CallTrace | None = None) -> tuple[Cal
 
 def outcome_of(trace: CallTrace, name: str) -> Outcome:
     """The outcome that the evidence gives, with what FastAGI adds."""
+    evidence = trace.evidence()
     if name == "second-no-such-extension":
-        trace.dial_ended(NO_CHANNEL, 99.0)
-    cancelled = name in {"first-cancelled", "second-cancelled"}
-    return outcome(trace.evidence(), cancelled=cancelled)
+        evidence = with_dial(evidence, NO_CHANNEL, 99.0)
+    return outcome(evidence, cancelled=name in {"first-cancelled", "second-cancelled"})
+
+
+def with_dial(watched: CallEvidence, result: DialResult, at: float) -> CallEvidence:
+    """What was watched, and what FastAGI told at that time."""
+    return with_dial_report(watched, dial_report(watched, result, ahead=0.0, now=at))
+
+
+def outcome(evidence: CallEvidence, *, cancelled: bool) -> Outcome:
+    """That of a call of which nothing else is known."""
+    return verdict(a_call(cancelled=cancelled), evidence).outcome
 
 
 def event(name: str, **headers: str) -> Message:
@@ -116,21 +129,21 @@ def test_the_legs_and_the_outcome(path: Path) -> None:
     trace, legs = follow(events(path))
     expected, hung_up_by = STORIES[name]
     assert legs == expected
-    assert trace.is_over
+    assert trace.all_gone
     assert trace.is_explained
     assert trace.evidence().hung_up_by is hung_up_by
     assert outcome_of(trace, name) == content(path)[0]
 
 
 @every_transcript
-def test_it_is_over_when_the_last_channel_is_gone(path: Path) -> None:
+def test_it_all_gone_when_the_last_channel_is_gone(path: Path) -> None:
     """Not before, and never again otherwise."""
     told = events(path)
     last = max(index for index, event in enumerate(told) if event.event == "Hangup")
     trace, _ = follow(told[:last])
-    assert not trace.is_over
+    assert not trace.all_gone
     trace, _ = follow(told[: last + 1])
-    assert trace.is_over
+    assert trace.all_gone
 
 
 @every_transcript
@@ -266,8 +279,8 @@ class TestSeveralPhones:
         trace.observe(
             event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause=str(cause)), at
         )
-        trace.dial_ended(DialResult(status, cause, None, first_left=status == "CANCEL"), at)
-        return outcome(trace.evidence(), cancelled=False)
+        result = DialResult(status, cause, None, first_hung_up=status == "CANCEL")
+        return outcome(with_dial(trace.evidence(), result, at), cancelled=False)
 
     def test_one_refuses_and_one_rings_out(self) -> None:
         """Asterisk tells the refusal; the other rang for as long as it might."""
@@ -313,6 +326,7 @@ class TestSeveralPhones:
         lonely = {"DestUniqueid": "9", "DestChannel": "PJSIP/900-9"}
         trace.observe(event("DialEnd", DialStatus="NOANSWER", **lonely), 1.0)
         assert trace.evidence().timed_out is None
+        assert trace.evidence().rang_out == frozenset()
 
 
 def test_a_channel_that_is_there_no_more() -> None:
@@ -324,7 +338,7 @@ def test_a_channel_that_is_there_no_more() -> None:
     told = [trace.to_hang_up]
     trace.is_gone("7")
     assert [*told, trace.to_hang_up] == ["7", None]
-    assert trace.is_over
+    assert trace.all_gone
 
 
 class TestEvidence:
@@ -446,16 +460,17 @@ class TestEvidence:
     def test_what_dial_tells_fills_what_events_did_not(self) -> None:
         """Cause and SIP response of Asterisk 16 come over FastAGI."""
         trace, _ = follow(events(find("16", "second-busy")))
-        trace.dial_ended(DialResult(status="BUSY", cause=17, sip=486), 50.0)
-        assert trace.evidence().second.sip == 486
-        assert trace.evidence().second.cause == 17
+        told = DialResult(status="BUSY", cause=17, sip=486)
+        evidence = with_dial(trace.evidence(), told, 50.0)
+        assert evidence.second.sip == 486
+        assert evidence.second.cause == 17
 
     def test_a_call_without_any_channel(self) -> None:
         """Refused within milliseconds: unreachable, but more may still be told of it."""
         trace = CallTrace("c2c-1", 20)
         answer = event("OriginateResponse", Response="Failure", Reason="0", Uniqueid="c2c-1")
         assert trace.observe(answer, 1.0) == []
-        assert trace.is_over
+        assert trace.all_gone
         assert not trace.is_explained
         assert outcome(trace.evidence(), cancelled=False) is Outcome.FIRST_UNREACHABLE
 
@@ -535,15 +550,15 @@ class TestFound:
         assert (evidence.first.status, evidence.second.status) == ("ANSWER", "ANSWER")
         assert (evidence.first.answered_at, evidence.second.answered_at) == (None, None)
         assert outcome(evidence, cancelled=False) is Outcome.CONNECTED
-        trace.dial_ended(DialResult("ANSWER", 16, None, answered_at=10.0), 90.0)
-        assert trace.evidence().second.answered_at == 10.0
+        told = DialResult("ANSWER", 16, None, answered_at=10.0)
+        assert with_dial(evidence, told, 90.0).second.answered_at == 10.0
 
     def test_an_answer_that_was_seen_counts_more(self) -> None:
         """The host's clock may have been set meanwhile."""
         trace = talk(4.0)
         trace.found([], 60.0)
-        trace.dial_ended(DialResult("ANSWER", 16, None, answered_at=-3600.0), 90.0)
-        assert trace.evidence().second.answered_at == 4.0
+        told = DialResult("ANSWER", 16, None, answered_at=-3600.0)
+        assert with_dial(trace.evidence(), told, 90.0).second.answered_at == 4.0
 
     def test_the_first_had_come_to_the_bridge(self) -> None:
         """No event told that it was answered: what was heard of it first counts."""
@@ -552,6 +567,20 @@ class TestFound:
             trace.first_came(now)
         trace.found(listed(**TALKING), 60.0)
         assert trace.evidence().first.answered_at == 3.0
+
+    def test_the_second_s_answer_was_told_elsewhere(self) -> None:
+        """It is not told once more, and an answer that was seen counts more."""
+        trace = second_is_dialled(3.0)
+        trace.second_came(4.0)
+        late = event("DialEnd", Uniqueid="c2c-1", DialStatus="ANSWER", **NEAR)
+        assert trace.observe(late, 9.0) == []
+        assert trace.evidence().second.answered_at == 4.0
+        trace.second_came(5.0)
+        assert trace.evidence().second.answered_at == 4.0
+        unseen = CallTrace("c2c-1", 20)
+        unseen.found(listed(**TALKING), 60.0)
+        unseen.second_came(4.0)
+        assert unseen.evidence().second.answered_at == 4.0
 
     def test_a_transfer_after_a_restart(self) -> None:
         """Who answered is shown, as without the restart; not the one who took the talk over."""
@@ -613,9 +642,9 @@ class TestFound:
         trace = CallTrace("c2c-1", 20)
         trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="PJSIP/100-1"), 0.0)
         assert trace.found(listed(p2=("PJSIP/200-2", "Up", "")), 5.0) == []
-        assert not trace.is_over
+        assert not trace.all_gone
         assert trace.found([], 6.0) == []
-        assert trace.is_over
+        assert trace.all_gone
 
     def test_the_first_is_being_made(self) -> None:
         """Neither ringing nor up: nothing is known yet."""
@@ -623,19 +652,18 @@ class TestFound:
         assert trace.found(listed(root=("PJSIP/100-1", "Down", "")), 5.0) == []
 
     @pytest.mark.parametrize(
-        ("first_left", "by"), [(True, Leg.FIRST), (False, Leg.SECOND)], ids=["first", "second"]
+        ("first_hung_up", "by"), [(True, Leg.FIRST), (False, Leg.SECOND)], ids=["first", "second"]
     )
-    def test_dial_tells_what_was_missed(self, first_left: bool, by: Leg) -> None:
+    def test_dial_tells_what_was_missed(self, first_hung_up: bool, by: Leg) -> None:
         """Where the link was down, FastAGI says who left, and since when they had talked."""
         trace = CallTrace("c2c-1", 20, lost=True)
-        result = DialResult("ANSWER", 16, None, first_left, answered_at=3.5)
-        trace.dial_ended(result, 9.0)
-        evidence = trace.evidence()
+        result = DialResult("ANSWER", 16, None, first_hung_up, answered_at=3.5)
+        evidence = with_dial(trace.evidence(), result, 9.0)
         assert evidence == CallEvidence(
             second=LegEvidence(status="ANSWER", cause=16, answered_at=3.5, ended_at=9.0),
             hung_up_by=by,
             hung_up_at=9.0,
             lost=True,
         )
-        trace.dial_ended(DialResult("ANSWER", 16, None, not first_left), 10.0)
-        assert trace.evidence().hung_up_by is by
+        again = DialResult("ANSWER", 16, None, not first_hung_up)
+        assert with_dial(evidence, again, 10.0).hung_up_by is by

@@ -1,4 +1,4 @@
-"""Which leg a channel is part of, and what is left."""
+"""Which leg a channel is part of, and what is alive."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class TestLeft:
         tree = ChannelTree(ROOT)
         for uniqueid, name in ((ROOT, "PJSIP/100-1"), ("17.1", "PJSIP/200-2")):
             tree.channel(uniqueid, name)
-        assert tree.left == [ROOT, "17.1"]
+        assert tree.alive == [ROOT, "17.1"]
         assert not tree.all_ended
         tree.channels[ROOT].ended = True
-        assert tree.left == ["17.1"]
+        assert tree.alive == ["17.1"]
 
     @pytest.mark.parametrize(
         ("ended", "only_they"),
@@ -71,7 +71,7 @@ class TestLeft:
         tree.channel("17.3", "PJSIP/200-2")
         for uniqueid in ended:
             tree.channels[uniqueid].ended = True
-        assert tree.only_halves_left is only_they
+        assert tree.only_halves_alive is only_they
 
     def test_by_name(self) -> None:
         """A channel, where there is one of the name."""
