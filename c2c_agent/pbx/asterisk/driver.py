@@ -1,14 +1,12 @@
 """The PBX driver for Asterisk: orders go out over AMI, the second leg is bridged over FastAGI.
 
-Keeps the originate contract of `pbx`. What is heard of a call, over AMI or FastAGI, goes to its
-`followed_call`, which makes leg events of it.
+Keeps the originate contract of `pbx.driver`. What is heard of a call, over AMI or FastAGI, goes to
+its `followed_call`, which makes leg events of it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -23,7 +21,6 @@ from c2c_agent.agi.message import SessionLost
 from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message
-from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import (
     FirstAnswered,
@@ -40,10 +37,10 @@ from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk import bridge
-from c2c_agent.pbx.asterisk.astdb import FAMILY
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.evidence import DialResult
-from c2c_agent.pbx.asterisk.followed_call import FollowedCall, in_background
+from c2c_agent.pbx.asterisk.followed_call import FollowedCall
+from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
@@ -51,11 +48,6 @@ _log = Logger()
 
 #: Channel ids of test calls; what follows is the check's own.
 CHECK_PREFIX: Final = PREFIX + "check-"
-
-#: Seconds after which a call that was not found is looked for again before it is given up: an
-#: order that was on its way when the link broke may only just be carried out.
-_LOOK_AGAIN: Final = 2.0
-
 
 #: Seconds in which a result has to be stored; after that the dialplan leaves a record of its own.
 _KEEP: Final = 2.0
@@ -95,6 +87,7 @@ class AsteriskDriver:
         self._now = now
         self._wall = wall
         self._calls: dict[str, FollowedCall] = {}
+        self._inquiry = Inquiry(link, clock, found=self._found, not_found=self._not_found)
         self.observer: AsteriskObserver  # set by who puts the parts together
 
     # PbxDriver
@@ -163,7 +156,7 @@ class AsteriskDriver:
 
         Nothing where it cannot be asked: the observer hears `pbx_up` when it can.
         """
-        in_background(self._settle(request_ids, look_again=True))
+        self._inquiry.ask(one for one in request_ids if one in self._calls)
 
     # AmiObserver
 
@@ -177,6 +170,7 @@ class AsteriskDriver:
         """The link is lost; Asterisk may go on with the calls."""
         for call in self._calls.values():
             call.link_lost()
+        self._inquiry.link_lost()
         self.observer.pbx_down(reason)
 
     def ami_event(self, event: Message) -> None:
@@ -248,23 +242,13 @@ class AsteriskDriver:
     async def _clear_away_after(self, request_id: str) -> None:
         """Delete the dialplan's record of a call, once its end is stored here."""
         if await self.observer.stored(request_id):
-            await self._delete(request_id)
+            await self._inquiry.delete_record(request_id)
 
     async def _clear_away(self) -> None:
         """Delete the records of calls whose end is stored: a crash came before it was done."""
-        try:
-            entries = await self._link.collect(actions.db_get_tree(FAMILY))
-        except AmiError:
-            return  # none, an Asterisk that cannot list them, or no link
-        for entry in entries:
-            request_id = entry.get("Key").rpartition("/")[2]
+        for request_id in await self._inquiry.recorded_calls():
             if request_id not in self._calls and await self.observer.has_ended(request_id):
-                await self._delete(request_id)
-
-    async def _delete(self, request_id: str) -> None:
-        # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
-        with suppress(AmiError):
-            await self._link.send(actions.setvar(f"DB_DELETE({FAMILY}/{request_id})", ""))
+                await self._inquiry.delete_record(request_id)
 
     def _follow(self, request_id: str, plan: OriginatePlan) -> FollowedCall:
         call = self._calls.get(request_id)
@@ -273,6 +257,7 @@ class AsteriskDriver:
                 request_id,
                 plan.timeout,
                 link=self._link,
+                inquiry=self._inquiry,
                 clock=self._clock,
                 now=self._now,
                 wall=self._wall,
@@ -284,36 +269,17 @@ class AsteriskDriver:
         call = self._calls.pop(request_id, None)
         if call is not None:
             call.drop()
+            self._inquiry.forget(request_id)
 
-    async def _settle(self, request_ids: Collection[str], *, look_again: bool) -> None:
-        try:
-            listed = await self._link.collect(actions.core_show_channels())
-        except ActionTimedOut:
-            # A slow Asterisk. Where the link is lost over it, all are settled when it is back.
-            if self._link.is_up:
-                self._clock.callLater(_LOOK_AGAIN, self._look, request_ids, look_again=look_again)
-            return
-        except AmiError:
-            return
-        channels: defaultdict[str | None, list[Message]] = defaultdict(list)
-        for channel in listed:
-            channels[request_id_of(channel)].append(channel)
-        missing = []
-        for request_id in request_ids:
-            call = self._calls.get(request_id)
-            if call is None:
-                continue
-            if request_id in channels:
-                call.found(channels[request_id])
-            elif look_again:
-                missing.append(request_id)
-            else:
-                call.not_found()
-        if missing:
-            self._clock.callLater(_LOOK_AGAIN, self._look, missing, look_again=False)
+    def _found(self, request_id: str, channels: Collection[Message]) -> None:
+        call = self._calls.get(request_id)
+        if call is not None:
+            call.found(channels)
 
-    def _look(self, request_ids: Collection[str], *, look_again: bool) -> None:
-        in_background(self._settle(request_ids, look_again=look_again))
+    def _not_found(self, request_id: str) -> None:
+        call = self._calls.get(request_id)
+        if call is not None:
+            call.not_found()
 
     # Making a plan
 

@@ -1,17 +1,15 @@
-"""One call that Asterisk was given, followed until nothing of it is left there.
+"""One call that Asterisk was given, followed until nothing of it exists there.
 
-`asterisk` has one FollowedCall for each call and passes on what it hears of it. When all channels
-are gone, no FastAGI session holds one, and all that will be told has been told, the evidence is
-summed up and Gone goes out, once. Where the end was not watched, the dialplan's own record of it in
-AstDB (asterisk-conf/c2c-bridge.conf, c2c-result and c2c-first-result) is collected first.
+`driver` has one FollowedCall for each call and passes on what it hears of it. Two tables decide:
+`following` when the call is over and may be told so, `hanging_up` what is hung up and when. This
+is the shell around them: it owns the timers, sends, and sums up the evidence of the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,7 +20,7 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
-from c2c_agent.pbx.asterisk import astdb
+from c2c_agent.pbx.asterisk import astdb, following, hanging_up
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace
 from c2c_agent.pbx.asterisk.evidence import (
     DialReport,
@@ -31,12 +29,15 @@ from c2c_agent.pbx.asterisk.evidence import (
     with_dial_report,
     with_record,
 )
+from c2c_agent.pbx.asterisk.following import Existing, Following, Seen
+from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
 from c2c_agent.text import one_copy
 
 _log = Logger()
 
 #: Seconds that events are given to arrive which explain an end that was told already. An
-#: OriginateResponse may come before, or after, everything else (reference, section 2.3).
+#: OriginateResponse may come before, or after, everything else (pbx.c has a thread of its own
+#: for it).
 _EXPLAIN: Final = 1.5
 
 #: Seconds between attempts to hang up a channel that is only just being made.
@@ -55,6 +56,7 @@ class FollowedCall:
         ring_seconds: float,
         *,
         link: AmiLink,
+        inquiry: Inquiry,
         clock: IReactorTime,
         now: Callable[[], float],
         wall: Callable[[], float],
@@ -62,21 +64,23 @@ class FollowedCall:
     ) -> None:
         self._request_id = request_id
         self._link = link
+        self._inquiry = inquiry
         self._clock = clock
         self._now = now
         self._wall = wall
         self._tell = tell
         self._trace = CallTrace(one_copy(PREFIX + request_id), ring_seconds)
         self._dial_report: DialReport | None = None
-        self._in_session = False  # FastAGI holds the first leg's channel
-        self._told_all = False  # a session ended in order, and told how the second leg ended
-        self._hanging_up = False
-        self._root_hung_up = False  # and the end of the first leg's channel is to be told yet
-        self._hanging_again: IDelayedCall | None = None
-        self._concluding = False
+        self._record: astdb.DialplanRecord | None = None
+        self._following = Following()
         self._explaining: IDelayedCall | None = None
-        self._over = False
-        self.has_record = False  # the dialplan's record of it is in AstDB still
+        self._hanging_up = hanging_up.State.IDLE
+        self._hanging_again: IDelayedCall | None = None
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the dialplan's record of it may be in AstDB."""
+        return self._following.has_record
 
     # What is heard of it
 
@@ -88,39 +92,37 @@ class FollowedCall:
         """An AMI event of the call."""
         for leg_event in self._trace.observe(event, self._now()):
             self._tell(leg_event)
-        self._conclude_if_over()
-        self._hang_up_the_rest()
+        self._follow(following.Event.HEARD)
+        self._hang_up_others()
 
     def session_began(self) -> None:
         """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
-        self._in_session = True
         self._trace.first_came(self._now())
+        self._follow(following.Event.SESSION_BEGAN)
 
     def second_ended(self, result: DialResult) -> None:
         """The session has told how the second leg ended."""
-        self._told_all = True
-        self.has_record = True  # unless the dialplan hears of it, too
         self._dial_report = dial_report(
             self._trace.evidence(), result, ahead=self._ahead(), now=self._now()
         )
         if self._dial_report.answered_at is not None:
             self._trace.second_came(self._dial_report.answered_at)
+        self._follow(following.Event.SESSION_TOLD)
         evidence = self._evidence()
         self._tell(SecondEnded(evidence.second, evidence.hung_up_by, evidence.hung_up_at))
 
     def dialplan_told(self) -> None:
         """The dialplan knows that the session has told all."""
-        self.has_record = False
+        self._follow(following.Event.DIALPLAN_TOLD)
 
     def session_ended(self) -> None:
         """The session is over, or was lost."""
-        self._in_session = False
-        self._conclude_if_over()
+        self._follow(following.Event.SESSION_ENDED)
 
     def link_lost(self) -> None:
         """From here on something may be missed."""
         self._trace.lost = True
-        self._hanging_up = self._root_hung_up = False
+        self._hang(hanging_up.Event.LINK_LOST)
 
     def found(self, channels: Iterable[Message]) -> None:
         """Asterisk still has these channels of it."""
@@ -132,126 +134,117 @@ class FollowedCall:
     def not_found(self) -> None:
         """Asterisk has nothing of it any more."""
         self._trace.found([], self._now())
-        self._conclude()
+        self._follow(following.Event.NOT_FOUND)
+
+    def hang_up(self) -> None:
+        """Hang up whatever exists of it, also what comes to be meanwhile."""
+        self._hang(hanging_up.Event.WANTED)
 
     def drop(self) -> None:
         """Nothing more is to be done for it."""
-        self._over = True
-        for timer in (self._explaining, self._hanging_again):
-            if timer is not None and timer.active():
-                timer.cancel()
-
-    # Hanging up
-
-    def hang_up(self) -> None:
-        """Hang the first leg's channel up, and with it all the rest; until it is gone."""
-        if not self._hanging_up:
-            self._hanging_up = True
-            self._hang_up()
-
-    def _hang_up_the_rest(self) -> None:
-        """Mostly they all go with the first channel; but more than two may talk."""
-        if not self._root_hung_up or self._over:
-            return
-        if self._trace.to_hang_up not in {self._trace.root, None}:
-            self._root_hung_up = False
-            self._hang_up_again()
-
-    def _hang_up_again(self) -> None:
-        self._hanging_again = self._clock.callLater(_HANG_UP_AGAIN, self._hang_up)
-
-    def _hang_up(self) -> None:
-        if self._over or not self._hanging_up:
-            return
-        channel = self._trace.to_hang_up
-        if channel is None:
-            self._conclude_if_over()  # of the last one the end was not told
-            return
-
-        def answered(response: Message) -> None:
-            refused = response.response != "Success"
-            if refused and channel != self._trace.root:
-                self._trace.is_gone(channel)
-            if refused or channel != self._trace.root:
-                # Only just being made, or just gone; in the one case it has to be said again. Or
-                # the first channel has gone and others are left: each has to be hung up, unless
-                # it is gone and its end was not told.
-                self._hang_up_again()
-            else:
-                self._root_hung_up = True
-                self._hang_up_the_rest()
-
-        def failed(failure: Failure) -> None:
-            # Asked again when the call is found on a new link.
-            self._hanging_up = False
-            reason = failure.getErrorMessage()
-            _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
-
-        order = actions.hangup(channel, _CANCEL_CAUSE)
-        self._link.send(order).addCallbacks(answered, failed)
+        self._follow(following.Event.DROPPED)
+        self._hang(hanging_up.Event.DROPPED)
 
     # Its end
 
-    def _conclude_if_over(self) -> None:
-        """Where nothing is left of it: conclude, at once or when it may have been explained."""
-        if self._in_session or not (self._trace.all_gone or self._trace.all_going):
-            return
-        if self._trace.all_gone and self._trace.is_explained:
-            self._conclude()
-        elif self._explaining is None:
-            self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
+    def _follow(self, event: following.Event) -> None:
+        self._following, commands = following.step(self._following, event, self._seen())
+        for command in commands:
+            match command:
+                case following.Command.WAIT:
+                    waited = following.Event.WAITED
+                    self._explaining = self._clock.callLater(_EXPLAIN, self._follow, waited)
+                case following.Command.STOP_WAITING:
+                    _cancel(self._explaining)
+                case following.Command.READ_RECORD:
+                    in_background(self._read_record())
+                case following.Command.TELL_END:
+                    self._hang(hanging_up.Event.DROPPED)
+                    self._tell(Gone(self._evidence()))
 
-    def _conclude(self) -> None:
-        if not (self._concluding or self._over):
-            self._concluding = True
-            in_background(self._tell_the_end())
+    def _seen(self) -> Seen:
+        trace = self._trace
+        existing = Existing.SOMETHING
+        if trace.all_gone and trace.is_explained:
+            existing = Existing.NOTHING
+        elif trace.all_gone or trace.all_going:
+            existing = Existing.UNEXPLAINED
+        return Seen(existing, trace.first_answered, trace.lost, trace.ran_dialplan)
 
-    async def _tell_the_end(self) -> None:
-        evidence = self._evidence()
-        answered = self._trace.first_answered
-        if not self._told_all and not answered and not evidence.lost:
-            self.has_record = self._trace.ran_dialplan  # its c2c-first-result does not know of us
-        elif not self._told_all:
-            try:
-                evidence = await self._with_record(evidence)
-            except AmiError as error:
-                # Not now: it will be settled when the link is back, and concluded then.
-                self._concluding = False
-                if isinstance(error, ActionTimedOut) and self._link.is_up:
-                    self._explaining = self._clock.callLater(_EXPLAIN, self._conclude)
-                return
-        self.drop()
-        self._tell(Gone(evidence))
-
-    async def _with_record(self, evidence: CallEvidence) -> CallEvidence:
-        """The evidence together with the dialplan's record in AstDB.
-
-        That stays there until the end is stored: until then it is the only proof.
-        """
+    async def _read_record(self) -> None:
         try:
-            entries = await self._link.collect(actions.db_get(astdb.FAMILY, self._request_id))
-        except actions.ActionRefused:
-            return evidence  # there is none
-        self.has_record = True
-        text = next((entry.get("Val") for entry in entries if entry.get("Val")), None)
-        if text is None:
-            return evidence
-        record = astdb.read(text)
-        return with_record(evidence, record, ahead=self._ahead(), now=self._now())
+            record = await self._inquiry.record(self._request_id)
+        except AmiError as error:
+            is_slow = isinstance(error, ActionTimedOut) and self._link.is_up
+            self._follow(following.Event.READ_LATE if is_slow else following.Event.READ_LOST)
+            return
+        if record is None:
+            self._follow(following.Event.NO_RECORD)
+            return
+        self._record = astdb.read(record) if record else None
+        self._follow(following.Event.RECORD_READ)
 
     def _evidence(self) -> CallEvidence:
+        """All that is known of it: watched, reported, recorded."""
         evidence = self._trace.evidence()
-        return (
-            evidence if self._dial_report is None else with_dial_report(evidence, self._dial_report)
-        )
+        if self._dial_report is not None:
+            evidence = with_dial_report(evidence, self._dial_report)
+        if self._record is not None:
+            ahead, now = self._ahead(), self._now()
+            evidence = with_record(evidence, self._record, ahead=ahead, now=now)
+        return evidence
 
     def _ahead(self) -> float:
         """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""
         return self._wall() - self._now()
 
+    # Hanging up
 
-def in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Let a coroutine run that nobody waits for; a mistake in it is logged."""
-    Deferred.fromCoroutine(work).addErrback(
-        lambda failure: _log.failure("a mistake in the Asterisk driver", failure)
-    )
+    def _hang(self, event: hanging_up.Event) -> None:
+        self._hanging_up, commands = hanging_up.step(self._hanging_up, event)
+        for command in commands:
+            match command:
+                case hanging_up.Command.SEND:
+                    self._send_hangup()
+                case hanging_up.Command.WAIT:
+                    due = hanging_up.Event.DUE
+                    self._hanging_again = self._clock.callLater(_HANG_UP_AGAIN, self._hang, due)
+                case hanging_up.Command.STOP_WAITING:
+                    _cancel(self._hanging_again)
+
+    def _hang_up_others(self) -> None:
+        """Mostly they all go with the first channel; but more than two may talk."""
+        if self._trace.to_hang_up not in {self._trace.root, None}:
+            self._hang(hanging_up.Event.OTHERS_EXIST)
+
+    def _send_hangup(self) -> None:
+        channel = self._trace.to_hang_up
+        if channel is None:  # of the last one the end was not told
+            self._hang(hanging_up.Event.NONE_EXISTS)
+            self._follow(following.Event.HEARD)
+            return
+
+        def answered(response: Message) -> None:
+            refused = response.response != "Success"
+            if channel != self._trace.root:
+                if refused:
+                    self._trace.is_gone(channel)
+                self._hang(hanging_up.Event.NOT_ALL)
+            elif refused:  # only just being made, or just gone
+                self._hang(hanging_up.Event.NOT_ALL)
+            else:
+                self._hang(hanging_up.Event.TAKEN)
+                self._hang_up_others()
+
+        def failed(failure: Failure) -> None:
+            reason = failure.getErrorMessage()
+            _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
+            self._hang(hanging_up.Event.FAILED)
+
+        order = actions.hangup(channel, _CANCEL_CAUSE)
+        self._link.send(order).addCallbacks(answered, failed)
+
+
+def _cancel(timer: IDelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()

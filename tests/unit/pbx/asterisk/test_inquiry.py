@@ -1,0 +1,242 @@
+"""Asking Asterisk what exists of calls: for all of them at once, one list at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.message import Message
+from c2c_agent.ami.pending import ActionTimedOut, LinkLost
+from c2c_agent.pbx.asterisk.inquiry import Inquiry
+from tests.fake_link import FakeLink, Sent, message
+
+
+def channel(request_id: str, number: int = 1) -> Message:
+    """A channel of a call, as it is listed."""
+    linked = f"c2c-{request_id}"
+    return message(Event="CoreShowChannel", Uniqueid=f"7.{number}", Linkedid=linked)
+
+
+class InquiryTestCase(SynchronousTestCase):
+    """An inquiry over a fake link, that keeps what is told."""
+
+    def setUp(self) -> None:
+        self.link = FakeLink()
+        self.clock = Clock()
+        self.told: list[tuple[str, int]] = []  # a call, and how many channels it has
+        self.inquiry = Inquiry(
+            cast("AmiLink", self.link),
+            self.clock,
+            found=self.found,
+            not_found=lambda request_id: self.told.append((request_id, 0)),
+        )
+
+    def tearDown(self) -> None:
+        assert self.clock.getDelayedCalls() == []
+
+    def found(self, request_id: str, channels: Collection[Message]) -> None:
+        """Keep how many there are."""
+        self.told.append((request_id, len(channels)))
+
+    def list(self) -> Sent:
+        """The list that was asked for last."""
+        return self.link.last("CoreShowChannels")
+
+    def lists(self) -> int:
+        """How many lists were asked for."""
+        return self.link.names().count("CoreShowChannels")
+
+
+class ListTests(InquiryTestCase):
+    def test_one_list_for_all(self) -> None:
+        """What comes while one is on its way is asked for by the next, all together."""
+        calls = [str(number) for number in range(100)]
+        for call in calls:
+            self.inquiry.ask([call])
+        assert self.lists() == 1
+        listed = [channel(call) for call in calls]
+        self.list().list(*listed)
+        assert self.told == [("0", 1)]
+        assert self.lists() == 2
+        self.list().list(*listed)
+        assert self.told == [(call, 1) for call in calls]
+        assert self.lists() == 2
+
+    def test_all_of_its_channels(self) -> None:
+        """And none of anybody else's."""
+        self.inquiry.ask(["a", "b"])
+        self.list().list(
+            channel("b"),
+            channel("a"),
+            channel("a", 2),
+            message(Event="CoreShowChannel", Uniqueid="1.1", Linkedid="1.1"),
+        )
+        assert self.told == [("a", 2), ("b", 1)]
+
+    def test_asked_twice(self) -> None:
+        """While it waits, is listed, or is to be looked for again: one answer."""
+        self.inquiry.ask(["a"])
+        self.inquiry.ask(["a", "b"])
+        self.inquiry.ask(["b"])
+        self.list().list(channel("a"))
+        self.list().list()
+        self.inquiry.ask(["b"])
+        assert self.lists() == 2
+        self.clock.advance(2)
+        self.list().list()
+        assert self.told == [("a", 1), ("b", 0)]
+        self.inquiry.ask(["a"])
+        assert self.lists() == 4
+        self.list().list(channel("a"))
+        assert self.told[2:] == [("a", 1)]
+
+    def test_gone_after_two_lists(self) -> None:
+        """Found in the second, it is found."""
+        self.inquiry.ask(["a", "b"])
+        self.list().list()
+        assert self.told == []
+        self.clock.advance(1.9)
+        assert self.lists() == 1
+        self.clock.advance(0.1)
+        self.list().list(channel("b"))
+        assert self.told == [("a", 0), ("b", 1)]
+
+    def test_each_has_its_time(self) -> None:
+        """Who was missing later is looked for later."""
+        self.inquiry.ask(["a"])
+        self.list().list()
+        self.clock.advance(1)
+        self.inquiry.ask(["b"])
+        self.list().list()
+        self.clock.advance(1)
+        self.list().list()
+        assert self.told == [("a", 0)]
+        self.clock.advance(1)
+        self.list().list()
+        assert self.told == [("a", 0), ("b", 0)]
+
+    def test_nobody_wants_to_know(self) -> None:
+        """A call that was dropped is asked for no more, at any stage."""
+        self.inquiry.ask(["a"])
+        self.inquiry.ask(["b", "c"])
+        self.inquiry.forget("a")
+        self.inquiry.forget("b")
+        self.list().list(channel("a"), channel("b"))
+        assert self.told == []
+        self.list().list()
+        self.inquiry.forget("c")
+        self.inquiry.forget("d")
+        assert self.lists() == 2
+
+    def test_nothing_to_ask(self) -> None:
+        """Then nothing is asked."""
+        self.inquiry.ask([])
+        assert self.lists() == 0
+
+    def test_a_mistake_in_who_is_told(self) -> None:
+        """Is logged, and the next is asked for all the same."""
+        self.told = cast("list[tuple[str, int]]", None)
+        self.inquiry.ask(["a"])
+        self.inquiry.ask(["b"])
+        self.list().list(channel("a"))
+        assert len(self.flushLoggedErrors(AttributeError)) == 1
+        self.told = []
+        self.list().list(channel("b"))
+        assert self.told == [("b", 1)]
+
+
+class LinkTests(InquiryTestCase):
+    def test_a_slow_asterisk(self) -> None:
+        """It is asked again; how often a call was missing is not forgotten over it."""
+        self.inquiry.ask(["a"])
+        self.list().list()
+        self.clock.advance(2)
+        self.list().fail(ActionTimedOut("CoreShowChannels"))
+        self.clock.advance(2)
+        self.list().list()
+        assert self.told == [("a", 0)]
+
+    def test_the_link_is_lost_over_it(self) -> None:
+        """Who wants to know asks again, and has then two lists as everybody."""
+        self.inquiry.ask(["a"])
+        self.list().list()
+        self.clock.advance(2)
+        self.inquiry.ask(["b"])
+        late = self.list()
+        self.inquiry.link_lost()
+        self.inquiry.ask(["a"])
+        assert self.lists() == 2
+        late.fail(LinkLost("cut"))
+        assert self.lists() == 3
+        self.list().list()
+        assert self.told == []
+        self.clock.advance(2)
+        self.list().list()
+        assert self.told == [("a", 0)]
+
+    def test_a_pause_ends_with_the_link(self) -> None:
+        """Nothing of it is asked on the next one."""
+        self.inquiry.ask(["a"])
+        self.list().list()
+        self.inquiry.link_lost()
+        self.clock.advance(10)
+        assert self.lists() == 1
+
+    def test_without_a_link(self) -> None:
+        """Nobody is told; nor where it is lost while Asterisk is slow."""
+        self.link.is_up = False
+        self.inquiry.ask(["a"])
+        self.link.is_up = True
+        self.inquiry.ask(["b"])
+        self.link.is_up = False
+        self.list().fail(ActionTimedOut("CoreShowChannels"))
+        assert self.told == []
+
+
+class RecordTests(InquiryTestCase):
+    def test_a_record(self) -> None:
+        """Its text; empty where there is an entry without a value."""
+        for items, text in (
+            ([message(Event="DBGetResponse", Val="BUSY,17")], "BUSY,17"),
+            ([message(Event="DBGetResponse", Val="")], ""),
+            ([], ""),
+        ):
+            reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+            sent = self.link.last("DBGet")
+            assert sent.headers == {"Family": "c2c", "Key": "a"}
+            sent.list(*items)
+            assert self.successResultOf(reading) == text
+
+    def test_no_record(self) -> None:
+        """Asterisk says that there is none, or does not answer: that is not the same."""
+        reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.successResultOf(reading) is None
+        reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+        self.link.last("DBGet").fail(LinkLost("cut"))
+        self.failureResultOf(reading, LinkLost)
+
+    def test_all_records(self) -> None:
+        """The calls that they are of; none where Asterisk cannot tell."""
+        reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
+        keys = ("/c2c/a", "/c2c/b")
+        self.link.last("DBGetTree").list(
+            *(message(Event="DBGetTreeResponse", Key=key, Val="ANSWER") for key in keys)
+        )
+        assert self.successResultOf(reading) == ["a", "b"]
+        reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
+        self.link.last("DBGetTree").refuse("Database entry not found")
+        assert self.successResultOf(reading) == []
+
+    def test_a_record_is_deleted(self) -> None:
+        """By the one way that AMI allows; where the link is lost over it, it stays."""
+        deleting = Deferred.fromCoroutine(self.inquiry.delete_record("a"))
+        sent = self.link.last("Setvar")
+        assert sent.headers == {"Variable": "DB_DELETE(c2c/a)", "Value": ""}
+        sent.fail(LinkLost("cut"))
+        self.successResultOf(deleting)
