@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from hypothesis import settings
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from xdist.scheduler import LoadScopeScheduling
+from zope.interface import implementer
 
 # Before anything imports it, whichever folder is collected first.
 pytest.register_assert_rewrite("tests.unit.agi.playbook")
@@ -34,3 +37,20 @@ class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has n
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneWorkerForOnePbx:
     """Use it wherever tests run side by side."""
     return OneWorkerForOnePbx(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _drivers_keep_their_contract(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a driver tells what cannot come; with the mark `breach` it has to."""
+    breaches: list[str] = []
+
+    @implementer(ILogObserver)
+    def note(event: LogEvent) -> None:
+        if "breach" in event:
+            breaches.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(note)
+    yield
+    globalLogPublisher.removeObserver(note)
+    expected = request.node.get_closest_marker("breach") is not None
+    assert bool(breaches) is expected, breaches

@@ -49,7 +49,9 @@ class Playbook:
 
     def on(self, event: Event) -> Self:
         """An event happens; everything that the one before asked for must have been expected."""
-        self.call, self._commands = step(self.call, event, self._now)
+        state = self.call.state
+        self.call, self._commands, breach = step(self.call, event, self._now)
+        assert not breach, f"{type(event).__name__} cannot come in {state.value}"
         return self
 
     def goes_to(self, state: str) -> Self:

@@ -200,7 +200,7 @@ class TestEvents:
         call = a_call()
         for number, event in enumerate(happened):
             before = call
-            call, _ = step(before, event, 1000.5 + number)
+            call = step(before, event, 1000.5 + number).call
             for report in reports(before, call, [Target("relay", relay=True)], server_id="pbx1"):
                 yield report.type, report.body.encode()
 

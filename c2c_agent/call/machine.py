@@ -5,7 +5,8 @@ no clock, no I/O and no Twisted in it; the dispatcher stores the new call, then 
 commands. Two rules:
 
     1. Every pair of state and event stands in the table. Late and repeated events are listed as
-       such and change nothing; a pair that is not listed raises.
+       such and change nothing. Nor do those that can never come, which are told as a breach of the
+       driver's contract; a pair that is not listed raises.
     2. Nothing leads out of ENDED, and only ENDED has an outcome.
 
     accepted ─> dialing_first ─> first_ringing ─> first_answered ─> dialing_second

@@ -62,10 +62,14 @@ _NOT_CONFIRMED: Final[Mapping[NotConfirmed, str]] = {
 
 
 class Step(NamedTuple):
-    """A call after an event, and what is to be done."""
+    """A call after an event, and what is to be done.
+
+    `breach`: the event cannot come in this state; whoever told it has broken the driver's contract.
+    """
 
     call: Call
     commands: tuple[Command, ...] = ()
+    breach: bool = False
 
 
 def late(call: Call, _event: Event, _now: float) -> Step:
@@ -76,7 +80,9 @@ def late(call: Call, _event: Event, _now: float) -> Step:
 repeated = late  # a second time
 
 
-never = late  # cannot come in this state from a driver that keeps its contract
+def never(call: Call, _event: Event, _now: float) -> Step:
+    """Cannot come in this state from a driver that keeps its contract: changes nothing."""
+    return Step(call, breach=True)
 
 
 def _note(call: Call, event: str, now: float, detail: str | None = None) -> Call:

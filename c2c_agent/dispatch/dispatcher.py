@@ -382,7 +382,14 @@ class Dispatcher:
     def apply(self, active: ActiveCall, event: Event) -> None:
         """Let an event happen to a call, store what it makes of it, and do what follows."""
         before = active.call
-        active.call, commands = step(before, event, self._now())
+        active.call, commands, breach = step(before, event, self._now())
+        if breach:
+            _log.error(
+                "call {call}: a breach of the driver's contract: {breach} in {state}",
+                call=before.request_id,
+                breach=type(event).__name__,
+                state=before.state.value,
+            )
         if active.call is not before:
             if active.call.state is not before.state:
                 log_state(active.call)

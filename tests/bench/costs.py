@@ -170,7 +170,7 @@ def _whole_call(plan: OriginatePlan) -> Call:
     )
     call = a_call()
     for number, event in enumerate(events):
-        call, _ = step(call, event, 1000.0 + number)
+        call = step(call, event, 1000.0 + number).call
     return call
 
 

@@ -145,6 +145,8 @@ class AgentProcess:
             for path in ("/metrics", "/readyz"):
                 self._noted(self._get(path))
         self._end(signal.SIGTERM)
+        breaches = [line for line in self.log().splitlines() if "a breach of the driver" in line]
+        assert not breaches, breaches
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -41,7 +41,7 @@ from c2c_agent.call.events import (
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
 from c2c_agent.call.machine import TABLE, UnlistedTransitionError, guard_after_restart, step
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.call.transitions import GRACE
+from c2c_agent.call.transitions import GRACE, Step
 from c2c_agent.errors import ErrorCode, Fault
 from tests.playbook import PLAN, Playbook, a_call
 
@@ -99,6 +99,29 @@ EXPECTED = {
     Gone: ".777777.",
 }
 
+#: Which of them cannot come, likewise: `x` breaks the driver's contract, or ours with ourselves.
+NEVER = {
+    Place: "........",
+    Reject: "........",
+    Expire: "..xxxxx.",
+    Cancel: "........",
+    GuardExpired: "x.......",
+    OriginateAccepted: "x.......",
+    OriginateRefused: "x.xxxxx.",
+    OriginateUnsent: "..xxxxx.",
+    OriginateUnanswered: "x.......",
+    FirstRinging: "x.......",
+    FirstAnswered: "x.......",
+    SecondDialed: "x.......",
+    SecondRinging: "x.......",
+    SecondAnswered: "x.......",
+    SecondEnded: "xxx.....",
+    Relayed: "x.......",
+    LinkLost: "x.......",
+    Found: "x.......",
+    Gone: "x.......",
+}
+
 
 def in_state(state: CallState) -> vocabulary.Call:
     """A call in a state, with what a call in it has."""
@@ -126,15 +149,26 @@ class TestTable:
         states = list(CallState)
         letter = EXPECTED[type(event)][states.index(state)]
         expected = state if letter == "." else states[int(letter)]
-        after, _ = step(in_state(state), event, 1001.0)
+        after = step(in_state(state), event, 1001.0).call
         assert after.state is expected
         assert (after.outcome is not None) == (after.state is CallState.ENDED)
+
+    @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+    @pytest.mark.parametrize("state", CallState)
+    def test_what_cannot_come_is_a_breach(self, state: CallState, event: Event) -> None:
+        """It is told as one, changes nothing, and leads to nothing; all else is none."""
+        call = in_state(state)
+        never = NEVER[type(event)][list(CallState).index(state)] == "x"
+        after = step(call, event, 1001.0)
+        assert after.breach is never
+        if never:
+            assert after == Step(call, breach=True)
 
     @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
     def test_nothing_changes_a_call_that_has_ended(self, event: Event) -> None:
         """A final outcome is final, whatever comes, and nothing more is done."""
         ended = in_state(CallState.ENDED)
-        assert step(ended, event, 1001.0) == (ended, ())
+        assert step(ended, event, 1001.0) == Step(ended)
 
     @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
     @pytest.mark.parametrize("state", CallState)
@@ -142,7 +176,7 @@ class TestTable:
         self, state: CallState, event: Event
     ) -> None:
         """Originate is the answer to Place in `accepted` and to nothing else."""
-        _, commands = step(in_state(state), event, 1001.0)
+        commands = step(in_state(state), event, 1001.0).commands
         placed = isinstance(event, Place) and state is CallState.ACCEPTED
         assert (SendOriginate() in commands) == placed
 
@@ -408,7 +442,7 @@ class TestGuard:
 
     def test_means_nothing_before_a_call_is_placed(self) -> None:
         """There is nothing to ask for."""
-        Playbook(a_call()).on(GuardExpired()).does().goes_to("accepted")
+        assert step(a_call(), GuardExpired(), 1001.0) == Step(a_call(), (), breach=True)
 
     def test_after_a_restart_a_talk_is_not_cut_short(self) -> None:
         """What is left of the longest duration counts, not the time since the restart."""

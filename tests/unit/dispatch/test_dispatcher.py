@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from c2c_agent.call.call import Answer, Call, CallState, HungUpBy, OriginatePlan, Received
 from c2c_agent.call.events import (
@@ -664,9 +665,25 @@ class Waiting(DispatcherTest):
         self.place(ONE, FirstRinging())
         saves = len(self.store.saves)
         changed = self.change()
-        self.driver.tells(ONE, FirstRinging(), OriginateRefused("too late"))
+        self.driver.tells(ONE, FirstRinging())
         self.assertNoResult(changed)
         assert len(self.store.saves) == saves
+
+    @pytest.mark.breach
+    def test_a_breach_of_the_driver_s_contract(self) -> None:
+        """Nor does what cannot come; the log says so, for it is a mistake of the driver's."""
+        self.place(ONE, FirstRinging())
+        saves = len(self.store.saves)
+        changed = self.change()
+        with capturedLogs() as logs:
+            self.driver.tells(ONE, OriginateRefused("too late"))
+        self.assertNoResult(changed)
+        assert len(self.store.saves) == saves
+        [event] = logs
+        assert event["log_level"] is LogLevel.error
+        assert formatEvent(event) == (
+            f"call {ONE}: a breach of the driver's contract: OriginateRefused in first_ringing"
+        )
 
     def test_for_the_end(self) -> None:
         """The end is a change, and the last: afterwards there is nothing to wait for."""

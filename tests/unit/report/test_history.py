@@ -71,7 +71,7 @@ def told_of(call: Call, events: Sequence[Event]) -> tuple[list[Json], Call]:
     told = []
     for number, event in enumerate(events):
         before = call
-        call, _ = step(before, event, 1000.0 + number)
+        call = step(before, event, 1000.0 + number).call
         event_of_it = event_type(before, call)
         if event_of_it not in {None, EventType.PLACED}:
             assert event_of_it is not None
