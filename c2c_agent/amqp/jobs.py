@@ -95,7 +95,7 @@ class JobConsumer:
             return
         if active.call.received.method == _METHOD:
             self._dispatcher.cancel(request_id)
-            await self._dispatcher.stored(request_id)
+            await self._dispatcher.until_stored(request_id)
         else:
             _log.warn("call {call}: was no job, so no job ends it", call=request_id)
 
@@ -114,7 +114,7 @@ class JobConsumer:
         if any(fault.code is ErrorCode.REQUEST_ID_CONFLICT for fault in submission.answer.faults):
             raise MalformedMessage(submission.answer.faults[0].message)
         if submission.kept:
-            await self._dispatcher.stored(str(parameters["request_id"]))
+            await self._dispatcher.until_stored(str(parameters["request_id"]))
         return submission.kept
 
     async def _bury(self, message: Any, reason: str) -> None:

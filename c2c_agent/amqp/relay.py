@@ -10,7 +10,7 @@ again; a call that was answered, or that the requester was told has failed, is n
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from attrs import define
 from pika.adapters.twisted_connection import TwistedProtocolConnection
@@ -40,7 +40,7 @@ from c2c_agent.amqp.messages import (
     read_event,
     results_queue,
 )
-from c2c_agent.call.call import CallState, OriginatePlan
+from c2c_agent.call.call import CallState, OriginatePlan, Timekeeper
 from c2c_agent.call.events import Gone, LegEvent, OriginateUnanswered, OriginateUnsent, Relayed
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.job import CallJob
@@ -68,13 +68,6 @@ _DELIVERIES: Final = 20
 _DAY_MILLISECONDS: Final = 86_400_000
 
 _NOBODY: Final = "The agent beside the PBX has not answered in time."
-
-
-class RelayObserver(PbxObserver, Protocol):
-    """The dispatcher, as a relay needs it."""
-
-    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
-        """Take what an agent says of a call; fires when that is stored, or is of no use."""
 
 
 @define(eq=False)
@@ -116,7 +109,7 @@ class RelayDriver:
         self._jobs: dict[str, _Job] = {}
         self._publisher: Publisher | None = None
         self._channel: Any = None
-        self.observer: RelayObserver  # set by who puts the parts together
+        self.observer: PbxObserver  # set by who puts the parts together
 
     # PbxDriver
 
@@ -135,6 +128,7 @@ class RelayDriver:
             data={"agent": job.agent, **job_message(request_id, job, expires)},
             target=jobs_queue(job.agent),
             timeout=_GIVE_UP,
+            timekeeper=Timekeeper.ELSEWHERE,
         )
 
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
@@ -320,7 +314,8 @@ class RelayDriver:
             job.void = False
         elif job.void:
             self._cancel_soon(request_id, job)
-        await self.observer.relayed(request_id, Relayed(event.server_id, event.call))
+        self.observer.leg_event(request_id, Relayed(event.server_id, event.call))
+        await self.observer.until_stored(request_id)
         if event.call.outcome is not None:
             self._drop(request_id)
 

@@ -45,6 +45,13 @@ class Received:
     data: Mapping[str, object]
 
 
+class Timekeeper(StrEnum):
+    """Who ends a talk that the PBX itself has not ended at its longest duration."""
+
+    HERE = "here"  # this process
+    ELSEWHERE = "elsewhere"  # an agent beside its PBX, which was given the call
+
+
 @frozen
 class OriginatePlan:
     """How one call will be placed: made by `prepare`, stored, then given to `originate`.
@@ -52,8 +59,8 @@ class OriginatePlan:
     `data` is what a status shows as the request to the PBX. `target` is what the bridge dials when
     the first leg has answered, and `timeout` for how many seconds. `confirm_seconds`: how long the
     first may take before that to confirm that a person is there. `max_duration`: how long they may
-    talk; None is the driver's own limit. All in seconds. `order` is the driver's own form of
-    `data`; it is not stored, since nothing is ever sent twice.
+    talk; None is the driver's own limit. All in seconds. `timekeeper`: who sees to that. `order` is
+    the driver's own form of `data`; it is not stored, since nothing is ever sent twice.
     """
 
     data: Mapping[str, object]
@@ -61,6 +68,7 @@ class OriginatePlan:
     timeout: int
     confirm_seconds: int = 0
     max_duration: int | None = None
+    timekeeper: Timekeeper = Timekeeper.HERE
     order: object = field(default=None, eq=False, repr=False)
 
 

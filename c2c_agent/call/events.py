@@ -112,6 +112,14 @@ class Gone:
     evidence: CallEvidence = CallEvidence()
 
 
+@frozen
+class Relayed:
+    """An agent beside the PBX says how its own call stands; `server_id` is that agent's."""
+
+    server_id: str
+    call: Call
+
+
 LegEvent: TypeAlias = (
     OriginateAccepted
     | OriginateRefused
@@ -123,9 +131,9 @@ LegEvent: TypeAlias = (
     | SecondRinging
     | SecondAnswered
     | SecondEnded
-    | LinkLost
     | Found
     | Gone
+    | Relayed
 )
 
 
@@ -160,15 +168,7 @@ class GuardExpired:
     """The time that the PBX was given for what it is doing is over."""
 
 
-@frozen
-class Relayed:
-    """An agent beside the PBX says how its own call stands; `server_id` is that agent's."""
-
-    server_id: str
-    call: Call
-
-
-Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | Relayed | LegEvent
+Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | LinkLost | LegEvent
 
 
 @frozen

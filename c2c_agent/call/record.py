@@ -13,7 +13,7 @@ from typing import Any
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from c2c_agent.call.call import Call, OriginatePlan
+from c2c_agent.call.call import Call, OriginatePlan, Timekeeper
 
 
 def _converter() -> Converter:
@@ -53,6 +53,11 @@ def from_json(record: object) -> Call:
     match record:
         case {"plan": {"target": _} as plan, "pbx_request": {"data": data} as request, **others}:
             record = {**others, "plan": {"data": data, **plan}, "pbx_request": request}
+    match record:
+        # Version 0.1 did not say so, but a relay's plan was known by the agent in it, and is: an
+        # Asterisk's is an action, whose headers begin with capitals.
+        case {"plan": {"data": {"agent": _}} as plan, **others}:
+            record = {**others, "plan": {"timekeeper": Timekeeper.ELSEWHERE.value, **plan}}
     return _CONVERTER.structure(record, Call)
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from attrs import evolve
 
-from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, moved
+from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, Timekeeper, moved
 from c2c_agent.call.ending import second_over
 from c2c_agent.call.events import (
     Cancel,
@@ -48,10 +48,6 @@ from c2c_agent.errors import ErrorCode, Fault
 
 #: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
 GRACE: Final = 5.0
-
-
-#: What names the agent that told how its PBX has answered.
-_TELLER: Final = "server_id"
 
 
 #: What the timeline says of a first leg that was answered, and not by a person who wanted the call.
@@ -232,7 +228,7 @@ def too_long(call: Call, event: GuardExpired, now: float) -> Step:
     An agent that was given the call does so beside its PBX: while it is away, nobody would hear of
     it, and what it said of the end is still to come.
     """
-    if _is_relayed(call):
+    if call.plan is not None and call.plan.timekeeper is Timekeeper.ELSEWHERE:
         return ask(call, event, now)
     return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
 
@@ -313,12 +309,7 @@ def _words_of(event: Relayed) -> Mapping[str, object]:
     """The exchange with the PBX, as the agent had it."""
     request, response = event.call.pbx_request, event.call.pbx_response
     return {
-        _TELLER: event.server_id,
+        "server_id": event.server_id,
         "pbx_data": None if request is None else request.data,
         "response_data": None if response is None else response.data,
     }
-
-
-def _is_relayed(call: Call) -> bool:
-    """Whether an agent elsewhere has it, and has told of it."""
-    return call.pbx_response is not None and _TELLER in call.pbx_response.data

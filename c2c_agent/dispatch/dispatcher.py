@@ -35,7 +35,6 @@ from c2c_agent.call.events import (
     OriginateUnanswered,
     OriginateUnsent,
     Reject,
-    Relayed,
     Reply,
     SendOriginate,
     Settle,
@@ -189,7 +188,7 @@ class Dispatcher:
             raise StoreUnreadableError("The store could not be asked about this request.")
         return active.call.answer
 
-    async def stored(self, request_id: str) -> bool:
+    async def until_stored(self, request_id: str) -> bool:
         """Wait until the store has a call as it is now.
 
         False where nothing of it is, or will be, stored by this one: it is not in progress.
@@ -236,7 +235,7 @@ class Dispatcher:
         if active is not None and (not active.unsure or active.call is call):
             self.cancel(call.request_id)
             if not active.unsure:
-                stored = Deferred.fromCoroutine(self.stored(call.request_id))
+                stored = Deferred.fromCoroutine(self.until_stored(call.request_id))
                 with suppress(TimedOut):
                     await stored.addTimeout(_MOMENT, self._clock)
         elif self._neighbours is not None:
@@ -335,16 +334,11 @@ class Dispatcher:
 
     # PbxObserver
 
-    def leg_event(self, request_id: str, event: LegEvent | Relayed) -> None:
+    def leg_event(self, request_id: str, event: LegEvent) -> None:
         """Take an event of a call."""
         active = self.known(request_id)
         if active is not None:
             self.apply(active, event)
-
-    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
-        """Take what an agent says of a call; fires when that is stored, or is of no use."""
-        self.leg_event(request_id, event)
-        return Deferred.fromCoroutine(self.stored(request_id))
 
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         """The plan of a call whose first leg was answered, to dial its second: given once."""

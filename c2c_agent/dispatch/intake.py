@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
-from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.dispatcher import ActiveCall, Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
@@ -89,6 +89,15 @@ class Intake:
         self._limits = limits
         self._meter = meter
         self._closed = False
+
+    def method_of(self, job: CallJob | None) -> str:
+        """What was done with a request, or would have been, as its PBX's own API names it.
+
+        None: it was no valid job, so nobody knows of which PBX; that which is the default counts.
+        """
+        kind = PBX_KINDS[0] if job is None else job.pbx
+        driver = self._drivers.get(kind)
+        return f"{kind}.call" if driver is None else driver.method
 
     def close(self) -> None:
         """Take no new calls any more; those in progress go on."""

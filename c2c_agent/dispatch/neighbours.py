@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from c2c_agent.call.call import Answer, Call, CallState
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.pbx.driver import PlacedCall
+from c2c_agent.pbx.driver import PbxDriver, PlacedCall
 
 _log = Logger()
 
@@ -34,26 +34,19 @@ class SharedStore(Protocol):
         """Tell the process that has a call to end it."""
 
 
-class RemoteDriver(Protocol):
-    """A PBX driver that can hang up what another process has placed."""
-
-    def hang_up_foreign(self, call: PlacedCall) -> None:
-        """Hang up whatever exists of the call."""
-
-
 class Neighbours:
     """The other processes. `answer_timeout`: seconds that one of them has to answer a request."""
 
     def __init__(
         self,
         store: SharedStore,
-        drivers: Mapping[str, Any],
+        drivers: Mapping[str, PbxDriver],
         *,
         answer_timeout: float,
         clock: IReactorTime,
     ) -> None:
         self._store = store
-        self._drivers: Mapping[str, RemoteDriver] = drivers
+        self._drivers = drivers
         self._answer_timeout = answer_timeout
         self._clock = clock
         self._waiting: dict[str, list[Deferred[None]]] = {}

@@ -12,6 +12,8 @@ The originate contract
     3. Every call that was accepted or left unanswered ends with exactly one Gone, as soon as
        nothing of it exists on the PBX any more; it carries the evidence for both legs.
     4. Between the two come any of the other leg events, in any order; none is promised.
+       A driver that gives calls to an agent beside a PBX elsewhere tells Relayed in the place of
+       all of these: the agent's own record, whose answer is the order's, and whose end the call's.
     5. A driver that lost the PBX or was restarted is told by `settle` which calls to look for, and
        for each tells Found or Gone.
 """
@@ -24,9 +26,7 @@ from typing import Protocol
 from attrs import frozen
 
 from c2c_agent.call.call import OriginatePlan
-from c2c_agent.call.events import (
-    LegEvent,
-)
+from c2c_agent.call.events import LegEvent
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 
@@ -57,6 +57,12 @@ class PbxObserver(Protocol):
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         """The plan whose second leg may be dialled now, once; None: it may not."""
 
+    async def until_stored(self, request_id: str) -> bool:
+        """Wait until the store has a call as it is now; False where it will not be stored."""
+
+    async def has_ended(self, request_id: str) -> bool:
+        """Whether the end of a call is in the store."""
+
     def pbx_up(self) -> None:
         """The PBX can be reached (again): the time to settle calls."""
 
@@ -65,9 +71,10 @@ class PbxObserver(Protocol):
 
 
 class PbxDriver(Protocol):
-    """One kind of PBX, as `dispatcher` sees it."""
+    """One kind of PBX, as calls and the agent see it."""
 
     method: str  # what a response's `method` says: "asterisk.call"
+    observer: PbxObserver  # set by who puts the parts together, before anything is asked
 
     def unready(self) -> str | None:
         """Why no call can be placed at present, in words for a caller; None: it can."""
@@ -80,6 +87,12 @@ class PbxDriver(Protocol):
 
     def hang_up(self, request_id: str) -> None:
         """Hang up whatever exists of the call, also what comes to be while this is tried."""
+
+    def hang_up_foreign(self, call: PlacedCall) -> None:
+        """Hang up a call that another process of the same store has placed.
+
+        It stays the other's: what becomes of it is told there, and nothing of it here.
+        """
 
     def adopt(self, calls: Collection[PlacedCall]) -> None:
         """Take over calls that were placed before a restart; `settle` for them comes later."""

@@ -40,7 +40,6 @@ PREFIX: Final = "/c2c/v2"
 _MAX_WAIT: Final = 60
 _MAX_CALLS: Final = 1000
 
-_CALL: Final = "asterisk.call"
 _CANCEL: Final = "asterisk.cancel"
 _CALLS: Final = "asterisk.calls"
 _REPLAY: Final = "asterisk.replay"
@@ -175,7 +174,7 @@ class Api:
             submission.call.request_id,
             submission.answer.faults,
             status_url=self._status_url(ask, submission.call.request_id),
-            method=_CALL,
+            method=self._intake.method_of(submission.call.job),
             server_id=self._server_id,
             replayed=submission.replayed,
         )
@@ -340,8 +339,9 @@ class Api:
         reply = self._fail(Fault(ErrorCode.NOT_FOUND, message))
         return reply if ask.path.startswith(PREFIX) else Reply(reply.body, code=code)
 
-    def _fail(self, *faults: Fault, method: str = _CALL) -> Reply:
-        """An answer to a request that is not stored."""
+    def _fail(self, *faults: Fault, method: str | None = None) -> Reply:
+        """An answer to a request that is not stored; `method` None: one that wants a call."""
+        method = method or self._intake.method_of(None)
         return Reply(
             result.response(None, faults, status_url=None, method=method, server_id=self._server_id)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
@@ -39,7 +39,7 @@ from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.evidence import DialResult
-from c2c_agent.pbx.asterisk.followed_call import FollowedCall
+from c2c_agent.pbx.asterisk.followed_call import CANCEL_CAUSE, FollowedCall
 from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
@@ -51,16 +51,6 @@ CHECK_PREFIX: Final = PREFIX + "check-"
 
 #: Seconds in which a result has to be stored; after that the dialplan leaves a record of its own.
 _KEEP: Final = 2.0
-
-
-class AsteriskObserver(PbxObserver, Protocol):
-    """The dispatcher, as this driver needs it."""
-
-    async def stored(self, request_id: str) -> bool:
-        """Wait until the store has a call as it is now; False where it will not be stored."""
-
-    async def has_ended(self, request_id: str) -> bool:
-        """Whether the end of a call is in the store."""
 
 
 class AsteriskDriver:
@@ -88,7 +78,7 @@ class AsteriskDriver:
         self._wall = wall
         self._calls: dict[str, FollowedCall] = {}
         self._inquiry = Inquiry(link, clock, found=self._found, not_found=self._not_found)
-        self.observer: AsteriskObserver  # set by who puts the parts together
+        self.observer: PbxObserver  # set by who puts the parts together
 
     # PbxDriver
 
@@ -145,6 +135,16 @@ class AsteriskDriver:
         call = self._calls.get(request_id)
         if call is not None:
             call.hang_up()
+
+    def hang_up_foreign(self, call: PlacedCall) -> None:
+        """Hang the first leg's channel up, by its id; who follows the call sees to the rest."""
+        order = actions.hangup(PREFIX + call.request_id, CANCEL_CAUSE)
+
+        def failed(failure: Failure) -> None:
+            reason = failure.getErrorMessage()
+            _log.warn("call {call}: {reason}", call=call.request_id, reason=reason)
+
+        self._link.send(order).addErrback(failed)
 
     def adopt(self, calls: Collection[PlacedCall]) -> None:
         """Take over calls that were placed before a restart."""
@@ -208,7 +208,7 @@ class AsteriskDriver:
 
         async def keep(result: DialResult) -> bool:
             call.second_ended(result)
-            stored = Deferred.fromCoroutine(self.observer.stored(request_id))
+            stored = Deferred.fromCoroutine(self.observer.until_stored(request_id))
             try:
                 return await stored.addTimeout(_KEEP, self._clock)
             except TimedOut:
@@ -241,7 +241,7 @@ class AsteriskDriver:
 
     async def _clear_away_after(self, request_id: str) -> None:
         """Delete the dialplan's record of a call, once its end is stored here."""
-        if await self.observer.stored(request_id):
+        if await self.observer.until_stored(request_id):
             await self._inquiry.delete_record(request_id)
 
     async def _clear_away(self) -> None:

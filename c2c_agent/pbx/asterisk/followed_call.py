@@ -44,7 +44,7 @@ _EXPLAIN: Final = 1.5
 _HANG_UP_AGAIN: Final = 0.25
 
 #: The cause that a cancelled call is hung up with: normal clearing.
-_CANCEL_CAUSE: Final = 16
+CANCEL_CAUSE: Final = 16
 
 
 class FollowedCall:
@@ -241,7 +241,7 @@ class FollowedCall:
             _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
             self._hang(hanging_up.Event.FAILED)
 
-        order = actions.hangup(channel, _CANCEL_CAUSE)
+        order = actions.hangup(channel, CANCEL_CAUSE)
         self._link.send(order).addCallbacks(answered, failed)
 
 

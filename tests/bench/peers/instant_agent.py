@@ -13,12 +13,12 @@ from collections.abc import Collection
 from typing import Any
 
 from c2c_agent.call.call import OriginatePlan
-from c2c_agent.call.events import Gone, LegEvent, OriginateAccepted, Relayed
+from c2c_agent.call.events import Gone, LegEvent, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.config import files as configfile
 from c2c_agent.host import log
-from c2c_agent.pbx.driver import PlacedCall
+from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 from c2c_agent.service.agent import AgentService
 
 
@@ -27,8 +27,8 @@ class InstantDriver:
 
     method = "asterisk.call"
 
-    def __init__(self, tell: Any, reactor: Any) -> None:
-        self._tell = tell
+    def __init__(self, observer: PbxObserver, reactor: Any) -> None:
+        self.observer = observer
         self._reactor = reactor
 
     def unready(self) -> str | None:
@@ -42,14 +42,17 @@ class InstantDriver:
 
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
         """Accept, and end."""
-        events: list[LegEvent | Relayed] = [
+        events: list[LegEvent] = [
             OriginateAccepted({"Response": "Success", "Message": plan.target}),
             Gone(CallEvidence(first=_ANSWERED, second=_ANSWERED, dialed=True)),
         ]
         for event in events:
-            self._reactor.callLater(0, self._tell, request_id, event)
+            self._reactor.callLater(0, self.observer.leg_event, request_id, event)
 
     def hang_up(self, request_id: str) -> None:
+        """Nothing is there."""
+
+    def hang_up_foreign(self, call: PlacedCall) -> None:
         """Nothing is there."""
 
     def adopt(self, calls: Collection[PlacedCall]) -> None:
@@ -70,7 +73,7 @@ def main() -> None:
     process: Any = reactor
     log.start(config.log.level, full_numbers=False)
     service = AgentService(config, process)
-    service._drivers["asterisk"] = InstantDriver(service._dispatcher.leg_event, process)
+    service._drivers["asterisk"] = InstantDriver(service._dispatcher, process)
     service.startService()
     process.addSystemEventTrigger("before", "shutdown", service.stopService)
     process.run()

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.relay import RelayDriver
-from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan
+from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan, Timekeeper
 from c2c_agent.call.events import (
     FirstAnswered,
     FirstRinging,
@@ -53,13 +53,13 @@ class Heard:
         assert request_id == REQUEST_ID
         self.events.append(event)
 
-    def relayed(self, request_id: str, event: Relayed) -> Deferred[bool]:
-        self.leg_event(request_id, event)
+    async def until_stored(self, request_id: str) -> bool:
+        assert request_id == REQUEST_ID
         stored, self.stored = self.stored, None
-        if stored is None:
-            stored = Deferred()
-            stored.callback(True)
-        return stored
+        return True if stored is None else await stored
+
+    async def has_ended(self, request_id: str) -> bool:
+        raise AssertionError(request_id)
 
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         raise AssertionError(request_id)
@@ -195,6 +195,10 @@ class Jobs(RelayTest):
             "pbx": "asterisk",
             "expires": NOW + 9,
         }
+
+    def test_the_agent_keeps_time(self) -> None:
+        """Of a talk that is too long, too: its end is told by the agent, when it is heard again."""
+        assert self.plan().timekeeper is Timekeeper.ELSEWHERE
 
     def test_an_earlier_expiry_counts(self) -> None:
         """The requester's own."""

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call import call as vocabulary
-from c2c_agent.call.call import Answer, CallState, Entry, Exchange, HungUpBy
+from c2c_agent.call.call import Answer, CallState, Entry, Exchange, HungUpBy, Timekeeper
 from c2c_agent.call.events import (
     Cancel,
     Event,
@@ -528,7 +528,8 @@ class TestRelayed:
             second=LegEvidence(answered_at=1008.0),
             timeline=(Entry(1008.0, "connected"),),
         )
-        story = Playbook(a_call()).on(Place(PLAN)).on(connected)
+        plan = evolve(PLAN, timekeeper=Timekeeper.ELSEWHERE)
+        story = Playbook(a_call()).on(Place(plan)).on(connected)
         assert guard_after_restart(story.call, 99999.0) == Guard(GRACE)
         for _ in range(3):
             story.on(GuardExpired()).does(Settle(), Guard(GRACE)).goes_to("connected")

@@ -19,6 +19,7 @@ from c2c_agent.call.call import (
     HungUpBy,
     OriginatePlan,
     Received,
+    Timekeeper,
 )
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
@@ -67,6 +68,13 @@ JOBS = st.builds(
     request_id=st.none() | TEXTS,
     expires=TIMES,
 )
+PLANS = st.builds(
+    OriginatePlan,
+    data=DATA,
+    target=TEXTS,
+    timeout=st.integers(),
+    timekeeper=st.sampled_from(Timekeeper),
+)
 EXCHANGES = st.builds(Exchange, at=NUMBERS, data=DATA)
 CALLS = st.builds(
     Call,
@@ -79,7 +87,7 @@ CALLS = st.builds(
     state=st.sampled_from(CallState),
     outcome=st.none() | st.sampled_from(Outcome),
     answer=st.none() | st.builds(Answer, faults=st.lists(FAULTS, max_size=3).map(tuple)),
-    plan=st.none() | st.builds(OriginatePlan, data=DATA, target=TEXTS, timeout=st.integers()),
+    plan=st.none() | PLANS,
     pbx_request=st.none() | EXCHANGES,
     pbx_response=st.none() | EXCHANGES,
     first=LEGS,
@@ -143,6 +151,27 @@ def test_the_order_stands_there_once() -> None:
     twice = load(json.dumps(record))
     assert twice.plan is not None
     assert twice.plan.data == {"Action": "Planned"}
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize(
+    ("data", "timekeeper"),
+    [
+        ({"agent": "pbx1", "request_id": "1", "timeout": 30}, Timekeeper.ELSEWHERE),
+        ({"Action": "Originate", "Exten": "s"}, Timekeeper.HERE),
+    ],
+)
+def test_plans_of_version_0_1(
+    data: dict[str, object], timekeeper: Timekeeper, *, sent: bool
+) -> None:
+    """Who keeps the time of a call that was placed then: an agent, where the plan names one."""
+    plan = OriginatePlan(data=data, target="x", timeout=30)
+    call = a_call(plan=plan, pbx_request=Exchange(1.0, data) if sent else None)
+    record = json.loads(dump(call))
+    del record["plan"]["timekeeper"]
+    again = load(json.dumps(record))
+    assert again == evolve(call, plan=evolve(plan, timekeeper=timekeeper))
+    assert load(dump(again)) == again
 
 
 @pytest.mark.parametrize(

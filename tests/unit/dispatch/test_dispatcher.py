@@ -248,10 +248,9 @@ class TheEnd(DispatcherTest):
         request_id = active.call.request_id
         assert self.ended(request_id) is outcome
         saves = len(self.store.saves)
-        self.driver.tells(
-            request_id, FirstRinging(), OriginateRefused("late"), Found(), LinkLost("late"), Gone()
-        )
-        for late in (Cancel(), Place(PLAN), Reject((FAULT,)), Expire(), GuardExpired()):
+        self.driver.tells(request_id, FirstRinging(), OriginateRefused("late"), Found(), Gone())
+        ours = (Cancel(), Place(PLAN), Reject((FAULT,)), Expire(), GuardExpired(), LinkLost("late"))
+        for late in ours:
             self.apply(active, late)
         self.desk.dispatcher.cancel(request_id)
         assert self.ended(request_id) is outcome
@@ -508,8 +507,13 @@ class NotDurable(DispatcherTest):
         self.active = self.place(ONE, OriginateAccepted())
         self.guard = self.in_seconds()
         self.store.hold_writes()
-        self.told = self.desk.dispatcher.relayed(ONE, Relayed("pbx1", self.at(FirstRinging())))
+        self.told = self.tell(self.at(FirstRinging()))
         self.store.fail()
+
+    def tell(self, at_the_agent: Call) -> Deferred[bool]:
+        """An agent tells of its call; fires when that is stored."""
+        self.driver.tells(ONE, Relayed("pbx1", at_the_agent))
+        return Deferred.fromCoroutine(self.desk.dispatcher.until_stored(ONE))
 
     def at(self, event: LegEvent) -> Call:
         """The call as the agent has it after one event more."""
@@ -535,7 +539,7 @@ class NotDurable(DispatcherTest):
         self.store.commit()
         self.driver.tells(TWO, OriginateAccepted())
         self.store.fail()
-        waiters = [Deferred.fromCoroutine(self.desk.dispatcher.stored(TWO)) for _ in range(2)]
+        waiters = [Deferred.fromCoroutine(self.desk.dispatcher.until_stored(TWO)) for _ in range(2)]
         assert len(self.store.waiting) == 1
         self.store.fail()
         self.clock.advance(RETRY * 2)
@@ -545,7 +549,7 @@ class NotDurable(DispatcherTest):
 
     def test_overtaken(self) -> None:
         """By a change that the disk takes: that has it all in it."""
-        self.desk.dispatcher.relayed(ONE, Relayed("pbx1", self.at(FirstAnswered())))
+        self.tell(self.at(FirstAnswered()))
         self.store.commit()
         assert self.successResultOf(self.told)
         assert self.in_seconds() == self.guard
@@ -866,7 +870,8 @@ class Restart(DispatcherTest):
         self.place(ONE, FirstRinging())
         self.desk.restart()
         known = self.desk.call(ONE)
-        told = self.desk.dispatcher.relayed(ONE, Relayed("pbx1", known))
+        self.driver.tells(ONE, Relayed("pbx1", known))
+        told = Deferred.fromCoroutine(self.desk.dispatcher.until_stored(ONE))
         assert self.successResultOf(told)
 
     def test_settled(self) -> None:
@@ -904,7 +909,7 @@ class Restart(DispatcherTest):
         self.desk.restart()
         for event in WAY[CallState.CONNECTED]:
             at_the_agent = step(at_the_agent, event, self.desk.now()).call
-        self.desk.dispatcher.relayed(ONE, Relayed("pbx1", at_the_agent))
+        self.driver.tells(ONE, Relayed("pbx1", at_the_agent))
         assert self.desk.call(ONE).state is CallState.CONNECTED
         self.clock.advance(GRACE)
         assert self.driver.hung_up == []

@@ -312,6 +312,22 @@ class Placing(ApiTest):
         assert reply.retry_after == 50
         assert self.faults(reply.body)[0][0] == "rate_limited"
 
+    def test_the_method_is_the_pbx_s(self) -> None:
+        """As its driver names it, also when the request comes again; of none here, by its kind."""
+        self.driver.method = "phones.dial"
+        for _ in range(2):
+            asked = self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": ONE})
+            self.driver.tells(ONE, OriginateAccepted())
+            assert self.told(asked)["method"] == "phones.dial"
+        assert self.get(PREFIX, {**CALL_PARAMETERS, "dial_first": ""})["method"] == "phones.dial"
+        body = self.get(PREFIX, {**CALL_PARAMETERS, "pbx": "switchvox"})
+        assert body["method"] == "switchvox.call"
+
+    def test_the_method_where_no_pbx_is_configured(self) -> None:
+        """That of the PBX which is the default."""
+        self.desk.drivers.clear()
+        assert self.get(PREFIX, CALL_PARAMETERS)["method"] == "asterisk.call"
+
     def test_every_code_comes_from_somewhere(self) -> None:
         """What else can go wrong, in the words of the contract's codes."""
         body = self.get(PREFIX, {**CALL_PARAMETERS, "pbx": "switchvox"})

@@ -32,7 +32,7 @@ from c2c_agent.config.pbx import AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PlacedCall
-from tests.fake_link import FakeLink, message
+from tests.fake_link import FakeLink, Sent, message
 
 ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
 ROOT = f"c2c-{ID}"
@@ -59,7 +59,7 @@ class Observer:
         """Give the plan out."""
         return self.plan if request_id == ID else None
 
-    async def stored(self, request_id: str) -> bool:
+    async def until_stored(self, request_id: str) -> bool:
         """Wait for the store."""
         assert request_id == ID
         return True if self.storing is None else await self.storing
@@ -626,6 +626,19 @@ class HangUpTests(DriverTestCase):
         self.end()
         self.clock.advance(3)
         self.link.last("DBGet").refuse("Database entry not found")
+
+    def test_a_call_of_another_process(self) -> None:
+        """Hung up by its id, once; what becomes of it is told to who follows it."""
+        plan = self.plan()
+        other = ID.replace("2", "3")
+        for answer in (Sent.succeed, lambda sent: sent.fail(LinkLost("cut"))):
+            self.driver.hang_up_foreign(PlacedCall(other, plan, LegEvidence(), LegEvidence()))
+            sent = self.link.last("Hangup")
+            assert sent.headers == {"Channel": f"c2c-{other}", "Cause": "16"}
+            answer(sent)
+        assert self.observer.told == []
+        assert self.clock.getDelayedCalls() == []
+        self.end()
 
     def test_a_call_that_is_not_known(self) -> None:
         """There is nothing to hang up."""
