@@ -33,7 +33,7 @@ from c2c_agent.errors import Fault
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key, key_digest
-from c2c_agent.policy.meter import Admission, Meter, Refusal
+from c2c_agent.policy.meter import Admission, LimitReached, Meter
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.report.delivery import Report, Target, reports
 from c2c_agent.report.live import Live
@@ -80,7 +80,9 @@ class FakeStore:
         self.reports: list[Report] = []  # that came with them
         self.reads: list[str] = []  # the ids that were asked for
         self.claims: list[tuple[Key | None, CallsConfig]] = []  # in a store that is shared
-        self.admitted: Admission | Refusal = Admission(14400, 14400)  # what it says of the limits
+        self.admitted: Admission | LimitReached = Admission(
+            14400, 14400
+        )  # what it says of the limits
         self.cancels: list[str] = []  # of calls of other processes
         self._writes_held = False
         self._reads_held = False
@@ -333,7 +335,7 @@ class FakeOutbox:
     def reports(self, before: Call, after: Call) -> Sequence[Report]:
         return reports(before, after, [Target("crm")], server_id="pbx1")
 
-    def stored(self) -> None:
+    def wake(self) -> None:
         self.woken += 1
 
 

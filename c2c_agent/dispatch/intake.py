@@ -18,12 +18,13 @@ from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
 from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.config.sections import CallsConfig
-from c2c_agent.dispatch.dispatcher import ActiveCall, Dispatcher
+from c2c_agent.dispatch.active import ActiveCall, Ownership
+from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import Admission, Meter, Refusal
+from c2c_agent.policy.meter import Admission, Lease, LimitReached, Meter
 from c2c_agent.store.call_store import CallStore, Claim
 
 _log = Logger()
@@ -147,12 +148,12 @@ class Intake:
         full = self._dispatcher.unstored >= _MOST_UNSTORED
         if full and (request_id is None or self._store.shared):
             return Submission(call, Answer((_NOT_STORED,)), kept=False)
-        active = self._dispatcher.begin(call)
-        claim, hindrance = Claim(), None
-        if request_id is not None or self._store.shared:
+        asks = request_id is not None or self._store.shared
+        active = self._dispatcher.begin(call, Ownership.UNDECIDED if asks else Ownership.OURS)
+        claim, hindrance, wanted = Claim(), None, True
+        if asks:
             if job is not None:
                 hindrance = self._hindrance(job, faults)
-            active.unsure = True
             try:
                 # Where the store counts calls, only what can be placed is counted.
                 placeable = job is not None and hindrance is None
@@ -165,11 +166,11 @@ class Intake:
                 raise
             if claim.earlier is not None:
                 return await self._answer_again(active, claim.earlier, call, key)
-            active.unsure = False
+            wanted = active.is_ours()
             if full:  # what was made before can be told even so
                 self._dispatcher.forget(active)
                 return Submission(call, Answer((_NOT_STORED,)), kept=False)
-        retry_after = await self._start(active, key, faults, claim, hindrance)
+        retry_after = await self._start(active, key, faults, claim, hindrance, wanted=wanted)
         return Submission(
             active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
         )
@@ -178,11 +179,9 @@ class Intake:
         self, active: ActiveCall, earlier: Call, call: Call, key: Key
     ) -> Submission:
         """Answer a request that turned out to have been made before, perhaps of another process."""
-        cancelled = active.unwanted  # meanwhile
-        active.call = earlier
-        active.foreign = self._store.shared
+        wanted = active.was_made_before(earlier, foreign=self._store.shared)
         self._dispatcher.forget(active)
-        if cancelled and earlier.key == call.key:
+        if not wanted and earlier.key == call.key:
             await self._dispatcher.cancel_anywhere(earlier)
         return await self._replay(active, call, key)
 
@@ -226,9 +225,9 @@ class Intake:
 
     def _hindrance(self, job: CallJob, faults: Sequence[Fault]) -> Reject | Expire | None:
         """What keeps a job from being placed, whatever the limits say."""
-        stopped = self._dispatcher.stopped()
-        if stopped is not None:
-            return Reject((stopped,))
+        fault = self._dispatcher.kill_switch_fault()
+        if fault is not None:
+            return Reject((fault,))
         if faults:
             return Reject(tuple(faults))
         if job.has_expired(self._clock.wall()):
@@ -245,38 +244,48 @@ class Intake:
         faults: Sequence[Fault],
         claim: Claim,
         hindrance: Reject | Expire | None,
+        *,
+        wanted: bool,
     ) -> int | None:
         """Place the call, or refuse it; gives the seconds after which another try is worth it.
 
-        `hindrance` is what kept it from being placed when the store was asked. It does so also
-        where it is over by now, for then the store has not counted the call.
+        `wanted`: it was not cancelled since the store was asked. `hindrance` is what kept it from
+        being placed when that was asked. It does so also where it is over by now, for then the
+        store has not counted the call.
         """
-        job = active.call.job
-        if active.unwanted:  # since the store was asked
+        if not wanted:
             self._dispatcher.cancel(active.call.request_id)
             return None
+        job = active.call.job
         if job is None:
-            stopped = self._dispatcher.stopped()
-            self._dispatcher.apply(active, Reject(tuple(faults) if stopped is None else (stopped,)))
+            fault = self._dispatcher.kill_switch_fault()
+            self._dispatcher.apply(active, Reject(tuple(faults) if fault is None else (fault,)))
             return None
         hindrance = hindrance or self._hindrance(job, faults)
         if hindrance is not None:
             self._dispatcher.apply(active, hindrance)
             return None
-        admitted, now = claim.admitted, self._clock.now()
-        if admitted is None:
-            admitted = self._meter.admit(key, job, self._limits.max_duration, now)
-        elif isinstance(admitted, Admission):
-            self._meter.resume(key.name, admitted.reserved)
-        if isinstance(admitted, Refusal):
-            self._dispatcher.apply(active, Reject((admitted.fault,)))
-            return admitted.retry_after
-        active.counted, active.counted_at, active.reserved = True, now, admitted.reserved
-        job = evolve(job, max_duration=admitted.max_duration)
-        active.call = evolve(active.call, job=job, max_duration=admitted.max_duration)
+        lease = self._lease(key, job, claim)
+        if isinstance(lease, LimitReached):
+            self._dispatcher.apply(active, Reject((lease.fault,)))
+            return lease.retry_after
+        active.lease, longest = lease, lease.admission.max_duration
+        job = evolve(job, max_duration=longest)
+        active.call = evolve(active.call, job=job, max_duration=longest)
         driver = self._drivers[job.pbx]
         self._dispatcher.apply(active, await self._plan(driver, active.call.request_id, job))
         return None
+
+    def _lease(self, key: Key, job: CallJob, claim: Claim) -> Lease | LimitReached:
+        """The call's slot, as the store has decided, or else the meter does."""
+        now = self._clock.now()
+        match claim.admitted:
+            case None:
+                return self._meter.admit(key, job, self._limits.max_duration, now)
+            case Admission() as admission:
+                return self._meter.resume(key.name, admission, now)
+            case LimitReached() as reached:
+                return reached
 
     async def _plan(self, driver: PbxDriver, request_id: str, job: CallJob) -> Place | Reject:
         try:

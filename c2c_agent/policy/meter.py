@@ -35,7 +35,7 @@ _GRAIN: Final = 0.1
 
 
 @frozen
-class Refusal:
+class LimitReached:
     """Why a call may not be placed now, and after how many seconds it is worth another try."""
 
     fault: Fault
@@ -48,6 +48,30 @@ class Admission:
 
     max_duration: int
     reserved: int
+
+
+@define(eq=False)
+class Lease:
+    """The slot of a call that was admitted: released once, and settled once, whatever comes."""
+
+    admission: Admission
+    _meter: Meter
+    _key_name: str
+    _admitted_at: float
+    _released: bool = False
+    _settled: bool = False
+
+    def release(self, *, dialled: bool) -> None:
+        """Nobody waits for the call any more; `dialled`: it counts for the day."""
+        if not self._released:
+            self._released = True
+            self._meter.release(self._key_name, dialled=dialled, at=self._admitted_at)
+
+    def settle(self, spent: float, now: float) -> None:
+        """The call has ended, and was answered for so many seconds."""
+        if not self._settled:
+            self._settled = True
+            self._meter.settle(self._key_name, self.admission.reserved, spent, now)
 
 
 @define
@@ -128,8 +152,8 @@ class Meter:
         """Calls in progress, all keys together."""
         return sum(usage.running for usage in self._usage.values())
 
-    def admit(self, key: Key, job: CallJob, longest: int, now: float) -> Admission | Refusal:
-        """Take one call of `key` in at `now`; a Refusal where a cap is reached.
+    def admit(self, key: Key, job: CallJob, longest: int, now: float) -> Lease | LimitReached:
+        """Take one call of `key` in at `now`; LimitReached where a cap is.
 
         `longest` is for how many seconds any call may talk; the job or the key may say less.
         """
@@ -155,9 +179,16 @@ class Meter:
                 return _limited(message, usage.spent.wait(limit, now) if limit >= 1 else None)
         usage.minute.add(now)
         usage.day.add(now)
-        usage.running += 1
-        usage.reserved += job.seconds_before_talk + longest
-        return Admission(longest, reserved=job.seconds_before_talk + longest)
+        return self.resume(
+            key.name, Admission(longest, reserved=job.seconds_before_talk + longest), now
+        )
+
+    def resume(self, key_name: str, admission: Admission, admitted_at: float) -> Lease:
+        """Count a call that was admitted before a restart, or by several processes together."""
+        self.count(key_name, admission.reserved)
+        return Lease(admission, self, key_name, admitted_at)
+
+    # For leases
 
     def release(self, key_name: str, *, dialled: bool = True, at: float = math.inf) -> None:
         """One call of the key is over; where it was never dialled, the day does not count it.
@@ -176,10 +207,10 @@ class Meter:
         if spent > 0:
             usage.spent.add(now, spent)
 
-    # After a restart, or from what several processes have counted together
+    # After a restart, or from what several processes have counted together; on the same clock
 
-    def resume(self, key_name: str, reserved: float = 0.0, *, calls: int = 1) -> None:
-        """Count calls that were in progress before, and what they have reserved."""
+    def count(self, key_name: str, reserved: float = 0.0, *, calls: int = 1) -> None:
+        """Count calls that are in progress, and what they have reserved."""
         self._usage[key_name].running += calls
         self._usage[key_name].reserved += reserved
 
@@ -202,9 +233,9 @@ class Meter:
         self._usage[key_name].spent.add(ended_at, seconds)
 
 
-def _too_many(message: str) -> Refusal:
-    return Refusal(Fault(ErrorCode.TOO_MANY_CALLS, message), retry_after=_CALLS_END)
+def _too_many(message: str) -> LimitReached:
+    return LimitReached(Fault(ErrorCode.TOO_MANY_CALLS, message), retry_after=_CALLS_END)
 
 
-def _limited(message: str, retry_after: int | None) -> Refusal:
-    return Refusal(Fault(ErrorCode.RATE_LIMITED, message), retry_after)
+def _limited(message: str, retry_after: int | None) -> LimitReached:
+    return LimitReached(Fault(ErrorCode.RATE_LIMITED, message), retry_after)

@@ -106,7 +106,7 @@ class Outbox(Service):
         now = self._now()
         return [one if one.at <= now else evolve(one, at=now) for one in told]
 
-    def stored(self) -> None:
+    def wake(self) -> None:
         """Reports may have come into the store."""
         for lane in self._lanes.values():
             lane.wake()
@@ -117,7 +117,7 @@ class Outbox(Service):
             if target in {None, reporter.target.name}:
                 reporter.revive()
         count = await self._table.replay(self._now(), target, request_id)
-        self.stored()
+        self.wake()
         return count
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name

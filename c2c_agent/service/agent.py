@@ -458,7 +458,7 @@ class AgentService(Service):
         return ResultPublisher(agent_id, self._reactor, self._results_can_go)
 
     def _results_can_go(self) -> None:
-        self._outbox.stored()
+        self._outbox.wake()
 
     def _add_broker(self, config: AmqpConfig, relay: RelayConfig | None) -> None:
         """The link to the broker, and who works over it."""

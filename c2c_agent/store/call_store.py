@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from c2c_agent.call.call import Call
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import Admission, Refusal
+from c2c_agent.policy.meter import Admission, LimitReached
 from c2c_agent.report.delivery import Report
 
 
@@ -56,7 +56,7 @@ class Claim:
     """
 
     earlier: Call | None = None
-    admitted: Admission | Refusal | None = None
+    admitted: Admission | LimitReached | None = None
 
 
 @frozen

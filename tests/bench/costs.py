@@ -43,7 +43,7 @@ from c2c_agent.config.pbx import AsteriskConfig, LegRule
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import Admission, Meter
+from c2c_agent.policy.meter import Lease, Meter
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.web.answers import status
 from c2c_agent.web.request import read_parameters
@@ -179,7 +179,7 @@ def _admit(key: Key) -> None:
         {"dial_first": "100", "dial_second": "+49 (30) 200", "dial_as": "100"}, JobRules()
     )
     assert len(key.faults(job)) == 1
-    assert isinstance(Meter(10).admit(key, job, 3600, 1000.0), Admission)
+    assert isinstance(Meter(10).admit(key, job, 3600, 1000.0), Lease)
 
 
 def main() -> None:

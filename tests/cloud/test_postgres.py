@@ -23,7 +23,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import Admission, Refusal
+from c2c_agent.policy.meter import Admission, LimitReached
 from c2c_agent.report.delivery import Depth, Report
 from c2c_agent.store import outbox_table
 from c2c_agent.store.call_store import Claim, KeyRow
@@ -262,7 +262,7 @@ class Claiming(PostgresTests):
 
     def refused(self, claim: Claim) -> str:
         """With which code."""
-        assert isinstance(claim.admitted, Refusal)
+        assert isinstance(claim.admitted, LimitReached)
         return claim.admitted.fault.code.value
 
     async def test_calls_at_once(self) -> None:
@@ -305,7 +305,7 @@ class Claiming(PostgresTests):
         await a.claim(call(1), key, at_most(5))
         claim = await b.claim(call(2), key, at_most(5))
         assert self.refused(claim) == "rate_limited"
-        assert isinstance(claim.admitted, Refusal)
+        assert isinstance(claim.admitted, LimitReached)
         assert 1 <= (claim.admitted.retry_after or 0) <= 60
         self.database.do("UPDATE claims SET admitted_at = admitted_at - 60")
         assert admitted(await b.claim(call(3), key, at_most(5)))

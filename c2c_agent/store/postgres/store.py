@@ -27,7 +27,7 @@ from c2c_agent.call.record import load
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import DAY, Admission, Meter
+from c2c_agent.policy.meter import DAY, Admission, Lease, LimitReached, Meter
 from c2c_agent.report.delivery import Report
 from c2c_agent.store.call_store import Claim, KeyRow
 from c2c_agent.store.calls_table import Connection, row, schema_files
@@ -177,11 +177,13 @@ class PostgresStore(GroupCommit):
             # It may be our own: of a transaction whose end was not heard.
             if taken != (columns["record"], self.server_id):
                 return Claim(load(taken[0]))
-        admitted, now = None, None
+        admitted: Admission | LimitReached | None = None
+        now = None
         if key is not None and call.job is not None:
             (now,) = writer.execute(_NOW).fetchone()
             meter = self._meter(call, key, limits.max_concurrent, now, writer)
-            admitted = meter.admit(key, call.job, limits.max_duration, now)
+            taken = meter.admit(key, call.job, limits.max_duration, now)
+            admitted = taken.admission if isinstance(taken, Lease) else taken
         taken_in = isinstance(admitted, Admission)
         writer.execute(
             _CLAIM,
@@ -201,7 +203,7 @@ class PostgresStore(GroupCommit):
         """A meter that has counted what all processes use."""
         meter = Meter(max_concurrent)
         for name, count, reserved in writer.execute(_RUNNING, {"request_id": call.request_id}):
-            meter.resume(name, reserved, calls=count)
+            meter.count(name, reserved, calls=count)
         values = {"key_name": key.name, "request_id": call.request_id}
         for query, seconds, most, recall in (
             (_OF_THE_MINUTE, _MINUTE, key.per_minute, meter.recall_minute),

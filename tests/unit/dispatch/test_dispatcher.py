@@ -42,8 +42,10 @@ from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.transitions import GRACE
-from c2c_agent.dispatch.dispatcher import ActiveCall, StoreUnreadableError
+from c2c_agent.dispatch.active import ActiveCall, Ownership
+from c2c_agent.dispatch.dispatcher import StoreUnreadableError
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.policy.meter import Admission
 from tests.fakes import EPOCH, Desk, DeskTest, FakeDriver, uuid
 from tests.playbook import JOB, a_call
 
@@ -94,8 +96,8 @@ class DispatcherTest(DeskTest):
         received = Received(self.desk.now(), "http://pbx1/c2c/v2", "GET", {})
         call = a_call(**{"request_id": request_id, "received": received, **changes})
         active = self.desk.dispatcher.begin(call)
-        self.desk.meter.resume(call.key)
-        active.counted = True
+        admission = Admission(call.max_duration, reserved=0)
+        active.lease = self.desk.meter.resume(call.key, admission, self.desk.now())
         return active
 
     def apply(self, active: ActiveCall, event: Event) -> None:
@@ -643,8 +645,8 @@ class Waiting(DispatcherTest):
         waiting = self.answer(active)
         self.desk.dispatcher.forget(active)
         self.failureResultOf(waiting, StoreUnreadableError)
-        active.counted = False
-        self.desk.meter.release("crm")
+        assert active.lease is not None
+        active.lease.release(dialled=True)
 
     def test_cancelled_while_waiting_for_the_answer(self) -> None:
         """Who does not wait any longer takes nobody else's answer away."""
@@ -1041,7 +1043,7 @@ class Questions(DispatcherTest):
         self.place(ONE, Gone(TALKED))
         self.store.hold_reads()
         active = self.begin(ONE)
-        active.unsure = True
+        active.ownership = Ownership.UNDECIDED
         return active
 
     def test_asked_again(self) -> None:
@@ -1060,11 +1062,11 @@ class Questions(DispatcherTest):
     def test_asked_for_the_first_time(self) -> None:
         """Where the store does not know it, it is the call, as it is by then."""
         active = self.begin(ONE)
-        active.unsure = True
+        active.ownership = Ownership.UNDECIDED
         assert self.successResultOf(self.find(ONE)) is active.call
         self.store.hold_reads()
         found = self.find(ONE)
-        active.unsure = False
+        assert active.is_ours()
         self.apply(active, Place(PLAN))
         self.store.release()
         assert self.successResultOf(found) is active.call
@@ -1078,7 +1080,7 @@ class Questions(DispatcherTest):
             self.successResultOf(
                 Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(which))
             )
-            assert active.unwanted is unwanted
+            assert (active.ownership is Ownership.UNWANTED) is unwanted
             assert active.call.state is CallState.ACCEPTED
 
     def test_cancelled_and_killed_then(self) -> None:

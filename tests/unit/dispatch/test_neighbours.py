@@ -15,7 +15,7 @@ from c2c_agent.call.events import Gone, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
-from c2c_agent.policy.meter import Refusal
+from c2c_agent.policy.meter import LimitReached
 from tests.fakes import CRM, EPOCH, SHOP, Desk, DeskTest, uuid
 from tests.playbook import a_call
 
@@ -240,7 +240,7 @@ class Counting(SharedTest):
     def test_refused(self) -> None:
         """As the store says, with the time after which another try is worth it."""
         fault = Fault(ErrorCode.RATE_LIMITED, "too fast")
-        self.store.admitted = Refusal(fault, retry_after=7)
+        self.store.admitted = LimitReached(fault, retry_after=7)
         submission = self.successResultOf(self.desk.submit())
         assert submission.answer == Answer((fault,))
         assert submission.retry_after == 7
@@ -258,7 +258,7 @@ class Counting(SharedTest):
 
     def test_what_cannot_be_placed_until_the_store_has_decided(self) -> None:
         """What it was not asked to count is not placed, though nothing is in the way by then."""
-        self.store.admitted = Refusal(Fault(ErrorCode.RATE_LIMITED, "too fast"))
+        self.store.admitted = LimitReached(Fault(ErrorCode.RATE_LIMITED, "too fast"))
         self.store.hold_reads()
         self.driver.reason = "away"
         away = self.desk.submit(request_id=ONE)

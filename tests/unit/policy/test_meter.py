@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import Key
-from c2c_agent.policy.meter import DAY, Admission, Meter, Refusal
+from c2c_agent.policy.meter import DAY, Admission, Lease, LimitReached, Meter
 
 HOUR = 3600.0
 
@@ -41,22 +41,22 @@ def job(*, timeout: int = 30, confirm: bool = False, max_duration: int | None = 
 
 def admitted(meter: Meter, key: Key, now: float, job: CallJob, longest: int = 600) -> Admission:
     """How a call is admitted that is."""
-    admission = meter.admit(key, job, longest, now)
-    assert isinstance(admission, Admission)
-    return admission
+    lease = meter.admit(key, job, longest, now)
+    assert isinstance(lease, Lease)
+    return lease.admission
 
 
-def admit(meter: Meter, key: Key, now: float) -> Refusal | None:
+def admit(meter: Meter, key: Key, now: float) -> LimitReached | None:
     """Why a call is not admitted; None if it is."""
-    admission = meter.admit(key, job(), 600, now)
-    return None if isinstance(admission, Admission) else admission
+    lease = meter.admit(key, job(), 600, now)
+    return None if isinstance(lease, Lease) else lease
 
 
 TOO_MANY = ErrorCode.TOO_MANY_CALLS
 RATE = ErrorCode.RATE_LIMITED
 
 
-def code(refusal: Refusal | None) -> ErrorCode | None:
+def code(refusal: LimitReached | None) -> ErrorCode | None:
     """Why a call was not admitted; None if it was."""
     return None if refusal is None else refusal.fault.code
 
@@ -80,11 +80,11 @@ class TestConcurrency:
         crm, shop = key("crm"), key("shop", max_concurrent=1)
         assert admit(meter, crm, 0.0) is None
         assert admit(meter, shop, 0.0) is None
-        assert admit(meter, crm, 0.0) == Refusal(
+        assert admit(meter, crm, 0.0) == LimitReached(
             Fault(TOO_MANY, "This PBX has as many calls in progress as it may have."), retry_after=5
         )
         meter.release("crm")
-        assert admit(meter, shop, 0.0) == Refusal(
+        assert admit(meter, shop, 0.0) == LimitReached(
             Fault(TOO_MANY, "This key has as many calls in progress as it may have."), retry_after=5
         )
         assert admit(meter, crm, 0.0) is None
@@ -101,7 +101,7 @@ class TestConcurrency:
     def test_calls_of_before_a_restart(self) -> None:
         """They stand in the way of new ones until they have ended."""
         meter = Meter(10)
-        meter.resume("crm")
+        meter.count("crm")
         assert meter.running == 1
         crm = key(max_concurrent=1)
         assert code(admit(meter, crm, 0.0)) is TOO_MANY
@@ -128,9 +128,9 @@ class TestRate:
         assert admit(meter, crm, 1000.0) is None
         assert admit(meter, crm, 1030.0) is None
         message = Fault(RATE, "This key may place 2 calls a minute.")
-        assert admit(meter, crm, 1030.0) == Refusal(message, retry_after=30)
-        assert admit(meter, crm, 1030.5) == Refusal(message, retry_after=30)
-        assert admit(meter, crm, 1059.9999) == Refusal(message, retry_after=1)
+        assert admit(meter, crm, 1030.0) == LimitReached(message, retry_after=30)
+        assert admit(meter, crm, 1030.5) == LimitReached(message, retry_after=30)
+        assert admit(meter, crm, 1059.9999) == LimitReached(message, retry_after=1)
 
     def test_refused_calls_do_not_count(self) -> None:
         """Who keeps asking is not kept out for longer, neither by this cap nor by the others."""
@@ -216,7 +216,7 @@ class TestDay:
         """When the oldest call that counts is a day old."""
         meter = Meter(100)
         assert admit(meter, key(per_day=1), 0.0) is None
-        assert admit(meter, key(per_day=1), 6 * HOUR) == Refusal(
+        assert admit(meter, key(per_day=1), 6 * HOUR) == LimitReached(
             Fault(RATE, "This key may place 1 calls a day."), retry_after=64800
         )
 
@@ -300,7 +300,7 @@ class TestMinutes:
         first = admitted(meter, crm, 0.0, job(), 270)
         assert (first.reserved, admitted(meter, crm, 0.0, job()).reserved) == (300, 300)
         refusal = admit(meter, crm, 1.0)
-        assert refusal == Refusal(Fault(RATE, "This key may talk for 10 minutes a day."), None)
+        assert refusal == LimitReached(Fault(RATE, "This key may talk for 10 minutes a day."), None)
         meter.settle("crm", first.reserved, 10.0, 12.0)
         assert admitted(meter, crm, 12.0, job()) == Admission(260, reserved=290)
 
@@ -309,10 +309,37 @@ class TestMinutes:
         meter = Meter(9)
         crm = key(minutes_per_day=5)
         meter.settle("crm", admitted(meter, crm, 0.0, job()).reserved, 300.0, 300.0)
-        assert admit(meter, crm, 300.0 + 10 * HOUR) == Refusal(
+        assert admit(meter, crm, 300.0 + 10 * HOUR) == LimitReached(
             Fault(RATE, "This key may talk for 5 minutes a day."), retry_after=14 * 3600
         )
         assert admitted(meter, crm, 300.0 + DAY, job()).max_duration == 270
+
+    def test_a_slot_is_given_back_once(self) -> None:
+        """However often it is released and settled; another call's is not touched."""
+        meter = Meter(9)
+        crm = key(per_day=9, minutes_per_day=10)
+        lease, other = (meter.admit(crm, job(), 270, float(at)) for at in range(2))
+        assert isinstance(lease, Lease)
+        assert isinstance(other, Lease)
+        for _ in range(3):
+            lease.release(dialled=False)
+            lease.settle(60.0, 2.0)
+            assert meter.running == 1
+        # Ten minutes, less the other's five and the one that was talked, less its own ringing.
+        assert admitted(meter, crm, 3.0, job()) == Admission(210, reserved=240)
+        other.release(dialled=True)
+        other.settle(0.0, 4.0)
+        assert meter.running == 1
+
+    def test_a_slot_of_before_a_restart(self) -> None:
+        """Counted as it was admitted: released undialled, it is that day's which is taken back."""
+        meter = Meter(9)
+        meter.recall("crm", [5.0])
+        lease = meter.resume("crm", Admission(30, reserved=60), 5.0)
+        assert meter.running == 1
+        assert code(admit(meter, key(per_day=1), 6.0)) is RATE
+        lease.release(dialled=False)
+        assert admit(meter, key(per_day=1), 6.0) is None
 
     def test_a_call_that_nobody_answered_costs_nothing(self) -> None:
         """It only gives back what it had reserved."""
@@ -328,7 +355,7 @@ class TestMinutes:
         """Those that have ended, and those that go on."""
         meter = Meter(9)
         meter.recall_spent("crm", 100.0, 120.0)
-        meter.resume("crm", 60.0)
+        meter.count("crm", 60.0)
         crm = key(minutes_per_day=4)
         assert admitted(meter, crm, 200.0, job()) == Admission(30, reserved=60)
         assert code(admit(meter, crm, 200.0)) is RATE
@@ -340,18 +367,20 @@ class TestMinutes:
     def test_never_more_than_the_minutes(self, story: list[tuple[int, float, int]]) -> None:
         """Whatever calls come and end, each using some of what it was given."""
         meter, crm = Meter(100), key(minutes_per_day=10)
-        going: list[Admission] = []
+        going: list[Lease] = []
         spent: list[tuple[float, float]] = []
         now = 0.0
         for turn, share, pause in story:
             now += pause
             if turn < 5 or not going:
-                admission = meter.admit(crm, job(), 200, now)
-                if isinstance(admission, Admission):
-                    going.append(admission)
+                lease = meter.admit(crm, job(), 200, now)
+                if isinstance(lease, Lease):
+                    going.append(lease)
             else:
                 ended = going.pop(turn % len(going))
-                spent.append((now, share * ended.reserved))
-                meter.settle("crm", ended.reserved, share * ended.reserved, now)
+                used = share * ended.admission.reserved
+                spent.append((now, used))
+                ended.settle(used, now)
+                ended.settle(used, now)  # once is all
             recent = sum(seconds for at, seconds in spent if at > now - DAY)
-            assert recent + sum(each.reserved for each in going) <= 600 + 1e-6
+            assert recent + sum(each.admission.reserved for each in going) <= 600 + 1e-6

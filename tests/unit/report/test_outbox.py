@@ -146,7 +146,7 @@ class OutboxTests(SynchronousTestCase):
         for event in events:
             report = Report(target, event, "call.ended", uuid(int(event[0])), self.now(), "{}")
             self.store(report)
-        self.outbox.stored()
+        self.outbox.wake()
 
     def store(self, report: Report) -> None:
         """Put a report into the store."""
@@ -215,7 +215,7 @@ class Delivering(OutboxTests):
         for report in self.outbox.reports(a_call(), after):
             assert json.loads(report.body)["utc.time"] == f"{hour:.3f}"
             self.store(report)
-        self.outbox.stored()
+        self.outbox.wake()
         assert len(self.crm.under_way) == len(self.shop.under_way) == 1
 
     def test_an_event_is_stored_once(self) -> None:
@@ -228,7 +228,7 @@ class Delivering(OutboxTests):
         """A report that is delivered while the store is being read is not sent again."""
         self.happen("1a", "2a")
         self.database.held = []
-        self.outbox.stored()  # reads 1a and 2a, which are under way
+        self.outbox.wake()  # reads 1a and 2a, which are under way
         self.crm.answers("1a")
         self.database.release()
         assert [waiting.report.event_id for waiting in self.crm.begun] == ["1a", "2a"]
@@ -236,7 +236,7 @@ class Delivering(OutboxTests):
     def test_news_while_the_store_is_read(self) -> None:
         """What comes in while the store is being read is seen as well."""
         self.database.held = []
-        self.outbox.stored()
+        self.outbox.wake()
         self.happen("1a")
         assert self.crm.under_way == []
         self.database.release()
@@ -262,7 +262,7 @@ class Failing(OutboxTests):
         self.crm.answers("2a", Later("HTTP 500", 86400))
         query = "UPDATE outbox SET due_at = due_at + 1e9 WHERE event_id = '1a'"
         self.database.connection.execute(query)
-        self.outbox.stored()
+        self.outbox.wake()
         assert self.crm.under_way == ["1a"]
 
     def test_not_counted(self) -> None:
@@ -324,7 +324,7 @@ class Failing(OutboxTests):
         self.happen("1a")
         assert self.crm.begun == []
         self.crm.is_ready = True
-        self.outbox.stored()
+        self.outbox.wake()
         assert self.crm.under_way == ["1a"]
 
     def test_a_store_that_cannot_be_read(self) -> None:
