@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 from zope.interface import implementer
 
 # Before anything imports it, whichever folder is collected first.
-pytest.register_assert_rewrite("tests.unit.agi.playbook")
+pytest.register_assert_rewrite("tests.pbx_driver_contract", "tests.unit.agi.playbook")
 
 # A test that is slow on a busy machine is not wrong.
 settings.register_profile("c2c-agent", deadline=None)

@@ -1,6 +1,6 @@
 """The calls in progress.
 
 `intake` judges a request and makes a call of it, `active` is one call in progress, `saving` has it
-stored, `dispatcher` runs its machine and does what that says, `neighbours` are the other processes of a shared store, `kill_switch` stops all
-calls. It sees of a PBX only the driver's contract.
+stored, `dispatcher` runs its machine and does what that says, `neighbours` are the other processes
+of a shared store, `kill_switch` stops all calls. It sees of a PBX only the driver's contract.
 """
