@@ -15,7 +15,7 @@ from c2c_agent.call.call import Call, CallState, Entry, Received
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import StoreError
 from c2c_agent.report.delivery import Report
-from c2c_agent.store.group_commit import GroupCommit
+from c2c_agent.store.sql_store import SqlStore
 from tests.playbook import a_call
 
 
@@ -38,10 +38,10 @@ class StoreContract(TestCase):
     what comes into one transaction.
     """
 
-    store: GroupCommit
+    store: SqlStore
 
     @abstractmethod
-    def another(self) -> GroupCommit:
+    def another(self) -> SqlStore:
         """A store on the same data."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class StoreContract(TestCase):
     def refusing(self, what: str, table: str) -> AbstractContextManager[None]:
         """The database refuses INSERT or DELETE in a table, with "refused by a test"."""
 
-    def opened(self) -> GroupCommit:
+    def opened(self) -> SqlStore:
         """The store, open until the end of the test."""
         self.store.open()
         self.addCleanup(self.store.close)

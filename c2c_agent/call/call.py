@@ -154,8 +154,8 @@ class Call:
         return self.outcome not in {Outcome.REJECTED, Outcome.EXPIRED}
 
     @property
-    def nobody_waits(self) -> bool:
-        """Whether it has ended, or its requester was told that it failed (its phones may ring)."""
+    def is_unawaited(self) -> bool:
+        """Whether nobody waits for it: it has ended, or its requester was told that it failed."""
         failed = self.answer is not None and bool(self.answer.faults)
         return failed or self.state is CallState.ENDED
 

@@ -94,7 +94,7 @@ class SecondEnded:
 
 
 @frozen
-class LinkLost:
+class PbxLost:
     """The PBX cannot be heard; the call may go on there."""
 
     reason: str
@@ -168,7 +168,7 @@ class GuardExpired:
     """The time that the PBX was given for what it is doing is over."""
 
 
-Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | LinkLost | LegEvent
+Event: TypeAlias = Place | Reject | Expire | Cancel | GuardExpired | PbxLost | LegEvent
 
 
 @frozen
@@ -182,7 +182,7 @@ class HangUp:
 
 
 @frozen
-class Reply:
+class TellAnswer:
     """The answer to the request is known now."""
 
 
@@ -198,4 +198,4 @@ class Settle:
     """Ask the PBX what became of the call."""
 
 
-Command: TypeAlias = SendOriginate | HangUp | Reply | Guard | Settle
+Command: TypeAlias = SendOriginate | HangUp | TellAnswer | Guard | Settle

@@ -25,21 +25,21 @@ from c2c_agent.call.events import (
     Guard,
     GuardExpired,
     HangUp,
-    LinkLost,
     OriginateAccepted,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    PbxLost,
     Place,
     Reject,
     Relayed,
-    Reply,
     SecondAnswered,
     SecondDialed,
     SecondEnded,
     SecondRinging,
     SendOriginate,
     Settle,
+    TellAnswer,
 )
 from c2c_agent.call.evidence import NotConfirmed
 from c2c_agent.call.outcome import Outcome
@@ -105,13 +105,15 @@ def place(call: Call, event: Place, now: float) -> Step:
 
 def reject(call: Call, event: Reject, now: float) -> Step:
     """Refused before the PBX heard of it."""
-    return Step(_end(evolve(call, answer=Answer(event.faults)), Outcome.REJECTED, now), (Reply(),))
+    return Step(
+        _end(evolve(call, answer=Answer(event.faults)), Outcome.REJECTED, now), (TellAnswer(),)
+    )
 
 
 def expire(call: Call, _event: Expire, now: float) -> Step:
     """Too old when its turn came: nobody is rung."""
     fault = Fault(ErrorCode.EXPIRED, "The job had expired before its turn came.")
-    return Step(_end(evolve(call, answer=Answer((fault,))), Outcome.EXPIRED, now), (Reply(),))
+    return Step(_end(evolve(call, answer=Answer((fault,))), Outcome.EXPIRED, now), (TellAnswer(),))
 
 
 def cancel_unplaced(call: Call, event: Cancel, now: float) -> Step:
@@ -120,7 +122,7 @@ def cancel_unplaced(call: Call, event: Cancel, now: float) -> Step:
         return expire(call, Expire(), now)  # it would not have been placed anyway
     fault = Fault(ErrorCode.EXPIRED, "The call was cancelled before it was placed.")
     cancelled = evolve(call, cancelled=True, answer=Answer((fault,)))
-    return Step(_end(cancelled, Outcome.CANCELLED, now), (Reply(),))
+    return Step(_end(cancelled, Outcome.CANCELLED, now), (TellAnswer(),))
 
 
 def cancel(call: Call, _event: Cancel, now: float) -> Step:
@@ -141,7 +143,7 @@ def accepted(call: Call, event: OriginateAccepted, now: float) -> Step:
         pbx_response=Exchange(now, event.data),
         answer=call.answer or Answer(),
     )
-    return Step(_note(taken, "originate_accepted", now), (Reply(),))
+    return Step(_note(taken, "originate_accepted", now), (TellAnswer(),))
 
 
 def refused(call: Call, event: OriginateRefused, now: float) -> Step:
@@ -151,14 +153,14 @@ def refused(call: Call, event: OriginateRefused, now: float) -> Step:
         pbx_response=Exchange(now, event.data),
         answer=Answer((Fault(ErrorCode.PBX_ERROR, event.message),)),
     )
-    return Step(_end(ended, Outcome.PBX_ERROR, now), (Reply(),))
+    return Step(_end(ended, Outcome.PBX_ERROR, now), (TellAnswer(),))
 
 
 def unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
     """The order never left; that ends the call."""
     ended = evolve(call, answer=Answer((Fault(event.code, event.message),)))
     result = Outcome.CANCELLED if call.cancelled else Outcome.REJECTED
-    return Step(_end(ended, result, now), (Reply(),))
+    return Step(_end(ended, result, now), (TellAnswer(),))
 
 
 def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
@@ -167,7 +169,7 @@ def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
     if call.answer is not None:
         return Step(call)
     fault = Fault(ErrorCode.PBX_UNAVAILABLE, event.message)
-    return Step(evolve(call, answer=Answer((fault,))), (Reply(),))
+    return Step(evolve(call, answer=Answer((fault,))), (TellAnswer(),))
 
 
 def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
@@ -233,7 +235,7 @@ def too_long(call: Call, event: GuardExpired, now: float) -> Step:
     return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
 
 
-def link_lost(call: Call, event: LinkLost, now: float) -> Step:
+def pbx_lost(call: Call, event: PbxLost, now: float) -> Step:
     """The PBX cannot be heard; its calls go on."""
     return Step(_note(call, "pbx_lost", now, event.reason))
 
@@ -241,7 +243,7 @@ def link_lost(call: Call, event: LinkLost, now: float) -> Step:
 def found(call: Call, _event: Found, now: float) -> Step:
     """It is there, so the PBX took the order, whether its answer was heard or not."""
     after = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
-    reply = () if call.answer is not None else (Reply(),)
+    reply = () if call.answer is not None else (TellAnswer(),)
     return Step(after, (*reply, HangUp()) if call.cancelled else reply)
 
 
@@ -267,7 +269,7 @@ def gone(call: Call, event: Gone, now: float) -> Step:
     if end.outcome is Outcome.UNKNOWN and call.state is CallState.DIALING_FIRST:
         message = "Nobody knows whether the PBX took the call; it will not be placed again."
         answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
-    return Step(evolve(ended, answer=answer), (Reply(),))
+    return Step(evolve(ended, answer=answer), (TellAnswer(),))
 
 
 def relayed(call: Call, event: Relayed, now: float) -> Step:
@@ -299,7 +301,7 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         # The agent keeps its time; what asks soon after a restart would cut the talk short.
         commands += (Guard(call.plan.timeout + GRACE),)
     if call.answer is None and after.answer is not None:
-        commands += (Reply(),)
+        commands += (TellAnswer(),)
     if call.cancelled and not told.cancelled and told.outcome is None:
         commands += (HangUp(),)
     return Step(after, commands)

@@ -116,7 +116,7 @@ class ActiveCall:
         if self.lease is None:
             return
         # Who was told that it failed does not wait for it; nor does the next call.
-        if self.call.nobody_waits:
+        if self.call.is_unawaited:
             self.lease.release(dialled=self.call.was_dialled)
         if self.ended:
             self.lease.settle(self.call.answered_seconds, now)

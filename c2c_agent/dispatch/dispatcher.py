@@ -31,13 +31,13 @@ from c2c_agent.call.events import (
     GuardExpired,
     HangUp,
     LegEvent,
-    LinkLost,
     OriginateUnanswered,
     OriginateUnsent,
+    PbxLost,
     Reject,
-    Reply,
     SendOriginate,
     Settle,
+    TellAnswer,
 )
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.machine import guard_after_restart, step
@@ -293,7 +293,7 @@ class Dispatcher:
         """Note it in the story of every call that goes on without being heard."""
         for active in list(self._active.values()):
             if active.placed:
-                self.apply(active, LinkLost(reason))
+                self.apply(active, PbxLost(reason))
 
     # The machine at work
 
@@ -333,7 +333,7 @@ class Dispatcher:
                 case Settle():
                     if active.sent:
                         self._driver_of(active).settle([request_id])
-                case Reply() | SendOriginate():
+                case TellAnswer() | SendOriginate():
                     pass  # the waiters were woken; the order goes out when the call is stored
         if active.ended:
             active.stop_guard()

@@ -1,8 +1,9 @@
 """The kill switch: a file beside the store. While it is there, no call is placed.
 
 A file holds over restarts, and can be made where no agent runs. It is looked at for every call, so
-it counts at once; what has to be done when it appears (a line in the log, hanging up), `StopWatch`
-does within a second. A file that cannot be read, or that says nothing, stops calls all the same.
+it counts at once; what has to be done when it appears (a line in the log, hanging up),
+`StopSwitchService` does within a second. A file that cannot be read, or that says nothing, stops
+calls all the same.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class StopSwitch:
         return was
 
 
-class StopWatch(Service):
+class StopSwitchService(Service):
     """Notices that the switch was turned; `hang_up` ends all calls in progress, and counts them."""
 
     name = "stop-watch"

@@ -51,7 +51,7 @@ from c2c_agent.config.sections import (
 )
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
-from c2c_agent.dispatch.kill_switch import StopSwitch, StopWatch
+from c2c_agent.dispatch.kill_switch import StopSwitch, StopSwitchService
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.errors import ConfigError
 from c2c_agent.host.clock import SteadyClock, boot_id, check_timezone, week_time
@@ -78,10 +78,10 @@ from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.key_table import usable
 from c2c_agent.service.sharing import Sharing
 from c2c_agent.store.call_store import KeyRow
-from c2c_agent.store.group_commit import GroupCommit
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres.extra import shared_store
 from c2c_agent.store.retention import Retention
+from c2c_agent.store.sql_store import SqlStore
 from c2c_agent.store.sqlite.store import Store
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
@@ -134,7 +134,7 @@ class AgentService(Service):
         self._supervisor = supervisor or Supervisor(None, None, reactor)
         self._clock = SteadyClock()
         shared = shared_store(config, reactor) if config.store.url is not None else None
-        self._store: GroupCommit = shared or Store(config.store.file, reactor)
+        self._store: SqlStore = shared or Store(config.store.file, reactor)
         self._directory = operator_file(config).parent
         self._switch = StopSwitch(self._directory)
         for timezone in {key.timezone for key in config.keys} - {None}:
@@ -183,7 +183,7 @@ class AgentService(Service):
             limits=config.calls,
             meter=self._meter,
         )
-        self._stop_watch = StopWatch(self._switch, self._dispatcher.hang_up_all, reactor)
+        self._stop_watch = StopSwitchService(self._switch, self._dispatcher.hang_up_all, reactor)
         self._operator_sha256 = key_digest(_operator_secret(operator_file(config)))
         self._key_rows: Sequence[KeyRow] = ()  # in the database
         self._keys = KeyRing(self._all_keys(config.keys))

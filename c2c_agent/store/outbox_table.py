@@ -62,7 +62,7 @@ _DELETE_OLD: Final = """
 
 
 class Database(Protocol):
-    """What is needed of `group_commit.GroupCommit`."""
+    """What is needed of `sql_store.SqlStore`."""
 
     server_id: str  # whose reports are meant
 

@@ -91,7 +91,7 @@ class Ask:
 
 
 class KillSwitch(Protocol):
-    """What is needed of `stop_switch.StopWatch`. Both raise OSError where it cannot be turned."""
+    """What is needed of `StopSwitchService`. Both raise OSError where it cannot be turned."""
 
     def stop(self, reason: str, *, hang_up: bool) -> int:
         """Have no call placed any more; how many in progress are hung up."""

@@ -35,7 +35,7 @@ from c2c_agent.ami.protocol import AmiProtocol
 from c2c_agent.report import metrics
 from c2c_agent.report.delivery import Waiting
 from c2c_agent.report.metrics import Metrics
-from c2c_agent.store.group_commit import GroupCommit
+from c2c_agent.store.sql_store import SqlStore
 from tests.pbx.idle_loop import Longest
 from tests.pbx.lateness import WaitsForProcessor
 
@@ -92,9 +92,9 @@ class Boundaries:
 
 
 def _wrap_store(boundaries: Boundaries) -> None:
-    commit, changed = GroupCommit._commit, GroupCommit._changed
+    commit, changed = SqlStore._commit, SqlStore._changed
 
-    def named_commit(self: GroupCommit, saves: Sequence[Any]) -> Any:
+    def named_commit(self: SqlStore, saves: Sequence[Any]) -> Any:
         names = [
             f"commit of {save.call.timeline[-1].event}"
             for save in saves
@@ -102,7 +102,7 @@ def _wrap_store(boundaries: Boundaries) -> None:
         ]
         return boundaries.around(names, lambda: commit(self, saves))
 
-    def named_change(self: GroupCommit, change: Callable[..., Any]) -> Any:
+    def named_change(self: SqlStore, change: Callable[..., Any]) -> Any:
         cells = [cell.cell_contents for cell in change.__closure__ or ()]
         names = [
             f"settling of {waiting.report.type}"
@@ -111,8 +111,8 @@ def _wrap_store(boundaries: Boundaries) -> None:
         ]
         return boundaries.around(names, lambda: changed(self, change))
 
-    GroupCommit._commit = named_commit  # type: ignore[method-assign]
-    GroupCommit._changed = named_change  # type: ignore[method-assign]
+    SqlStore._commit = named_commit  # type: ignore[method-assign]
+    SqlStore._changed = named_change  # type: ignore[method-assign]
 
 
 def _wrap_connections(boundaries: Boundaries) -> None:

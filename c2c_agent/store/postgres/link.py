@@ -183,7 +183,7 @@ class Link:
                     self._wire.shutdown(SHUT_RDWR)
 
 
-class Watch:
+class LinkWatchdog:
     """A thread that cuts links on which nothing moves any more."""
 
     def __init__(self, *links: Link) -> None:

@@ -31,9 +31,9 @@ from c2c_agent.policy.meter import DAY, Admission, Lease, LimitReached, Meter
 from c2c_agent.report.delivery import Report
 from c2c_agent.store.call_store import Claim, KeyRow
 from c2c_agent.store.calls_table import Connection, row, schema_files
-from c2c_agent.store.group_commit import GroupCommit
-from c2c_agent.store.postgres.link import Link, Watch, login
+from c2c_agent.store.postgres.link import Link, LinkWatchdog, login
 from c2c_agent.store.postgres.listener import Listener
+from c2c_agent.store.sql_store import SqlStore
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class SharedObserver(Protocol):
         """Any of these may have happened."""
 
 
-class PostgresStore(GroupCommit):
+class PostgresStore(SqlStore):
     """The part of a process in a database that others use, too."""
 
     shared: ClassVar = True
@@ -141,7 +141,7 @@ class PostgresStore(GroupCommit):
         conninfo = login(url, password, f"c2c-agent {server_id}")
         self._writer = Link(conninfo)
         self._reader = Link(conninfo)
-        self._watch = Watch(self._writer, self._reader)
+        self._watch = LinkWatchdog(self._writer, self._reader)
         self._listener = Listener(
             conninfo,
             server_id,
@@ -239,11 +239,11 @@ class PostgresStore(GroupCommit):
         """A query: the keys in the table, in order of name."""
         return [KeyRow(*columns) for columns in connection.execute(_ALL_KEYS)]
 
-    # GroupCommit
+    # SqlStore
 
     def _write(self, writer: Connection, calls: Sequence[Call], reports: Sequence[Report]) -> None:
         super()._write(writer, calls, reports)
-        over = [call.request_id for call in calls if call.nobody_waits]
+        over = [call.request_id for call in calls if call.is_unawaited]
         if over:
             writer.execute(_RELEASE, {"request_ids": over, "server_id": self.server_id})
         settled = [

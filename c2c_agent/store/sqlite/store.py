@@ -26,7 +26,7 @@ from c2c_agent.report.delivery import Report
 from c2c_agent.store import calls_table
 from c2c_agent.store.call_store import Claim
 from c2c_agent.store.calls_table import Connection, schema_files
-from c2c_agent.store.group_commit import GroupCommit
+from c2c_agent.store.sql_store import SqlStore
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def _save_together(calls: int) -> str:
     return f"{calls_table.SAVE}{', '.join([row] * calls)}{calls_table.UNLESS_ENDED}"
 
 
-class Store(GroupCommit):
+class Store(SqlStore):
     """The calls in one SQLite file. It has one user, so all that is in it is this process' own."""
 
     shared: ClassVar = False

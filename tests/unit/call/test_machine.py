@@ -22,21 +22,21 @@ from c2c_agent.call.events import (
     Guard,
     GuardExpired,
     HangUp,
-    LinkLost,
     OriginateAccepted,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    PbxLost,
     Place,
     Reject,
     Relayed,
-    Reply,
     SecondAnswered,
     SecondDialed,
     SecondEnded,
     SecondRinging,
     SendOriginate,
     Settle,
+    TellAnswer,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
 from c2c_agent.call.machine import TABLE, UnlistedTransitionError, guard_after_restart, step
@@ -68,7 +68,7 @@ ONE_OF_EACH: list[Event] = [
         "pbx1",
         a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),)),
     ),
-    LinkLost("cut"),
+    PbxLost("cut"),
     Found(),
     Gone(CallEvidence(first=BUSY)),
 ]
@@ -94,7 +94,7 @@ EXPECTED = {
     SecondAnswered: ".66666..",
     SecondEnded: "........",
     Relayed: ".222222.",
-    LinkLost: "........",
+    PbxLost: "........",
     Found: "........",
     Gone: ".777777.",
 }
@@ -117,7 +117,7 @@ NEVER = {
     SecondAnswered: "x.......",
     SecondEnded: "xxx.....",
     Relayed: "x.......",
-    LinkLost: "x.......",
+    PbxLost: "x.......",
     Found: "x.......",
     Gone: "x.......",
 }
@@ -197,7 +197,7 @@ def placed() -> Playbook:
         .at(0.1)
         .on(OriginateAccepted({"Response": "Success"}))
         .goes_to("dialing_first")
-        .does(Reply())
+        .does(TellAnswer())
     )
 
 
@@ -291,12 +291,12 @@ class TestStories:
 
     def test_cancelled_before_it_was_placed(self) -> None:
         """Nothing was sent, nothing is hung up, and the requester is told."""
-        Playbook(a_call()).on(Cancel()).does(Reply()).ends(Outcome.CANCELLED)
+        Playbook(a_call()).on(Cancel()).does(TellAnswer()).ends(Outcome.CANCELLED)
 
     def test_cancelled_when_it_was_too_late_anyway(self) -> None:
         """A relay withdraws a job that nobody took in time: it expired."""
         story = Playbook(a_call())
-        story.at(4).on(Cancel(expired=True)).does(Reply()).ends(Outcome.EXPIRED)
+        story.at(4).on(Cancel(expired=True)).does(TellAnswer()).ends(Outcome.EXPIRED)
 
     def test_cancelled_while_it_was_being_stored(self) -> None:
         """The order does not go out any more."""
@@ -310,7 +310,7 @@ class TestStories:
             Playbook(a_call())
             .on(Place(PLAN))
             .on(OriginateRefused("Extension does not exist.", {"Response": "Error"}))
-            .does(Reply())
+            .does(TellAnswer())
             .ends(Outcome.PBX_ERROR)
         )
         fault = Fault(ErrorCode.PBX_ERROR, "Extension does not exist.")
@@ -319,7 +319,7 @@ class TestStories:
 
     def test_the_order_could_not_be_sent(self) -> None:
         """It never reached the PBX, so it was rejected."""
-        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnsent("down")).does(Reply())
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnsent("down")).does(TellAnswer())
         story.ends(Outcome.REJECTED)
         assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "down"),))
 
@@ -330,12 +330,12 @@ class TestStories:
             .on(Place(PLAN))
             .on(OriginateUnanswered("lost"))
             .goes_to("dialing_first")
-            .does(Reply())
+            .does(TellAnswer())
             .on(OriginateUnanswered("lost"))
             .does()
             .on(FirstRinging())
             .on(OriginateAccepted())
-            .does(Reply())
+            .does(TellAnswer())
         )
         assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "lost"),))
         story.on(OriginateAccepted()).does()
@@ -343,33 +343,33 @@ class TestStories:
     def test_gone_before_the_order_was_answered(self) -> None:
         """Asterisk may tell the end before it answers the action."""
         story = Playbook(a_call()).on(Place(PLAN)).on(Gone(CallEvidence(first=BUSY)))
-        story.does(Reply()).ends(Outcome.FIRST_BUSY, answer=Answer(), cause=17)
+        story.does(TellAnswer()).ends(Outcome.FIRST_BUSY, answer=Answer(), cause=17)
         assert story.call.cause_text == "User busy"
 
     def test_gone_without_a_trace(self) -> None:
         """Where nothing at all was heard, nobody claims that the PBX took the order."""
         gone = Gone(CallEvidence(lost=True))
-        story = Playbook(a_call()).on(Place(PLAN)).on(gone).does(Reply()).ends(Outcome.UNKNOWN)
+        story = Playbook(a_call()).on(Place(PLAN)).on(gone).does(TellAnswer()).ends(Outcome.UNKNOWN)
         assert story.call.answer is not None
         assert story.call.answer.faults[0].code is ErrorCode.PBX_UNAVAILABLE
-        story = Playbook(a_call()).on(Place(PLAN)).on(FirstRinging()).on(gone).does(Reply())
+        story = Playbook(a_call()).on(Place(PLAN)).on(FirstRinging()).on(gone).does(TellAnswer())
         story.ends(Outcome.UNKNOWN, answer=Answer())
 
     def test_a_refused_request(self) -> None:
         """It ends as rejected, with all its faults."""
-        Playbook(a_call(job=None)).on(Reject((FAULT, FAULT))).does(Reply()).ends(
+        Playbook(a_call(job=None)).on(Reject((FAULT, FAULT))).does(TellAnswer()).ends(
             Outcome.REJECTED, answer=Answer((FAULT, FAULT))
         )
 
     def test_an_expired_job(self) -> None:
         """Nobody is rung, and the requester is told why."""
-        story = Playbook(a_call()).on(Expire()).does(Reply()).ends(Outcome.EXPIRED)
+        story = Playbook(a_call()).on(Expire()).does(TellAnswer()).ends(Outcome.EXPIRED)
         assert story.call.answer is not None
         assert story.call.answer.faults[0].code is ErrorCode.EXPIRED
 
     def test_a_job_that_expires_while_it_is_being_stored(self) -> None:
         """The order does not go out any more."""
-        Playbook(a_call()).on(Place(PLAN)).on(Expire()).does(Reply()).ends(Outcome.EXPIRED)
+        Playbook(a_call()).on(Place(PLAN)).on(Expire()).does(TellAnswer()).ends(Outcome.EXPIRED)
 
     def test_the_second_leg_is_busy(self) -> None:
         """The cause shown is that of the second leg."""
@@ -483,7 +483,7 @@ class TestRelayed:
             pbx_response=Exchange(1002.5, {"Response": "Success"}),
             timeline=(Entry(1001.5, "accepted"), Entry(1002.5, "originate_accepted")),
         )
-        story.on(answered).does(Reply())
+        story.on(answered).does(TellAnswer())
         assert story.call.answer == Answer()
         assert story.call.key == "crm"
         assert story.call.pbx_request == Exchange(1000.0, PLAN.data)
@@ -550,7 +550,9 @@ class TestRelayed:
 
     def test_what_the_requester_was_told_stays(self) -> None:
         """The agent was late; its truth is in the story."""
-        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("Late.")).does(Reply())
+        story = (
+            Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("Late.")).does(TellAnswer())
+        )
         told = story.call.answer
         assert told is not None
         story.on(self.told(answer=Answer())).does()
@@ -567,14 +569,14 @@ class TestRelayed:
 class TestLostAndFound:
     def test_a_lost_link_is_noted(self) -> None:
         """The story says that the PBX was not heard for a time."""
-        story = talking().on(LinkLost("cut")).does().on(Found()).does().goes_to("connected")
+        story = talking().on(PbxLost("cut")).does().on(Found()).does().goes_to("connected")
         assert [entry.event for entry in story.call.timeline][-2:] == ["pbx_lost", "pbx_found"]
 
     def test_what_is_found_was_accepted(self) -> None:
         """Where the PBX's answer was not heard, finding the call tells as much."""
-        story = Playbook(a_call()).on(Place(PLAN)).on(Found()).does(Reply())
+        story = Playbook(a_call()).on(Place(PLAN)).on(Found()).does(TellAnswer())
         assert story.call.answer == Answer()
 
     def test_a_cancelled_call_that_is_found_again_is_hung_up(self) -> None:
         """The cancel was lost with the link; it still holds."""
-        placed().on(Cancel()).on(LinkLost("cut")).on(Found()).does(HangUp())
+        placed().on(Cancel()).on(PbxLost("cut")).on(Found()).does(HangUp())

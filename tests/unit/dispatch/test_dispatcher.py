@@ -24,11 +24,11 @@ from c2c_agent.call.events import (
     Gone,
     GuardExpired,
     LegEvent,
-    LinkLost,
     OriginateAccepted,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    PbxLost,
     Place,
     Reject,
     Relayed,
@@ -251,7 +251,7 @@ class TheEnd(DispatcherTest):
         assert self.ended(request_id) is outcome
         saves = len(self.store.saves)
         self.driver.tells(request_id, FirstRinging(), OriginateRefused("late"), Found(), Gone())
-        ours = (Cancel(), Place(PLAN), Reject((FAULT,)), Expire(), GuardExpired(), LinkLost("late"))
+        ours = (Cancel(), Place(PLAN), Reject((FAULT,)), Expire(), GuardExpired(), PbxLost("late"))
         for late in ours:
             self.apply(active, late)
         self.desk.dispatcher.cancel(request_id)

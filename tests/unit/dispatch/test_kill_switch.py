@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.dispatch.kill_switch import FILE_NAME, Stopped, StopSwitch, StopWatch
+from c2c_agent.dispatch.kill_switch import FILE_NAME, Stopped, StopSwitch, StopSwitchService
 
 
 def test_stop_and_start(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ class Watching(SynchronousTestCase):
         self.switch = StopSwitch(Path(place.name))
         self.clock = Clock()
         self.hung_up = 0
-        self.watch = StopWatch(self.switch, self.hang_up, self.clock)
+        self.watch = StopSwitchService(self.switch, self.hang_up, self.clock)
         logs = capturedLogs()
         self.logged = logs.__enter__()
         self.addCleanup(logs.__exit__, None, None, None)

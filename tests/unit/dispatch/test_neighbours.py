@@ -323,7 +323,7 @@ class Counting(SharedTest):
 def test_who_waits_for_it() -> None:
     """Nobody, once it has ended, or its requester was told that it failed."""
     failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
-    assert not a_call().nobody_waits
-    assert not a_call(answer=Answer()).nobody_waits
-    assert a_call(answer=failed).nobody_waits
-    assert a_call(state=CallState.ENDED).nobody_waits
+    assert not a_call().is_unawaited
+    assert not a_call(answer=Answer()).is_unawaited
+    assert a_call(answer=failed).is_unawaited
+    assert a_call(state=CallState.ENDED).is_unawaited

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from c2c_agent.errors import StoreError
 from c2c_agent.store.calls_table import Connection
 from c2c_agent.store.postgres import link as postgres_link
-from c2c_agent.store.postgres.link import PATIENCE, Link, Watch
+from c2c_agent.store.postgres.link import PATIENCE, Link, LinkWatchdog
 
 
 class FakeConnection:
@@ -218,12 +218,12 @@ class Hanging(LinkTest):
         """A watch looks by itself, until it is stopped."""
         looked = Event()
         link: Any = SimpleNamespace(cut_overdue=lambda _: looked.set())
-        watch = Watch(link)
+        watch = LinkWatchdog(link)
         with mock.patch.object(postgres_link, "_LOOK", 0.0):
             watch.start()
             assert looked.wait(60), "nobody looks"
             watch.stop()
-        Watch(link).stop()  # before its beginning: nothing to end
+        LinkWatchdog(link).stop()  # before its beginning: nothing to end
 
 
 def keep(_: FakeConnection) -> None:

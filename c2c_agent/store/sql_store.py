@@ -1,4 +1,4 @@
-"""The threads of a store: one writes, many calls at a time, another reads beside it.
+"""What all stores share, their threads: one writes, many calls at a time, another reads beside it.
 
 What is to be saved waits in a queue. The writer takes all that is waiting into one transaction
 (group commit), so that many calls share the cost of making it durable; a Deferred of `save` fires
@@ -65,8 +65,8 @@ class _Claim:
 _Job: TypeAlias = _Save | _Change | _Claim
 
 
-class GroupCommit(ABC):
-    """A store; `server_id` says whose part of it this is."""
+class SqlStore(ABC):
+    """A store in a database that speaks SQL; `server_id` says whose part of it this is."""
 
     #: Whether other processes use it, too: then it is the store that counts calls.
     shared: ClassVar[bool]
