@@ -20,6 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from c2c_agent.host.files import write_anew
+
 _log = Logger()
 
 FILE_NAME: Final = "calls.stopped"
@@ -70,16 +72,11 @@ class StopSwitch:
         Root makes it for whom its directory belongs to.
         """
         said = {"reason": stopped.reason[:_LONGEST_REASON], "hang_up": stopped.hang_up}
-        fresh = self.file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as opened:
-            opened.write(json.dumps(said) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-            if os.geteuid() == 0:  # the agent's unit has it killed for trying (SystemCallFilter)
-                owner = self.file.parent.stat()
-                os.chown(opened.fileno(), owner.st_uid, owner.st_gid)
-        fresh.replace(self.file)
+        owner = None
+        if os.geteuid() == 0:
+            folder = self.file.parent.stat()
+            owner = folder.st_uid, folder.st_gid
+        write_anew(self.file, f"{json.dumps(said)}\n".encode(), 0o640, owner)
 
     def start(self) -> bool:
         """Let calls be placed again; whether they had been stopped. Raises OSError."""

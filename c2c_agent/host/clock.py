@@ -32,6 +32,7 @@ from zoneinfo import ZoneInfo
 from twisted.logger import Logger
 
 from c2c_agent.errors import ConfigError
+from c2c_agent.host.files import write_anew
 from c2c_agent.policy.hours import WeekTime
 
 _log = Logger()
@@ -88,10 +89,8 @@ class SteadyClock:
             if kept == boot and abs(float(anchor) - self._anchor) < _MOST:
                 self._anchor = float(anchor)
                 return
-        fresh = file.with_suffix(".new")
         try:
-            fresh.write_text(f"{boot} {self._anchor!r}\n", encoding="ascii")
-            fresh.replace(file)
+            write_anew(file, f"{boot} {self._anchor!r}\n".encode("ascii"), 0o600)
         except OSError as error:
             _log.warn(
                 "{file} could not be written: {reason}", file=str(file), reason=error.strerror

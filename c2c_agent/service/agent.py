@@ -7,7 +7,6 @@ stop:  HTTP listener ─> FastAGI sessions (the dialplan goes on alone) ─> AMI
 
 from __future__ import annotations
 
-import os
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +54,7 @@ from c2c_agent.dispatch.kill_switch import StopSwitch, StopSwitchService
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
 from c2c_agent.errors import ConfigError
 from c2c_agent.host.clock import SteadyClock, boot_id, check_timezone, week_time
+from c2c_agent.host.files import write_anew
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
@@ -597,9 +597,5 @@ def _operator_secret(file: Path) -> str:
 def _make_operator_secret(file: Path) -> str:
     file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     secret = new_secret()
-    fresh = file.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(secret + "\n")
-    fresh.replace(file)
+    write_anew(file, f"{secret}\n".encode("ascii"), 0o600)
     return secret

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Final
 from attrs import asdict, evolve, frozen
 
 from c2c_agent.config import files as configfile
+from c2c_agent.host.files import write_anew
 from c2c_agent.setup import plan as setup_asterisk
 from c2c_agent.setup.plan import Change, Kind, Place, Plan, SetupError
 
@@ -118,7 +118,7 @@ def apply(plan: Plan, where: Place) -> None:
         for change in plan.changes:
             original = _original(change, entries[change.path])
             if original is not None:
-                _write(state / _digest(original), original, 0o600)
+                write_anew(state / _digest(original), _bytes(original), 0o600)
         made = [str(folder) for folder in missing]
         _save(state, _Journal([*entries.values()], [*journal.directories, *made]))
         for change in plan.changes:
@@ -225,14 +225,15 @@ def _carry_out(change: Change, where: Place) -> None:
     if change.before is not None:
         _rewrite(path, change.after)
         return
+    after = _bytes(change.after)
     if change.kind is Kind.DIALPLAN:
         like = Path(where.asterisk("extensions.conf")).stat()
-        _write(path, change.after, like.st_mode & 0o777, like.st_uid, like.st_gid)
+        write_anew(path, after, like.st_mode & 0o777, (like.st_uid, like.st_gid))
     elif change.kind is Kind.AMI:
         like = Path(where.asterisk("manager.conf")).stat()
-        _write(path, change.after, 0o640, like.st_uid, _group("asterisk", like.st_gid))
+        write_anew(path, after, 0o640, (like.st_uid, _group("asterisk", like.st_gid)))
     else:
-        _write(path, change.after, 0o640, gid=_group("c2c-agent"))
+        write_anew(path, after, 0o640, (-1, _group("c2c-agent")))
 
 
 def _steps_back(journal: _Journal, state: Path) -> list[tuple[Path, str | None, str | None]]:
@@ -301,7 +302,8 @@ def _load(state: Path) -> _Journal:
 
 
 def _save(state: Path, journal: _Journal) -> None:
-    _write(state / _JOURNAL, json.dumps(asdict(journal), indent=2) + "\n", 0o600)
+    text = json.dumps(asdict(journal), indent=2) + "\n"
+    write_anew(state / _JOURNAL, _bytes(text), 0o600)
 
 
 def _digest(text: str) -> str:
@@ -332,24 +334,7 @@ def _rewrite(path: Path, text: str) -> None:
     """Give a file another content, with its mode and owner; a link goes on to point to it."""
     real = path.resolve()
     like = real.stat()
-    _write(real, text, like.st_mode & 0o7777, like.st_uid, like.st_gid)
-
-
-def _write(path: Path, text: str, mode: int, uid: int = -1, gid: int = -1) -> None:
-    """Write a file at once: whoever reads it sees it whole, as it was or as it is to be."""
-    # Not *.conf: Asterisk includes whole folders of these.
-    handle, name = tempfile.mkstemp(prefix=".c2c-agent-", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_bytes(text))
-            file.flush()
-            os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_anew(real, _bytes(text), like.st_mode & 0o7777, (like.st_uid, like.st_gid))
 
 
 def _missing_folders(files: Sequence[Path]) -> list[Path]:

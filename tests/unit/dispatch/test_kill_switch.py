@@ -63,7 +63,7 @@ def test_a_long_reason(tmp_path: Path) -> None:
 def test_it_belongs_to_the_agent(tmp_path: Path) -> None:
     """Root makes it for the agent's user, who has to be able to read it, and to take it away."""
     (tmp_path / f"{FILE_NAME}.new").write_text("left by an earlier try")
-    with patch("os.geteuid", return_value=0), patch("os.chown") as chown:
+    with patch("os.geteuid", return_value=0), patch("os.fchown") as chown:
         StopSwitch(tmp_path).stop(Stopped())
     [(_, user, group), _] = chown.call_args
     assert (user, group) == (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
@@ -72,7 +72,7 @@ def test_it_belongs_to_the_agent(tmp_path: Path) -> None:
 
 def test_in_a_directory_of_another_group(tmp_path: Path) -> None:
     """The agent may not give files away, and stops calls all the same."""
-    with patch("os.geteuid", return_value=12345), patch("os.chown") as chown:
+    with patch("os.geteuid", return_value=12345), patch("os.fchown") as chown:
         StopSwitch(tmp_path).stop(Stopped("a key was stolen"))
     assert not chown.called
     assert StopSwitch(tmp_path).state() == Stopped("a key was stolen")

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from c2c_agent.__main__ import main
 from c2c_agent.config import files as configfile
+from c2c_agent.host.files import write_anew
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.setup import apply as setup_files
 from c2c_agent.setup.plan import SHIPPED, SetupError
@@ -420,7 +421,7 @@ class TestUndo:
     def test_cut_short(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         """A run that could not write all of it can be undone."""
         before = host.tree()
-        real = setup_files._write
+        real = write_anew
 
         def full(path: Path, *arguments: Any, **named: Any) -> None:
             if path.name == "c2c-bridge.conf":
@@ -428,7 +429,7 @@ class TestUndo:
             real(path, *arguments, **named)
 
         with monkeypatch.context() as patch:
-            patch.setattr(setup_files, "_write", full)
+            patch.setattr(setup_files, "write_anew", full)
             result = host.run("--allow", "_1XX")
         assert result.exit_code == 1
         assert (
