@@ -18,8 +18,9 @@ import random
 import typing
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -32,10 +33,14 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
 from c2c_agent.errors import C2CError
 from c2c_agent.net.endpoints import WatchedEndpoint
+from c2c_agent.net.reconnect import ReconnectPolicy
 
 __all__ = ["AmiLink", "AmiObserver", "LinkDown"]
 
 _log = Logger()
+
+#: Seconds between two attempts at most, so that calls are settled soon after Asterisk is back.
+_LONGEST_PAUSE: Final = 8.0
 
 
 class AmiObserver(typing.Protocol):
@@ -88,13 +93,7 @@ class AmiLink(Service):
         self._login_doubted = False  # the last one was refused
         self._clock = clock
         self._limits = limits
-        # Seconds between attempts: from 1 to 9, so that calls are settled soon after Asterisk is
-        # back; after a refusal, which a person has to see to, from 10 to 60.
-        self._after_loss = backoffPolicy(0.5, 8.0, 2.0, jitter)
-        self._after_refusal = backoffPolicy(5.0, 59.0, 2.0, jitter)
-        self._failures = 0  # attempts since the link was up
-        self._refused = False
-        self._told = ""  # the reason that was logged last
+        self._reconnect = ReconnectPolicy(_LONGEST_PAUSE, jitter)
         self._session: AmiProtocol | None = None
         self._up = False
         self._early: list[Message] = []  # events between the login and `link_up`
@@ -180,7 +179,7 @@ class AmiLink(Service):
             await session.when_logged_in()
             settings = await session.send(core_settings())
         except LoginRefused:
-            self._refused = self._login_doubted = True  # and the session closes by itself
+            self._reconnect.refused = self._login_doubted = True  # and the session closes by itself
         except AmiError as error:
             session.abort(str(error))
         else:
@@ -188,7 +187,7 @@ class AmiLink(Service):
             if version:
                 self._go_up(version)
             else:
-                self._refused = True
+                self._reconnect.refused = True
                 said = settings.get("Message").strip()
                 session.close(f"CoreSettings refused: {said} (the AMI user needs write=reporting)")
 
@@ -196,8 +195,8 @@ class AmiLink(Service):
         if self.asterisk_version:
             self.reconnects += 1
         self.asterisk_version = version
-        self.last_error = self._told = ""
-        self._failures = 0
+        self.last_error = ""
+        self._reconnect.succeeded()
         self._up = True
         _log.info("AMI link up: Asterisk {version}", version=version)
         if self.observer is not None:
@@ -231,17 +230,10 @@ class AmiLink(Service):
         self.last_error = failure.getErrorMessage().rstrip(".")
 
     def _delay(self, _attempts: int) -> float:
-        """How long to wait before the next attempt, in seconds.
-
-        ClientService's own count does not help: it begins anew with each connection, also with
-        those that come to nothing.
-        """
-        self._failures += 1
-        refused, self._refused = self._refused, False
-        seconds = (self._after_refusal if refused else self._after_loss)(self._failures)
+        """How long to wait before the next attempt, in seconds."""
+        seconds = self._reconnect.pause()
         self.changed()
-        if self.last_error != self._told:
-            self._told = self.last_error
+        if self._reconnect.is_news(self.last_error):
             _log.warn(
                 "No AMI link: {reason}. Next attempt in {seconds:.1f} s",
                 reason=self.last_error,

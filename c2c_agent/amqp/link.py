@@ -17,7 +17,7 @@ from typing import Any, Final
 import pika
 from pika.adapters.twisted_connection import TwistedChannel, TwistedProtocolConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from c2c_agent.errors import C2CError
 from c2c_agent.net.endpoints import WatchedEndpoint
+from c2c_agent.net.reconnect import ReconnectPolicy
 
 _log = Logger()
 
@@ -40,6 +41,9 @@ _PATIENCE: Final = 15.0
 #: Seconds that a link has to last. One that a user has to give up sooner counts as an attempt that
 #: failed: the broker lets us in, and then refuses what we do.
 _STEADY: Final = 60.0
+
+#: Seconds between two attempts to connect at most.
+_LONGEST_PAUSE: Final = 29.0
 
 #: Delivery mode 2: the broker keeps it over a restart of its own.
 _PERSISTENT: Final = 2
@@ -95,15 +99,9 @@ class AmqpLink(Service):
         self.reconnects = -1
         self._parameters = parameters
         self._clock = clock
-        # Seconds between attempts: from 1 to 30; where the broker refuses us, which a person has
-        # to see to, from 10 to 60.
-        self._after_loss = backoffPolicy(0.5, 29.0, 2.0, jitter)
-        self._after_refusal = backoffPolicy(5.0, 59.0, 2.0, jitter)
-        self._failures = 0  # attempts since the link was up
-        self._refused = False
+        self._reconnect = ReconnectPolicy(_LONGEST_PAUSE, jitter)
         self._doubtful = False  # the link was given up before it was steady, and may be again
         self._until_steady: IDelayedCall | None = None
-        self._told = ""  # the reason that was logged last
         self._connection: _Connection | None = None
         self._open_users: list[AmqpUser] = []
         factory = Factory.forProtocol(self._new_connection)
@@ -149,7 +147,7 @@ class AmqpLink(Service):
                 )
                 self._open_users.append(user)
         except Exception as error:  # noqa: BLE001 - refused, silent, no such queue, or our mistake
-            self._refused = connection.was_refused or not connection.is_lost
+            self._reconnect.refused = connection.was_refused or not connection.is_lost
             connection.lose(_words(error))
         else:
             if connection is self._connection and not connection.is_lost:
@@ -166,8 +164,7 @@ class AmqpLink(Service):
             self._is_up()
 
     def _is_up(self) -> None:
-        self._told = ""
-        self._failures = 0
+        self._reconnect.succeeded()
         _log.info("AMQP link up: {place}", place=self._place)
 
     def _lost(self, connection: _Connection, reason: str) -> None:
@@ -192,11 +189,8 @@ class AmqpLink(Service):
 
     def _delay(self, _attempts: int) -> float:
         """How long to wait before the next attempt, in seconds."""
-        self._failures += 1
-        refused, self._refused = self._refused, False
-        seconds = (self._after_refusal if refused else self._after_loss)(self._failures)
-        if self.last_error != self._told:
-            self._told = self.last_error
+        seconds = self._reconnect.pause()
+        if self._reconnect.is_news(self.last_error):
             _log.warn(
                 "No AMQP link to {place}: {reason}. Next attempt in {seconds:.1f} s",
                 place=self._place,

@@ -63,7 +63,7 @@ class FakeAsteriskTest(TestCase):
             observer=self,
             limits=self.limits,
         )
-        self.link._after_loss = self.link._after_refusal = lambda _attempt: 0.02
+        self.link._reconnect.pause = lambda: 0.02  # type: ignore[method-assign]
 
         self.addCleanup(self.clean_up)
 
