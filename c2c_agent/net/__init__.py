@@ -1,4 +1,5 @@
 """What we reach over the network, and how we sign: nothing of calls or PBXs.
 
-`endpoints` connect and listen, `reconnect` says when to try again, `signature` signs a webhook.
+`endpoints` connect and listen, `reconnect` says when to try again, `http_client` bounds what an
+answer may be, `signature` signs a webhook.
 """

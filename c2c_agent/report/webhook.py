@@ -8,18 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol
 from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from c2c_agent.config.sections import WebhookConfig
+from c2c_agent.net.http_client import pass_over_body, reason_of, within
 from c2c_agent.net.signature import signed_headers
 from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Target, Waiting
 from c2c_agent.report.event import EventType
@@ -35,9 +34,6 @@ _LONGEST_PAUSE: Final = 86400.0
 
 #: Requests to one receiver at once.
 _WINDOW: Final = 10
-
-#: Bytes of an answer's body that are read; nothing in it is of use.
-_LONGEST_BODY: Final = 65536
 
 _GONE: Final = 410
 _REFUSED: Final = "the receiver said 410 Gone; replay sends it again"
@@ -93,12 +89,10 @@ class Webhook:
             return Refused(_REFUSED)
         try:
             posted = Deferred.fromCoroutine(self._post(waiting))
-            response = await posted.addTimeout(
-                self._timeout, self._clock, onTimeoutCancel=_too_late
-            )
+            response = await within(posted, self._timeout, self._clock)
         except Exception as error:  # noqa: BLE001 - no link, a bad certificate, too late, nonsense
-            return self._failed(waiting, _words(error))
-        _Ignored.body_of(response, self._timeout, self._clock)
+            return self._failed(waiting, reason_of(error))
+        pass_over_body(response, self._timeout, self._clock)
         if 200 <= response.code <= 299:  # noqa: PLR2004 - this range is the specification's
             return Delivered()
         if response.code == _GONE:
@@ -148,48 +142,3 @@ def retry_after(value: str, now: float) -> float:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _too_late(_cancelled: object, seconds: float) -> NoReturn:
-    raise TimeoutError(f"no answer within {seconds:g} s")
-
-
-def _words(error: Exception) -> str:
-    """What went wrong; Twisted wraps it where the request was on its way."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        error = reasons[0].value
-    return f"{type(error).__name__}: {error}"[:500]
-
-
-class _Ignored(Protocol):
-    """Passes over a body, so that the connection can be used again; a long one ends it instead."""
-
-    def __init__(self) -> None:
-        self._length = 0
-        self.ended = Deferred[None](lambda _: self._give_up())
-
-    @classmethod
-    def body_of(cls, response: IResponse, seconds: float, clock: IReactorTime) -> None:
-        """Pass over an answer's body, for so long at most."""
-        body = cls()
-        body.ended.addTimeout(seconds, clock).addErrback(lambda _: None)
-        # As it comes: treq would unpack it, and a few bytes can hold megabytes.
-        while hasattr(response, "original"):
-            response = response.original
-        response.deliverBody(body)
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._length += len(data)
-        if self._length > _LONGEST_BODY:
-            self._give_up()
-
-    def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002, N802 - Twisted's name
-        if not self.ended.called:
-            self.ended.callback(None)
-
-    def _give_up(self) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            # Its loseConnection would wait for the other side to end TLS, too, however long.
-            transport.stopProducing()

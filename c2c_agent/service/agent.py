@@ -12,13 +12,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, fields, frozen
-from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
 from twisted.application.strports import service as listen_service
@@ -27,7 +24,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import HTTPConnectionPool
 
 from c2c_agent.agi.protocol import AgiFactory, Refusal
 from c2c_agent.ami.link import AmiLink
@@ -57,6 +54,7 @@ from c2c_agent.host.clock import SteadyClock, boot_id, check_timezone, week_time
 from c2c_agent.host.files import write_anew
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.net.endpoints import tcp_address
+from c2c_agent.net.http_client import http_client
 from c2c_agent.pbx.asterisk.bridge import SCRIPT
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver
@@ -414,8 +412,8 @@ class AgentService(Service):
         return Webhook(
             receiver,
             read_webhook_secrets(receiver.secret_file),
-            client=HTTPClient(Agent(self._reactor, pool=self._pool), _no_cookies()),
-            fresh=HTTPClient(Agent(self._reactor), _no_cookies()),
+            client=http_client(self._reactor, self._pool),
+            fresh=http_client(self._reactor),
             clock=self._reactor,
             now=self._clock.wall,
             random=random.random,
@@ -540,11 +538,6 @@ class AgentService(Service):
             if agi is None
             else AgiSample(agi.open_sessions, {why.value: agi.refusals[why] for why in Refusal}),
         )
-
-
-def _no_cookies() -> IndexableCookieJar:
-    """Keeps none: they would go back with every further report, ever more of them."""
-    return IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _has_its_timezone(key: Key) -> bool:

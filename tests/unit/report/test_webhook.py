@@ -265,7 +265,7 @@ class WebhookTests(SynchronousTestCase):
         self.receiver.code = 200
         self.receiver.headers = {"content-encoding": "gzip"}
         self.receiver.body = gzip.compress(bytes(10_000_000))
-        with mock.patch("c2c_agent.report.webhook._Ignored.dataReceived") as received:
+        with mock.patch("c2c_agent.net.http_client.IgnoredBody.dataReceived") as received:
             assert self.tries() == Delivered()
         data = b"".join(call.args[0] for call in received.call_args_list)
         assert data == self.receiver.body
