@@ -18,13 +18,15 @@ import random
 import typing
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -35,12 +37,20 @@ from c2c_agent.errors import C2CError
 from c2c_agent.net.endpoints import WatchedEndpoint
 from c2c_agent.net.reconnect import ReconnectPolicy
 
-__all__ = ["AmiLink", "AmiObserver", "LinkDown"]
+__all__ = ["AmiLink", "AmiObserver", "LinkDown", "ami_endpoint"]
 
 _log = Logger()
 
 #: Seconds between two attempts at most, so that calls are settled soon after Asterisk is back.
 _LONGEST_PAUSE: Final = 8.0
+
+
+def ami_endpoint(reactor: Any, host: str, port: int, *, tls: bool) -> IStreamClientEndpoint:
+    """Where AMI is; over TLS its certificate is verified for that host."""
+    endpoint = HostnameEndpoint(reactor, host.encode(), port)
+    if not tls:
+        return endpoint
+    return wrapClientTLS(optionsForClientTLS(host), endpoint)
 
 
 class AmiObserver(typing.Protocol):

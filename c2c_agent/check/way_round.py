@@ -26,7 +26,7 @@ from twisted.internet.task import deferLater
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
-from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.check import exposure
 from c2c_agent.check.exposure import listeners
@@ -38,7 +38,6 @@ from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.errors import C2CError, ConfigError, StoreError
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
-from c2c_agent.service.agent import agi_url, ami_endpoint
 from c2c_agent.store.postgres.extra import database_versions
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
@@ -212,7 +211,7 @@ def _files(config: Config) -> Iterator[Finding]:
 
 def open_listeners(config: AsteriskConfig, tables: Sequence[str]) -> Iterator[Finding]:
     """Whether AMI and FastAGI listen to more than this host, where they are used within it."""
-    ami, agi = config.ami, urlsplit(agi_url(config.agi))
+    ami, agi = config.ami, urlsplit(bridge.agi_url(config.agi))
     services: list[tuple[str, str, int | None, str]] = [
         ("FastAGI", agi.hostname or "", agi.port, "Let asterisk.agi.listen name 127.0.0.1.")
     ]
@@ -270,7 +269,7 @@ class _WayRound:
             )
             raise CheckFailed("AMI secret", str(error), advice) from error
         self._link = AmiLink(
-            ami_endpoint(ami, self._reactor),
+            ami_endpoint(self._reactor, ami.host, ami.port, tls=ami.tls),
             username=ami.username,
             secret=secret,
             clock=self._reactor,
@@ -394,7 +393,7 @@ class _WayRound:
     async def come_round(self) -> Finding:
         """Originate the test call and see it come back over FastAGI."""
         try:
-            url = agi_url(self._config.agi)
+            url = bridge.agi_url(self._config.agi)
         except ConfigError as error:
             raise CheckFailed("FastAGI", str(error), "Correct asterisk.agi.") from error
         running = not await self._listen()

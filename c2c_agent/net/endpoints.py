@@ -1,14 +1,22 @@
-"""An endpoint that tells why it did not connect."""
+"""Where we connect to and listen: endpoints, and what their descriptions say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Any, Final
 
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.strports import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from c2c_agent.errors import ConfigError
+
+#: Connections that may wait to be accepted. Of those beyond, the client tries again a second later.
+_BACKLOG: Final = 1024
 
 
 @implementer(IStreamClientEndpoint)
@@ -32,6 +40,20 @@ class WatchedEndpoint:
 
     def __repr__(self) -> str:
         return repr(self._endpoint)
+
+
+def listener(description: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
+    """A service that listens where a Twisted endpoint's `description` says, once it is started.
+
+    Raises ConfigError for what is no such description.
+    """
+    takes_it = description.startswith(("tcp", "ssl")) and "backlog=" not in description
+    backlog = f":backlog={_BACKLOG}" if takes_it else ""
+    try:
+        return service(description + backlog, factory, reactor=reactor)
+    except Exception as error:  # Twisted's parsers and OpenSSL have no root of their own
+        message = f"configuration: {description!r} is no endpoint to listen on: {error}"
+        raise ConfigError(message) from error
 
 
 def tcp_address(listen: str) -> str | None:

@@ -16,18 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, fields, frozen
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Service
-from twisted.application.strports import service as listen_service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.web.client import HTTPConnectionPool
 
 from c2c_agent.agi.protocol import AgiFactory, Refusal
-from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.amqp.jobs import JobConsumer
 from c2c_agent.amqp.link import AmqpLink, AmqpUser
 from c2c_agent.amqp.login import broker_endpoint, login_parameters
@@ -36,7 +31,7 @@ from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.call.call import Call
 from c2c_agent.config.files import operator_file, read_secret, read_webhook_secrets
-from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, RelayConfig
+from c2c_agent.config.pbx import AsteriskConfig, RelayConfig
 from c2c_agent.config.sections import (
     AmqpConfig,
     CallsConfig,
@@ -53,9 +48,9 @@ from c2c_agent.errors import ConfigError
 from c2c_agent.host.clock import SteadyClock, boot_id, check_timezone, week_time
 from c2c_agent.host.files import write_anew
 from c2c_agent.host.sd_notify import Supervisor
-from c2c_agent.net.endpoints import tcp_address
+from c2c_agent.net.endpoints import listener
 from c2c_agent.net.http_client import http_client
-from c2c_agent.pbx.asterisk.bridge import SCRIPT
+from c2c_agent.pbx.asterisk.bridge import agi_url
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.keys import (
@@ -93,9 +88,6 @@ _SPARE_SESSIONS: Final = 100
 #: and beyond it.
 _ANSWER: Final = 30.0
 _SPARE: Final = 5.0
-
-#: Connections that may wait to be accepted. Of those beyond, the client tries again a second later.
-_BACKLOG: Final = 1024
 
 #: Seconds that one stage of the stop may take; all together have to keep to TimeoutStopSec=30.
 _STAGE: Final = 5.0
@@ -209,7 +201,7 @@ class AgentService(Service):
             self._add_asterisk(config.asterisk, config.calls.max_duration)
         if config.amqp is not None:
             self._add_broker(config.amqp, config.relay)
-        self._http = self._listener(config.http.listen, self._site(config))
+        self._http = listener(config.http.listen, self._site(config), self._reactor)
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start all parts, in order. Raises StoreError, ConfigError, or what a listener raises."""
@@ -421,7 +413,7 @@ class AgentService(Service):
 
     def _add_asterisk(self, config: AsteriskConfig, max_duration: int) -> None:
         link = AmiLink(
-            ami_endpoint(config.ami, self._reactor),
+            ami_endpoint(self._reactor, config.ami.host, config.ami.port, tls=config.ami.tls),
             username=config.ami.username,
             secret=read_secret(config.ami.secret_file),
             new_secret=partial(read_secret, config.ami.secret_file),
@@ -446,7 +438,7 @@ class AgentService(Service):
             self._reactor,
             max_sessions=self._meter.max_concurrent + _SPARE_SESSIONS,
         )
-        self._parts += [self._listener(config.agi.listen, self._agi), link]
+        self._parts += [listener(config.agi.listen, self._agi, self._reactor), link]
 
     def _result_publisher(self, config: Config) -> ResultPublisher | None:
         """Who tells the broker; a relay is told, and tells nobody there."""
@@ -495,15 +487,6 @@ class AgentService(Service):
         )
         self._parts.append(self._broker)
 
-    def _listener(self, description: str, factory: Any) -> StreamServerEndpointService:
-        takes_it = description.startswith(("tcp", "ssl")) and "backlog=" not in description
-        backlog = f":backlog={_BACKLOG}" if takes_it else ""
-        try:
-            return listen_service(description + backlog, factory, reactor=self._reactor)
-        except Exception as error:  # Twisted's parsers and OpenSSL have no root of their own
-            message = f"configuration: {description!r} is no endpoint to listen on: {error}"
-            raise ConfigError(message) from error
-
     def _readiness(self) -> Mapping[str, str | None]:
         """Of each part, why it is not ready; None where it is."""
         stopped = self._switch.state()
@@ -549,25 +532,6 @@ def _has_its_timezone(key: Key) -> bool:
         _log.warn("left out: key {name!r} of the store: {why}", name=key.name, why=str(error))
         return False
     return True
-
-
-def agi_url(config: AgiConfig) -> str:
-    """Under which URL Asterisk, on the same host, reaches the FastAGI listener."""
-    if config.url is not None:
-        return config.url
-    address = tcp_address(config.listen)
-    if address is None:
-        message = f"asterisk.agi.url must be given: {config.listen!r} does not say it"
-        raise ConfigError(f"configuration: {message}")
-    return f"agi://{address}/{SCRIPT}"
-
-
-def ami_endpoint(config: AmiConfig, reactor: Any) -> IStreamClientEndpoint:
-    """Where AMI is."""
-    endpoint = HostnameEndpoint(reactor, config.host.encode(), config.port)
-    if not config.tls:
-        return endpoint
-    return wrapClientTLS(optionsForClientTLS(config.host), endpoint)
 
 
 def _operator_secret(file: Path) -> str:

@@ -15,6 +15,9 @@ from typing import Final
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
+from c2c_agent.config.pbx import AgiConfig
+from c2c_agent.errors import ConfigError
+from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.pbx.asterisk.evidence import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
@@ -32,6 +35,20 @@ _SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
 
 #: More channels than a second leg ever has; each costs a command.
 _MOST_CHANNELS: Final = 8
+
+
+def agi_url(config: AgiConfig) -> str:
+    """Under which URL Asterisk, on the same host, reaches the FastAGI listener.
+
+    Raises ConfigError where the configuration does not say it.
+    """
+    if config.url is not None:
+        return config.url
+    address = tcp_address(config.listen)
+    if address is None:
+        message = f"asterisk.agi.url must be given: {config.listen!r} does not say it"
+        raise ConfigError(f"configuration: {message}")
+    return f"agi://{address}/{SCRIPT}"
 
 
 async def bridge(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import (
     MemoryReactorClock,
     StringTransport,
@@ -20,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami import actions
-from c2c_agent.ami.link import AmiLink, LinkDown
+from c2c_agent.ami.link import AmiLink, LinkDown, ami_endpoint
 from c2c_agent.ami.message import LocalAmiError, Message
 from c2c_agent.ami.pending import LinkLost
 from c2c_agent.errors import C2CError
@@ -659,3 +661,29 @@ class LogTests(LinkTest):
         self.refuse()
         theirs = [event for event in self.logged if "twisted" in event["log_namespace"]]
         assert "TCP4ClientEndpoint" in formatEvent(theirs[0])
+
+
+class Endpoints(SynchronousTestCase):
+    """Where AMI is."""
+
+    def test_how_it_is_reached(self) -> None:
+        """In the clear, or over TLS with the host's name to be checked."""
+        port, hello = self.opening("192.0.2.1", 5039, tls=False)
+        assert (port, hello) == (5039, b"")
+        port, hello = self.opening("pbx1.example.com", 5040, tls=True)
+        assert port == 5040
+        assert hello.startswith(b"\x16\x03\x01")  # a ClientHello (RFC 8446, section 5.1)
+        assert b"pbx1.example.com" in hello
+
+    def opening(self, host: str, port: int, *, tls: bool) -> tuple[int, bytes]:
+        """To which port it connects, and what is said at once there."""
+        reactor = MemoryReactorClock()
+        endpoint = ami_endpoint(reactor, host, port, tls=tls)
+        connecting = endpoint.connect(Factory.forProtocol(Protocol))
+        connecting.addErrback(lambda _: None)
+        _, its_port, factory, *_ = reactor.tcpClients[-1]
+        transport: Any = StringTransport()
+        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", its_port))
+        protocol.makeConnection(transport)
+        reactor.advance(0)
+        return its_port, transport.value()

@@ -17,7 +17,6 @@ from c2c_agent.config.sections import (
     StoreConfig,
     WebhookConfig,
 )
-from c2c_agent.net.endpoints import tcp_address
 from c2c_agent.policy.keys import OPERATOR, Key
 from c2c_agent.policy.pattern import parse_pattern
 
@@ -311,33 +310,6 @@ class TestKeys:
         """Who bears it sees and cancels every call: no key of the configuration may."""
         with pytest.raises(ValueError, match="'operator' is the agent's own"):
             Config(server_id="x", keys=(Key(OPERATOR, ANY_SHA256),))
-
-
-@pytest.mark.parametrize(
-    ("listen", "address"),
-    [
-        ("tcp:4573:interface=127.0.0.1", "127.0.0.1:4573"),
-        ("tcp:4573", "127.0.0.1:4573"),
-        ("tcp:port=4573", "127.0.0.1:4573"),
-        ("tcp:interface=10.0.0.5:port=4573", "10.0.0.5:4573"),
-        ("tcp:4573:interface=0.0.0.0", "127.0.0.1:4573"),
-        ("tcp:4573:interface=:backlog=50", "127.0.0.1:4573"),
-        ("tcp:4573:interface=pbx.example.com", "pbx.example.com:4573"),
-        (r"tcp6:4573:interface=\:\:1", "[::1]:4573"),
-        (r"tcp:4573:interface=\:\:", "127.0.0.1:4573"),
-        (r"tcp6:4573:interface=2001\:db8\:\:5", "[2001:db8::5]:4573"),
-        ("ssl:8443:privateKey=/etc/key.pem:certKey=/etc/cert.pem", "127.0.0.1:8443"),
-        ("unix:/run/c2c.sock", None),
-        ("systemd:domain=INET:index=0", None),
-        ("tcp:", None),
-        ("tcp", None),
-        ("tcp:http", None),
-        ("", None),
-    ],
-)
-def test_tcp_address(listen: str, address: str | None) -> None:
-    """Where a listener is reached from its own host; None for one without a TCP port."""
-    assert tcp_address(listen) == address
 
 
 class TestSharedStore:

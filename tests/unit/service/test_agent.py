@@ -22,13 +22,10 @@ from urllib.request import Request
 import pytest
 from attrs import evolve
 from twisted.internet import reactor as global_reactor
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -44,7 +41,7 @@ from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
-from c2c_agent.service.agent import AgentService, agi_url, ami_endpoint
+from c2c_agent.service.agent import AgentService
 from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
@@ -822,47 +819,6 @@ class OperatorKey(AgentTest):
         self.directory.write_text("a file")
         with pytest.raises(ConfigError, match=r"operator\.key: (Not a directory|File exists)"):
             self.agent()
-
-
-class Addresses(AgentTest):
-    """Where things are, from the configuration."""
-
-    def test_agi_url(self) -> None:
-        """As configured, or as the listener is reached from the same host."""
-        for config, url in (
-            (AgiConfig(), "agi://127.0.0.1:4573/c2c"),
-            (AgiConfig(listen="tcp:4574"), "agi://127.0.0.1:4574/c2c"),
-            (AgiConfig(listen="tcp:4573:interface=192.0.2.1"), "agi://192.0.2.1:4573/c2c"),
-            (AgiConfig(url="agi://agent:4573/c2c"), "agi://agent:4573/c2c"),
-            (AgiConfig(listen="unix:/run/agi", url="agi://agent/c2c"), "agi://agent/c2c"),
-        ):
-            assert agi_url(config) == url
-
-    def test_no_agi_url(self) -> None:
-        """What does not say it has to be told."""
-        with pytest.raises(ConfigError, match=r"asterisk\.agi\.url must be given"):
-            agi_url(AgiConfig(listen="unix:/run/agi"))
-
-    def test_ami(self) -> None:
-        """In the clear, or over TLS with the host's name to be checked."""
-        port, hello = self.opening(AmiConfig(host="192.0.2.1", port=5039))
-        assert (port, hello) == (5039, b"")
-        port, hello = self.opening(AmiConfig(host="pbx1.example.com", port=5040, tls=True))
-        assert port == 5040
-        assert hello.startswith(b"\x16\x03\x01")  # a ClientHello (RFC 8446, section 5.1)
-        assert b"pbx1.example.com" in hello
-
-    def opening(self, config: AmiConfig) -> tuple[int, bytes]:
-        """To which port the agent connects, and what it says at once there."""
-        self.host.asterisk = None
-        failed = ami_endpoint(config, self.host).connect(Factory.forProtocol(Protocol))
-        _, port, factory, *_ = self.host.tcpClients[-1]
-        transport: Any = StringTransport()
-        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", port))
-        protocol.makeConnection(transport)
-        self.host.turn()
-        failed.addErrback(lambda _: None)
-        return port, transport.value()
 
 
 class OnTheLoopback(TestCase):
