@@ -186,7 +186,7 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
-    from c2c_agent.check import way_round as checks  # noqa: PLC0415
+    from c2c_agent.check import run as checks  # noqa: PLC0415
 
     complete = False
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import AmiConfig, LegRule
@@ -165,6 +166,25 @@ def of_mode(path: str, mode: int) -> Finding | None:
         f"chmod 0640 {path}",
         warning=True,
     )
+
+
+def open_listeners(ami: AmiConfig, agi_url: str, tables: Iterable[str]) -> Iterator[Finding]:
+    """Whether AMI and FastAGI listen to more than this host, where they are used within it.
+
+    `tables` are the kernel's tables of sockets (proc_net_tcp.rst of its documentation).
+    """
+    agi = urlsplit(agi_url)
+    services: list[tuple[str, str, int | None, str]] = [
+        ("FastAGI", agi.hostname or "", agi.port, "Let asterisk.agi.listen name 127.0.0.1.")
+    ]
+    if not ami.tls:
+        advice = "In manager.conf [general]: bindaddr = 127.0.0.1; then `manager reload`."
+        services.insert(0, ("AMI", ami.host, ami.port, advice))
+    for name, host, port, advice in services:
+        addresses = [address for table in tables for address in listeners(table, port or 0)]
+        wide = of_listeners(name, host, addresses, advice)
+        if wide is not None:
+            yield wide
 
 
 #: The state LISTEN (include/net/tcp_states.h).

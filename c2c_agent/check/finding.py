@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import asdict, frozen
 
+from c2c_agent.errors import C2CError
+
 
 @frozen
 class Finding:
@@ -25,3 +27,11 @@ class Finding:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {"ok": not self.failed, **asdict(self)}
+
+
+class CheckFailed(C2CError):  # noqa: N818 - it says what happened
+    """A check failed, and those after it make no sense."""
+
+    def __init__(self, name: str, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.finding = Finding(name, message, advice)

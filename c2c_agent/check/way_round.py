@@ -1,4 +1,4 @@
-"""`c2c-agent check`: the configuration, then the whole way round through the PBX.
+"""The way of a call: from AMI through the dialplan, and back over FastAGI.
 
 The last check is the one that counts: a test call that rings nobody is originated into the bridge
 context, runs through the dialplan, and has to come back over FastAGI: to the running agent or,
@@ -7,14 +7,9 @@ where none runs, to this program. Each finding that failed says what to do about
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -27,19 +22,14 @@ from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, ami_endpoint
-from c2c_agent.ami.message import AmiError, Message
+from c2c_agent.ami.message import Message
 from c2c_agent.check import exposure
-from c2c_agent.check.exposure import listeners
-from c2c_agent.check.finding import Finding
-from c2c_agent.config.files import operator_file, read_secret
+from c2c_agent.check.finding import CheckFailed, Finding
+from c2c_agent.config.files import read_secret
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
-from c2c_agent.config.sections import Config
-from c2c_agent.dispatch.kill_switch import StopSwitch
-from c2c_agent.errors import C2CError, ConfigError, StoreError
+from c2c_agent.errors import ConfigError
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
-from c2c_agent.store.postgres.extra import database_versions
-from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0
@@ -70,162 +60,7 @@ _PROBE: Final = "C2C_PROBE"
 _PROBE_PATIENCE: Final = 3.0
 
 
-class CheckFailed(C2CError):  # noqa: N818 - it says what happened
-    """A check failed, and those after it make no sense."""
-
-    def __init__(self, name: str, message: str, advice: str) -> None:
-        super().__init__(message)
-        self.finding = Finding(name, message, advice)
-
-
-def _sockets() -> list[str]:
-    """The kernel's tables of sockets, as far as it has them."""
-    tables = (Path("/proc/net", name) for name in ("tcp", "tcp6"))
-    return [table.read_text(encoding="ascii") for table in tables if table.exists()]
-
-
-async def run(
-    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]] = _sockets
-) -> AsyncIterator[Finding]:
-    """Check everything, one finding after the other, until one makes the rest senseless.
-
-    `sockets` gives the kernel's tables, as `listening` reads them.
-    """
-    yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
-    for finding in _keys(config):
-        yield finding
-    url = config.store.url
-    yield _store(config) if url is None else _database(url, config)
-    for finding in [*_stopped(config), *_files(config), *_forwards(config)]:
-        yield finding
-    if config.asterisk is None:
-        return
-    way = _WayRound(config.asterisk, reactor)
-    try:
-        yield await way.log_in()
-        yield await way.rights()
-        for finding in await way.exposures():
-            yield finding
-        for context in way.contexts():
-            yield await way.context(context)
-        await way.probe()
-        yield await way.come_round()
-        if way.hears_foreign_calls:
-            yield exposure.of_no_filter(config.asterisk.ami)
-        for finding in open_listeners(config.asterisk, sockets()):
-            yield finding
-    except CheckFailed as failed:
-        yield failed.finding
-    except AmiError as error:
-        yield Finding("AMI", str(error), "See the log of Asterisk, and check again.")
-    finally:
-        await way.close()
-
-
-def _keys(config: Config) -> Iterator[Finding]:
-    if not config.keys:
-        advice = "Make one with `c2c-agent key new NAME`, and put it into the list `keys`."
-        yield Finding("keys", "No key is configured, so nobody can place calls.", advice)
-    for key in config.keys:
-        if (wide := exposure.of_key(key)) is not None:
-            yield wide
-        elif key.allow:
-            yield Finding(f"key {key.name}", f"may dial {', '.join(p.text for p in key.allow)}")
-        else:
-            advice = "Give it a list `allow` of the numbers or patterns that it may dial."
-            yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
-
-
-def _stopped(config: Config) -> Iterator[Finding]:
-    stopped = StopSwitch(operator_file(config).parent).state()
-    if stopped is not None:
-        advice = "To have calls placed again: c2c-agent start-calls"
-        yield Finding("kill switch", str(stopped), advice, warning=True)
-
-
-def _forwards(config: Config) -> Iterator[Finding]:
-    if config.asterisk is not None:
-        forwards = exposure.of_first_leg(config.asterisk.first_leg)
-        if forwards is not None:
-            yield forwards
-
-
-def _store(config: Config) -> Finding:
-    """The store is only looked at: this may be root, and the file has to be the agent's own."""
-    path = Path(config.store.file)
-    try:
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            advice = f"Make {path.parent} a directory that the agent's user can write to."
-            return Finding("store", f"{path} cannot be written.", advice)
-        if not path.exists():
-            return Finding("store", f"{path} will be made by the agent's first start")
-        if (owner := path.stat().st_uid) != (wanted := path.parent.stat().st_uid):
-            advice = f"chown --reference={path.parent} {path}*"
-            message = f"{path} belongs to the user {owner}, its directory to {wanted}."
-            return Finding("store", message, advice)
-        with closing(connect(path, "ro")) as store:
-            (version,) = store.execute("SELECT version FROM schema_version").fetchone()
-    except (OSError, sqlite3.Error) as error:
-        advice = f"Put a backup in its place, or move {path} away to begin a new one."
-        return Finding("store", f"{path} cannot be used: {error}", advice)
-    if version > SCHEMA_VERSION:
-        advice = "Install the version of c2c-agent that has written it, or a newer one."
-        return Finding("store", f"{path} is of a newer version of c2c-agent.", advice)
-    return Finding("store", f"{path} can be written")
-
-
-def _database(url: str, config: Config) -> Finding:
-    """The store that several processes share: reached, and of a schema that is known."""
-    try:
-        known, version = database_versions(config)
-    except (StoreError, ConfigError) as error:
-        advice = "See that the server runs, and that the user of the URL may connect to it."
-        return Finding("store", f"{url} cannot be used: {error}", advice)
-    if version > known:
-        advice = "Install the version of c2c-agent that has written it, or a newer one."
-        return Finding("store", f"{url} is of a newer version of c2c-agent.", advice)
-    if not version:
-        return Finding("store", f"{url} is reached; its tables will be made by the first start")
-    return Finding("store", f"{url} is reached")
-
-
-def _files(config: Config) -> Iterator[Finding]:
-    """Files with secrets or telephone numbers in them that are open to others."""
-    files = [operator_file(config)]
-    if config.store.url is None:
-        files.append(Path(config.store.file))
-    elif config.store.password_file is not None:
-        files.append(Path(config.store.password_file))
-    if config.asterisk is not None:
-        files.append(Path(config.asterisk.ami.secret_file))
-    if config.amqp is not None:
-        own = (config.amqp.password_file, config.amqp.private_key_file)
-        files += [Path(file) for file in own if file is not None]
-    files += [Path(webhook.secret_file) for webhook in config.webhooks]
-    for file in files:
-        with suppress(OSError):  # what cannot be read is for another check to tell
-            wide = exposure.of_mode(str(file), file.stat().st_mode)
-            if wide is not None:
-                yield wide
-
-
-def open_listeners(config: AsteriskConfig, tables: Sequence[str]) -> Iterator[Finding]:
-    """Whether AMI and FastAGI listen to more than this host, where they are used within it."""
-    ami, agi = config.ami, urlsplit(bridge.agi_url(config.agi))
-    services: list[tuple[str, str, int | None, str]] = [
-        ("FastAGI", agi.hostname or "", agi.port, "Let asterisk.agi.listen name 127.0.0.1.")
-    ]
-    if not ami.tls:
-        advice = "In manager.conf [general]: bindaddr = 127.0.0.1; then `manager reload`."
-        services.insert(0, ("AMI", ami.host, ami.port, advice))
-    for name, host, port, advice in services:
-        addresses = [address for table in tables for address in listeners(table, port or 0)]
-        wide = exposure.of_listeners(name, host, addresses, advice)
-        if wide is not None:
-            yield wide
-
-
-class _WayRound:
+class WayRound:
     """The way from AMI through the dialplan back over FastAGI."""
 
     def __init__(self, config: AsteriskConfig, reactor: Any) -> None:

@@ -620,7 +620,7 @@ class TestCheck:
             begin(MemoryReactorClock()).addBoth(ended.append)
             sys.exit(0 if ended == [None] else 1)
 
-        monkeypatch.setattr("c2c_agent.check.way_round.run", checks)
+        monkeypatch.setattr("c2c_agent.check.run.run", checks)
         monkeypatch.setattr("twisted.internet.task.react", react)
         return found
 
@@ -702,7 +702,7 @@ class TestCheck:
             yield Finding("configuration", "2 keys, server_id pbx1")
             await Deferred()
 
-        monkeypatch.setattr("c2c_agent.check.way_round.run", checks)
+        monkeypatch.setattr("c2c_agent.check.run.run", checks)
         monkeypatch.setattr("twisted.internet.task.react", react)
         configure(tmp_path)
         done = run(tmp_path, "check", *how)

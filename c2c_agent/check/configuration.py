@@ -1,0 +1,119 @@
+"""The configuration and what it names on this host: keys, the store, the kill switch, files.
+
+Everything is only looked at: who checks may be root, or come before the agent's first start.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from c2c_agent.check import exposure
+from c2c_agent.check.finding import Finding
+from c2c_agent.config.files import operator_file
+from c2c_agent.config.sections import Config
+from c2c_agent.dispatch.kill_switch import StopSwitch
+from c2c_agent.errors import ConfigError, StoreError
+from c2c_agent.store.postgres.extra import database_versions
+from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """All that is found without asking the PBX."""
+    yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
+    yield from _keys(config)
+    url = config.store.url
+    yield _store(config) if url is None else _database(url, config)
+    yield from _stopped(config)
+    yield from _open_files(config)
+    yield from _forwards(config)
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    if not config.keys:
+        advice = "Make one with `c2c-agent key new NAME`, and put it into the list `keys`."
+        yield Finding("keys", "No key is configured, so nobody can place calls.", advice)
+    for key in config.keys:
+        if (wide := exposure.of_key(key)) is not None:
+            yield wide
+        elif key.allow:
+            yield Finding(f"key {key.name}", f"may dial {', '.join(p.text for p in key.allow)}")
+        else:
+            advice = "Give it a list `allow` of the numbers or patterns that it may dial."
+            yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
+
+
+def _stopped(config: Config) -> Iterator[Finding]:
+    stopped = StopSwitch(operator_file(config).parent).state()
+    if stopped is not None:
+        advice = "To have calls placed again: c2c-agent start-calls"
+        yield Finding("kill switch", str(stopped), advice, warning=True)
+
+
+def _forwards(config: Config) -> Iterator[Finding]:
+    if config.asterisk is not None:
+        forwards = exposure.of_first_leg(config.asterisk.first_leg)
+        if forwards is not None:
+            yield forwards
+
+
+def _store(config: Config) -> Finding:
+    """The store is only looked at: this may be root, and the file has to be the agent's own."""
+    path = Path(config.store.file)
+    try:
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            advice = f"Make {path.parent} a directory that the agent's user can write to."
+            return Finding("store", f"{path} cannot be written.", advice)
+        if not path.exists():
+            return Finding("store", f"{path} will be made by the agent's first start")
+        if (owner := path.stat().st_uid) != (wanted := path.parent.stat().st_uid):
+            advice = f"chown --reference={path.parent} {path}*"
+            message = f"{path} belongs to the user {owner}, its directory to {wanted}."
+            return Finding("store", message, advice)
+        with closing(connect(path, "ro")) as store:
+            (version,) = store.execute("SELECT version FROM schema_version").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        advice = f"Put a backup in its place, or move {path} away to begin a new one."
+        return Finding("store", f"{path} cannot be used: {error}", advice)
+    if version > SCHEMA_VERSION:
+        advice = "Install the version of c2c-agent that has written it, or a newer one."
+        return Finding("store", f"{path} is of a newer version of c2c-agent.", advice)
+    return Finding("store", f"{path} can be written")
+
+
+def _database(url: str, config: Config) -> Finding:
+    """The store that several processes share: reached, and of a schema that is known."""
+    try:
+        known, version = database_versions(config)
+    except (StoreError, ConfigError) as error:
+        advice = "See that the server runs, and that the user of the URL may connect to it."
+        return Finding("store", f"{url} cannot be used: {error}", advice)
+    if version > known:
+        advice = "Install the version of c2c-agent that has written it, or a newer one."
+        return Finding("store", f"{url} is of a newer version of c2c-agent.", advice)
+    if not version:
+        return Finding("store", f"{url} is reached; its tables will be made by the first start")
+    return Finding("store", f"{url} is reached")
+
+
+def _open_files(config: Config) -> Iterator[Finding]:
+    """Files with secrets or telephone numbers in them that are open to others."""
+    files = [operator_file(config)]
+    if config.store.url is None:
+        files.append(Path(config.store.file))
+    elif config.store.password_file is not None:
+        files.append(Path(config.store.password_file))
+    if config.asterisk is not None:
+        files.append(Path(config.asterisk.ami.secret_file))
+    if config.amqp is not None:
+        own = (config.amqp.password_file, config.amqp.private_key_file)
+        files += [Path(file) for file in own if file is not None]
+    files += [Path(webhook.secret_file) for webhook in config.webhooks]
+    for file in files:
+        with suppress(OSError):  # what cannot be read is for another check to tell
+            wide = exposure.of_mode(str(file), file.stat().st_mode)
+            if wide is not None:
+                yield wide

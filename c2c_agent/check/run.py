@@ -1,0 +1,54 @@
+"""All checks in order: the configuration, then the whole way round through the PBX."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from c2c_agent.ami.message import AmiError
+from c2c_agent.check import configuration, exposure
+from c2c_agent.check.finding import CheckFailed, Finding
+from c2c_agent.check.way_round import WayRound
+from c2c_agent.config.sections import Config
+from c2c_agent.pbx.asterisk.bridge import agi_url
+
+
+def _sockets() -> list[str]:
+    """The kernel's tables of sockets, as far as it has them."""
+    tables = (Path("/proc/net", name) for name in ("tcp", "tcp6"))
+    return [table.read_text(encoding="ascii") for table in tables if table.exists()]
+
+
+async def run(
+    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]] = _sockets
+) -> AsyncIterator[Finding]:
+    """Check everything, one finding after the other, until one makes the rest senseless.
+
+    `sockets` gives the kernel's tables, as `exposure.open_listeners` reads them.
+    """
+    for finding in configuration.findings(config):
+        yield finding
+    if config.asterisk is None:
+        return
+    way = WayRound(config.asterisk, reactor)
+    try:
+        yield await way.log_in()
+        yield await way.rights()
+        for finding in await way.exposures():
+            yield finding
+        for context in way.contexts():
+            yield await way.context(context)
+        await way.probe()
+        yield await way.come_round()
+        if way.hears_foreign_calls:
+            yield exposure.of_no_filter(config.asterisk.ami)
+        url = agi_url(config.asterisk.agi)
+        for finding in exposure.open_listeners(config.asterisk.ami, url, sockets()):
+            yield finding
+    except CheckFailed as failed:
+        yield failed.finding
+    except AmiError as error:
+        yield Finding("AMI", str(error), "See the log of Asterisk, and check again.")
+    finally:
+        await way.close()

@@ -1,0 +1,234 @@
+"""A configuration and a PBX with which all is well, until a test takes something away."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from c2c_agent.ami.message import Message
+from c2c_agent.check.finding import Finding
+from c2c_agent.check.run import run
+from c2c_agent.config.pbx import AmiConfig, AsteriskConfig
+from c2c_agent.config.sections import Config, StoreConfig
+from tests.fakes import CRM
+from tests.memory_host import MemoryHost
+from tests.unit.agi.playbook import Playbook
+from tests.unit.ami.fake_asterisk import (
+    FakeAsterisk,
+    FakeSession,
+)
+
+AGI_PORT = 4573
+AGI_URL = "agi://127.0.0.1:4573/c2c"
+
+#: The contexts that a configuration without any changes runs through.
+CONTEXTS = (
+    "c2c-bridge",
+    "c2c-answered",
+    "c2c-auto-answer",
+    "c2c-confirm",
+    "c2c-result",
+    "c2c-first-result",
+    "c2c-check",
+    "c2c-first",
+)
+
+
+def tell_an_old_version(session: FakeSession, action: Message) -> None:
+    """Answer CoreSettings."""
+    session.answers(action, AsteriskVersion="16.28.0")
+
+
+def sockets(*local: str) -> str:
+    """A table of the kernel's in which somebody listens at each of these places."""
+    return "\n".join(["sl local", *(f"0: {place} 00000000:0000 0A" for place in local)])
+
+
+class PbxUnderCheck:
+    """A healthy Asterisk with the dialplan as it is shipped; a test takes something away."""
+
+    def __init__(self) -> None:
+        self.host = MemoryHost(FakeAsterisk(None))
+        self.contexts = {*CONTEXTS}
+        self.extensions = ["s"]  # of each context
+        self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1"  # that they run
+        self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
+        self.denied: set[str] = set()  # actions that the AMI user has no right to
+        self.cause = "27"  # with which the test call ends; None: nothing is heard of it
+        self.comes_round = True
+        self.filters = True  # whether AMI tells of the agent's calls alone
+        self.probe: str | None = "1"  # the variable that the probe has; None: it has no channel
+        self.hung_up: list[str] = []
+        self.asked: list[Message] = []  # the orders
+        self.actions: dict[str, Any] = {
+            "ShowDialPlan": self.show_dialplan,
+            "Originate": self.originate,
+            "Getvar": self.getvar,
+            "Hangup": self.hangup,
+            "ListCommands": self.list_commands,
+        }
+        assert self.host.asterisk is not None
+        self.host.asterisk.on_action.update(self.actions)
+
+    def refuses(self, session: FakeSession, action: Message) -> bool:
+        """Refuse an action that is not allowed."""
+        denied = action.get("Action") in self.denied
+        if denied:
+            session.answers(action, "Error", Message="Permission denied")
+        return denied
+
+    def show_dialplan(self, session: FakeSession, action: Message) -> None:
+        """List a context, or say that there is none."""
+        context = action.get("Context")
+        if context not in self.contexts:
+            message = f"Did not find context {context}"
+            session.answers(action, "Error", Message=message)
+            return
+        session.answers(action, EventList="start", Message="DialPlan list will follow")
+        for extension in self.extensions:
+            session.sends(
+                Event="ListDialplan",
+                ActionID=action.action_id,
+                Context=context,
+                Extension=extension,
+                AppData=self.application,
+            )
+        session.sends(Event="ShowDialPlanComplete", ActionID=action.action_id, EventList="Complete")
+
+    def getvar(self, session: FakeSession, action: Message) -> None:
+        """Tell the time, or the variable of a channel."""
+        if self.refuses(session, action):
+            return
+        if not action.get("Channel"):
+            session.answers(action, Value="1435628937")
+        elif self.probe is None:
+            session.answers(action, "Error", Message="No such channel")
+        else:
+            session.answers(action, Value=self.probe)
+
+    def hangup(self, session: FakeSession, action: Message) -> None:
+        """End the probe."""
+        self.hung_up.append(action.get("Channel"))
+        session.answers(action)
+
+    def list_commands(self, session: FakeSession, action: Message) -> None:
+        """List what this user may send, each action as a header."""
+        session.answers(action, **dict.fromkeys(self.rights, "What it does. (Priv: all)"))
+
+    def originate(self, session: FakeSession, action: Message) -> None:
+        """Take the test call, or say that there is no such extension."""
+        self.asked.append(action)
+        if self.refuses(session, action):
+            return
+        if action.get("Exten") == "c2c-no-such-extension":
+            session.answers(action, "Error", Message="Extension does not exist.")
+            return
+        session.answers(action, Message="Originate successfully queued")
+        uniqueid = action.get("ChannelId")
+        if action.get("Context") == "c2c-check":
+            if not self.filters:
+                session.sends(Event="Newchannel", Uniqueid=uniqueid)
+            return
+        if self.comes_round and self.host.journal[-1] == f"listen {AGI_PORT}":
+            self.run_dialplan(uniqueid)
+        if self.cause:
+            session.sends(Event="Hangup", Uniqueid="c2c-another", Cause="16")
+            session.sends(Event="Newstate", Uniqueid=uniqueid)
+            session.sends(Event="Hangup", Uniqueid=uniqueid, Cause=self.cause)
+            session.sends(Event="Hangup", Uniqueid=uniqueid, Cause="16")
+
+    def run_dialplan(self, uniqueid: str) -> None:
+        """Come to the check's own FastAGI listener; a stranger comes there, too."""
+        self.agi(
+            "c2c-check-a-strangers",
+            """
+            = closed
+            """,
+        )
+        self.agi(
+            uniqueid,
+            """
+            > SET VARIABLE "C2C_DONE" "1"
+            200 result=1
+            > EXEC "Hangup" "27"
+            200 result=0
+            = closed
+            """,
+        )
+
+    def agi(self, uniqueid: str, dialogue: str) -> None:
+        """Play a FastAGI session of this channel."""
+        environment = f"""
+            agi_network: yes
+            agi_network_script: c2c
+            agi_channel: Local/s@c2c-check-00000001;2
+            agi_uniqueid: {uniqueid}
+            """
+        Playbook(self.host.factory(AGI_PORT), self.host).play(environment.rstrip(" ") + dialogue)
+
+
+class CheckTest(SynchronousTestCase):
+    """A configuration and its PBX, in memory but for the store and the secret's file."""
+
+    def setUp(self) -> None:
+        """Make a configuration with which all is well."""
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        self.secret = self.directory / "ami.secret"
+        self.secret.write_text("hush\n")
+        self.secret.chmod(0o640)
+        self.pbx = PbxUnderCheck()
+        self.sockets = [sockets("0100007F:13AE", "0100007F:11DD")]
+        self.config = Config(
+            server_id="pbx1.example.com",
+            store=StoreConfig(path=str(self.directory / "c2c.sqlite3")),
+            asterisk=AsteriskConfig(ami=AmiConfig(secret_file=str(self.secret))),
+            keys=[CRM],
+        )
+
+    def tearDown(self) -> None:
+        """Whatever was found, nothing is left: no session, no listener, no timer."""
+        host = self.pbx.host
+        assert host.asterisk is not None
+        host.turn(5)
+        assert not host.asterisk.open
+        assert host.getDelayedCalls() == []
+        assert host.journal.count(f"listen {AGI_PORT}") == host.journal.count(f"close {AGI_PORT}")
+
+    def configure(self, **changes: Any) -> None:
+        """Change the section `asterisk`."""
+        assert self.config.asterisk is not None
+        self.config = evolve(self.config, asterisk=evolve(self.config.asterisk, **changes))
+
+    def check(self, seconds: int = 0) -> list[Finding]:
+        """Check everything: the findings, after so many seconds."""
+
+        async def collect() -> list[Finding]:
+            return [
+                finding async for finding in run(self.config, self.pbx.host, lambda: self.sockets)
+            ]
+
+        checked = Deferred.fromCoroutine(collect())
+        begin = self.pbx.host.seconds()
+        while not checked.called and self.pbx.host.seconds() < begin + 60:
+            self.pbx.host.turn(0.05)
+        findings = self.successResultOf(checked)
+        assert round(self.pbx.host.seconds() - begin) == seconds
+        return findings
+
+    def failed(self, seconds: int = 0) -> Finding:
+        """The one finding that failed, which was the last."""
+        findings = self.check(seconds)
+        [failed] = [finding for finding in findings if finding.failed]
+        assert failed is findings[-1]
+        assert "hush" not in repr(findings)
+        return failed
