@@ -1,5 +1,7 @@
 """The agent as a whole: put together from a configuration, started and stopped in order.
 
-`agent` is the whole, `sharing` what several processes share, `reload` takes over a new
-configuration.
+`parts` puts it together, and so says whether a configuration can be; `agent` starts and stops it;
+`reload` takes over a new configuration. Of the parts, `drivers` are the ways to a PBX, `reporters`
+tell what became of calls, `keys` open the agent, `health` says how it goes, and `sharing` is what
+several processes share.
 """

@@ -1,23 +1,25 @@
 """What a process has of others that share its store: the news, and the keys in it.
 
-Between `postgres`, which hears of everything, and the parts of the service that have to know.
+Between `store.postgres`, which hears of everything, and the parts of the agent that have to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.store.call_store import KeyRow
+from c2c_agent.call.call import Call
+from c2c_agent.config.pbx import RelayConfig
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
+from c2c_agent.report.live import Live
+from c2c_agent.store.call_store import CallStore, KeyRow
 from c2c_agent.store.calls_table import Connection
-
-if TYPE_CHECKING:
-    from c2c_agent.dispatch.neighbours import Neighbours
 
 T = TypeVar("T")
 
@@ -25,6 +27,12 @@ _log = Logger()
 
 #: Seconds until what could not be read is read again.
 _AGAIN: Final = 5.0
+
+
+#: Seconds that another process of the same store has to answer a request: without a relay's limit,
+#: and beyond it.
+_ANSWER: Final = 30.0
+_SPARE: Final = 5.0
 
 
 class News(Protocol):
@@ -118,3 +126,52 @@ class Sharing:
     def _read_again(self) -> None:
         self._again = None
         self.missed()
+
+
+class ForeignStreams:
+    """Tells who follows calls of other processes what has happened to these.
+
+    The streams of events are this process' own; what there is to tell, the store has.
+    """
+
+    def __init__(self, live: Live, dispatcher: Dispatcher, store: CallStore) -> None:
+        self._live = live
+        self._dispatcher = dispatcher
+        self._store = store
+
+    def follow(self, neighbours: Neighbours) -> None:
+        """Hear of their calls from now on."""
+        neighbours.observers.append(self._changed)
+        neighbours.missed_observers.append(self._missed)
+
+    def _changed(self, request_id: str, key_name: str) -> None:
+        if self._live.is_followed(request_id, key_name):
+            self._catch_up(request_id)
+
+    def _missed(self) -> None:
+        for request_id in self._live.followed_requests():
+            self._catch_up(request_id)
+
+    def _catch_up(self, request_id: str) -> None:
+        if self._dispatcher.known(request_id) is not None:
+            return  # it is one of this process
+
+        def found(call: Call | None) -> None:
+            if call is not None:
+                self._live.catch_up(call)
+
+        self._store.find(request_id).addCallback(found).addErrback(
+            lambda failure: _log.warn(
+                "call {call} could not be looked at: {reason}",
+                call=request_id,
+                reason=failure.getErrorMessage(),
+            )
+        )
+
+
+def neighbours_of(
+    store: SharedStore, drivers: Mapping[str, Any], relay: RelayConfig | None, clock: IReactorTime
+) -> Neighbours:
+    """The other processes of a shared store."""
+    answer_timeout = _ANSWER if relay is None else relay.answer_timeout + _SPARE
+    return Neighbours(store, drivers, answer_timeout=answer_timeout, clock=clock)

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +28,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.call.events import Gone
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli.client import Client, operator_secret
@@ -120,9 +119,14 @@ class AgentTest(SynchronousTestCase):
         receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(secret))
         self.config = evolve(self.config, webhooks=[receiver])
         agent = self.started()
-        [reporter] = agent._outbox._reporters
+        [reporter] = agent.parts.reporters.all
         assert isinstance(reporter, Webhook)
         return agent, reporter
+
+    def link_of(self, agent: AgentService) -> AmiLink:
+        """Its link to Asterisk."""
+        assert agent.parts.asterisk is not None
+        return agent.parts.asterisk.link
 
     def stop(self, agent: AgentService) -> None:
         """Stop it, however many turns that takes."""
@@ -285,6 +289,12 @@ class NotStarting(AgentTest):
         self.assert_refuses(StoreError, r"c2c\.sqlite3 cannot be used")
         assert self.host.journal == []
 
+    def test_the_operator_s_key(self) -> None:
+        """Where it cannot be made: said in a line that names it, and nothing else was begun."""
+        self.directory.write_text("a file")
+        self.assert_refuses(ConfigError, r"operator\.key: (Not a directory|File exists)")
+        assert self.host.journal == []
+
     def test_the_fastagi_listener(self) -> None:
         """Its port is taken: no link is made."""
         self.host.taken.add(AGI_PORT)
@@ -320,7 +330,7 @@ class NotStarting(AgentTest):
             self.config = evolve(self.config, http=HttpConfig(listen=listen))
             with pytest.raises(ConfigError, match=f"'{listen}' is no endpoint"):
                 self.agent()
-        bad = self.directory / "bad.pem"
+        bad = self.directory.parent / "bad.pem"
         bad.write_text("no certificate")
         self.config = evolve(self.config, http=HttpConfig(listen=f"ssl:8470:privateKey={bad}"))
         with pytest.raises(ConfigError, match=r"bad\.pem' is no endpoint"):
@@ -394,8 +404,9 @@ class Stopping(AgentTest):
     def test_the_store_is_closed_whatever_happens(self) -> None:
         """A stage that fails does not keep the store from writing what waits."""
         agent = self.started()
-        stop_link = agent._link.stopService  # type: ignore[union-attr]
-        with mock.patch.object(agent._link, "stopService", side_effect=ZeroDivisionError):
+        link = self.link_of(agent)
+        stop_link = link.stopService
+        with mock.patch.object(link, "stopService", side_effect=ZeroDivisionError):
             stopped = agent.stopService()
             self.host.turn(0.1)
         self.failureResultOf(stopped, ZeroDivisionError)
@@ -413,8 +424,9 @@ class Stopping(AgentTest):
     def test_a_stage_that_does_not_end(self) -> None:
         """It is given up in time, and the store is closed all the same."""
         agent = self.started()
-        stop_link = agent._link.stopService  # type: ignore[union-attr]
-        with mock.patch.object(agent._link, "stopService", return_value=Deferred()):
+        link = self.link_of(agent)
+        stop_link = link.stopService
+        with mock.patch.object(link, "stopService", return_value=Deferred()):
             stopped = agent.stopService()
             self.host.turn(5)
         self.failureResultOf(stopped, DeferredTimeout)
@@ -501,7 +513,7 @@ class Changing(AgentTest):
     def test_streams_with_a_key_of_the_database(self) -> None:
         """The configuration takes its name for another secret: who follows with it is let go."""
         agent = self.started()
-        agent._take_keys([KeyRow("shop", SHOP.sha256, {"allow": ["_XXX"]})])
+        agent.parts.keys.take([KeyRow("shop", SHOP.sha256, {"allow": ["_XXX"]})])
         clients = [Connection(self.host.factory(HTTP_PORT)) for _ in range(2)]
         for client, secret in zip(clients, (CRM_SECRET, SHOP_SECRET), strict=True):
             client.sends(request(f"/c2c/v2/events?api_key={secret}"))
@@ -561,7 +573,7 @@ class OverARestart(AgentTest):
         assert refused.json["response"]["errors"][0]["error"]["code"] == "too_many_calls"
         replayed = self.asks(PLACE, AUTHORIZED)
         assert replayed.json["response"]["replayed"] is True
-        second._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        second.parts.dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
         self.stop(second)
         assert self.heard().count("Originate") == 1
 
@@ -570,7 +582,7 @@ class OverARestart(AgentTest):
         self.config = evolve(self.config, keys=[evolve(CRM, per_minute=1)])
         first = self.started()
         self.asks(PLACE, AUTHORIZED)
-        first._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        first.parts.dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
         self.stop(first)
         second = self.started()
         refused = self.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
@@ -582,9 +594,9 @@ class OverARestart(AgentTest):
         self.config = evolve(self.config, keys=[evolve(CRM, per_day=2, minutes_per_day=1)])
         first = self.started()
         self.asks(PLACE, AUTHORIZED)
-        now = first._clock.now()
+        now = first.parts.clock.now()
         evidence = CallEvidence(first=LegEvidence(answered_at=now - 50.0, ended_at=now))
-        first._dispatcher.leg_event(ONE, Gone(evidence))
+        first.parts.dispatcher.leg_event(ONE, Gone(evidence))
         self.stop(first)
         second = self.started()
         place = "/c2c/v2?dial_first=100&dial_second=200&timeout=9"
@@ -601,12 +613,12 @@ class OverARestart(AgentTest):
         """The host's clock was set meanwhile: a call's times are on one clock all the same."""
         with mock.patch("c2c_agent.service.agent.boot_id", return_value="a-boot"):
             first = self.started()
-            before = first._clock.now()
+            before = first.parts.clock.now()
             self.stop(first)
-            with mock.patch("c2c_agent.service.agent.SteadyClock", self.an_hour_ahead):
+            with mock.patch("c2c_agent.service.parts.SteadyClock", self.an_hour_ahead):
                 second = self.started()
-                assert before <= second._clock.now() < before + 600
-                assert second._clock.ahead() == pytest.approx(3600, abs=1)
+                assert before <= second.parts.clock.now() < before + 600
+                assert second.parts.clock.ahead() == pytest.approx(3600, abs=1)
                 self.stop(second)
 
     def an_hour_ahead(self) -> SteadyClock:
@@ -620,7 +632,7 @@ class Clocks(AgentTest):
     def test_for_others_the_host_s(self) -> None:
         """A job's expiry, and what is shown."""
         agent = self.started()
-        agent._clock._host = lambda: time.time() + 3600
+        agent.parts.clock._host = lambda: time.time() + 3600
         place = "/c2c/v2?dial_first=100&dial_second=200&expires="
         assert self.asks(f"{place}{time.time() + 3000:.0f}", AUTHORIZED).faults == ["expired"]
         placed = self.asks(f"{place}{time.time() + 4000:.0f}", AUTHORIZED).json["response"]
@@ -632,18 +644,18 @@ class Clocks(AgentTest):
     def test_who_asks_which(self) -> None:
         """Pauses of reports are counted on the steady clock; their signatures tell the host's."""
         agent, reporter = self.started_with_a_webhook()
-        agent._clock._host = lambda: time.time() + 3600
+        agent.parts.clock._host = lambda: time.time() + 3600
         assert reporter._now() == pytest.approx(time.time() + 3600, abs=60)
-        for steady in (agent._outbox._now, agent._dispatcher._now):
+        for steady in (agent.parts.outbox._now, agent.parts.dispatcher._now):
             assert steady() == pytest.approx(time.time(), abs=60)
         self.stop(agent)
 
     def test_nothing_is_deleted_early(self) -> None:
         """By a clock that was set forward, be it by years."""
         agent = self.started()
-        now = agent._retention(agent._store.delete_ended, "calls")._now
+        now = agent.parts.retention(agent.parts.store.delete_ended, "calls")._now
         for host in (lambda: time.time() + 1e9, lambda: time.time() - 3600):
-            agent._clock._host = host
+            agent.parts.clock._host = host
             assert now() == pytest.approx(min(host(), time.time()), abs=60)
         self.stop(agent)
 
@@ -699,9 +711,9 @@ class TimeZones(AgentTest):
         hours = (parse_hours("Mo 11:00-13:00"),)
         self.config = evolve(self.config, keys=[evolve(CRM, hours=hours, timezone="Asia/Tokyo")])
         agent = self.started()
-        agent._clock._host = lambda: monday_noon_in_tokyo
+        agent.parts.clock._host = lambda: monday_noon_in_tokyo
         assert self.asks(place, AUTHORIZED).json["response"]["status"] == "success"
-        agent._clock._host = lambda: monday_noon_in_tokyo + 3600
+        agent.parts.clock._host = lambda: monday_noon_in_tokyo + 3600
         assert self.asks(place, AUTHORIZED).faults == ["not_allowed"]
         self.stop(agent)
 
@@ -729,7 +741,7 @@ class Keeping(AgentTest):
 
     def ended_days_ago(self, agent: AgentService, days: int) -> None:
         """Make the one call an old one, once it is stored: a refusal is told before that."""
-        self.until(lambda: not agent._dispatcher.states)
+        self.until(lambda: not agent.parts.dispatcher.states)
         with closing(sqlite3.connect(self.config.store.file)) as other, other:
             at = time.time() - days * 86400 - 60
             other.execute("UPDATE calls SET received_at = ?, ended_at = ?", (at, at))
@@ -763,17 +775,17 @@ class Keeping(AgentTest):
         assert self.heard().count("Originate") == 1
         answer = self.asks("/readyz")
         assert (answer.code, answer.json["parts"]["store"]) == (503, "database or disk is full")
-        agent._dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
+        agent.parts.dispatcher.leg_event(ONE, Gone(CallEvidence(lost=True)))
         status = self.asks(f"/c2c/v2/status/{ONE}").json["c2c_status"]["call"]
         assert status["outcome"] == "unknown"
         self.room(agent, 1_000_000)
-        self.until(lambda: not agent._dispatcher.states, seconds=1)
+        self.until(lambda: not agent.parts.dispatcher.states, seconds=1)
         assert self.asks("/readyz").code == 200
         self.stop(agent)
 
     def room(self, agent: AgentService, pages: int) -> None:
         """How large the file may become; never less than it is."""
-        store = agent._store
+        store = agent.parts.store
         assert isinstance(store, Store)
         store._writer.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -781,21 +793,15 @@ class Keeping(AgentTest):
 class OperatorKey(AgentTest):
     """The key of the agent's own host, beside the store."""
 
-    def file(self) -> Path:
-        """Where it is."""
-        return self.directory / "operator.key"
-
-    def test_made_once(self) -> None:
-        """At the first start, for its user and root alone, whatever the umask; then it stays."""
-        before = os.umask(0)
-        self.addCleanup(os.umask, before)
-        self.agent()
-        assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
-        secret = self.file().read_text()
-        assert secret.startswith("c2c_")
-        assert [file.name for file in self.directory.iterdir()] == ["operator.key"]
-        self.agent()
-        assert self.file().read_text() == secret
+    def test_made_at_the_first_start(self) -> None:
+        """Not before; and then it stays."""
+        agent = self.agent()
+        assert not self.directory.exists()
+        agent.startService()
+        secret = operator_secret(self.config)
+        self.stop(agent)
+        self.stop(self.started())
+        assert operator_secret(self.config) == secret
 
     def test_opens_the_api(self) -> None:
         """Who can read it sees the calls of all, as the command line does."""
@@ -803,22 +809,6 @@ class OperatorKey(AgentTest):
         secret = operator_secret(self.config)
         assert self.asks("/c2c/v2/calls", f"Authorization: Bearer {secret}").json == {"calls": []}
         self.stop(agent)
-
-    def test_damaged(self) -> None:
-        """One that was left empty by a full disk is made anew."""
-        self.directory.mkdir()
-        for content in (b"", b"\n", b"\xff"):
-            self.file().write_bytes(content)
-            self.file().chmod(0o644)
-            self.agent()
-            assert operator_secret(self.config).startswith("c2c_")
-            assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
-
-    def test_cannot_be_made(self) -> None:
-        """Said in a line that names it."""
-        self.directory.write_text("a file")
-        with pytest.raises(ConfigError, match=r"operator\.key: (Not a directory|File exists)"):
-            self.agent()
 
 
 class OnTheLoopback(TestCase):
@@ -850,7 +840,7 @@ class OnTheLoopback(TestCase):
         port = (await self.port_of(agent)).getHost().port
         client = Client(f"http://127.0.0.1:{port}", operator_secret(config))
         assert await deferToThread(client.calls, 5) == []
-        while not agent._link.is_up:  # type: ignore[union-attr]
+        while not agent.parts.asterisk.link.is_up:  # type: ignore[union-attr]
             await deferLater(reactor, 0.01)
         await agent.stopService()
         assert asterisk.sessions[0].heard[-1] == "Logoff"
@@ -864,6 +854,6 @@ class OnTheLoopback(TestCase):
             told.callback(port)
             return port
 
-        waiting: Any = agent._http._waitingForPort
+        waiting: Any = agent.parts.http._waitingForPort
         waiting.addCallback(tell)
         return told
