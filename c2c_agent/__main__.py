@@ -187,12 +187,13 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
     from c2c_agent.check import run as checks  # noqa: PLC0415
+    from c2c_agent.service.parts import Parts  # noqa: PLC0415
 
     complete = False
 
     async def all_checks(reactor: Any) -> None:
         nonlocal complete
-        async for finding in checks.run(config, reactor):
+        async for finding in checks.run(config, reactor, lambda config: Parts(config, reactor)):
             find(finding)
         complete = True
 

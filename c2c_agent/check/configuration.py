@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from c2c_agent.check.finding import Finding
 from c2c_agent.config.files import operator_file
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import StopSwitch
-from c2c_agent.errors import ConfigError, StoreError
+from c2c_agent.errors import C2CError, ConfigError, StoreError
 from c2c_agent.store.postgres.extra import database_versions
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
@@ -30,6 +30,15 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _stopped(config)
     yield from _open_files(config)
     yield from _forwards(config)
+
+
+def not_buildable(config: Config, build: Callable[[Config], object]) -> Finding | None:
+    """Why no agent could be made of this configuration; None where one can be."""
+    try:
+        build(config)
+    except C2CError as error:
+        return Finding("configuration", str(error), "Correct this, and check again.")
+    return None
 
 
 def _keys(config: Config) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,35 @@ def _sockets() -> list[str]:
 
 
 async def run(
-    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]] = _sockets
+    config: Config,
+    reactor: Any,
+    build: Callable[[Config], object],
+    sockets: Callable[[], Sequence[str]] = _sockets,
 ) -> AsyncIterator[Finding]:
     """Check everything, one finding after the other, until one makes the rest senseless.
 
-    `sockets` gives the kernel's tables, as `exposure.open_listeners` reads them.
+    `build` makes the parts of an agent, and raises C2CError where that cannot be: what is wrong
+    with the configuration and was not found by then is the last finding. `sockets` gives the
+    kernel's tables, as `exposure.open_listeners` reads them.
     """
+    told = []
+    async with aclosing(_checks(config, reactor, sockets)) as findings:
+        async for finding in findings:
+            told.append(finding)
+            yield finding
+    wrong = configuration.not_buildable(config, build)
+    if wrong is not None and not any(_tells(finding, wrong) for finding in told):
+        yield wrong
+
+
+def _tells(finding: Finding, wrong: Finding) -> bool:
+    """Whether a finding has said already what is wrong, with better advice."""
+    return finding.failed and bool(finding.message) and finding.message in wrong.message
+
+
+async def _checks(
+    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]]
+) -> AsyncGenerator[Finding, None]:
     for finding in configuration.findings(config):
         yield finding
     if config.asterisk is None:

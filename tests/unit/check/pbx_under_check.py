@@ -18,6 +18,7 @@ from c2c_agent.check.finding import Finding
 from c2c_agent.check.run import run
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig
 from c2c_agent.config.sections import Config, StoreConfig
+from c2c_agent.service.parts import Parts
 from tests.fakes import CRM
 from tests.memory_host import MemoryHost
 from tests.unit.agi.playbook import Playbook
@@ -209,12 +210,19 @@ class CheckTest(SynchronousTestCase):
         assert self.config.asterisk is not None
         self.config = evolve(self.config, asterisk=evolve(self.config.asterisk, **changes))
 
+    def build(self, config: Config) -> Parts:
+        """Make the parts of an agent, which nobody starts."""
+        return Parts(config, self.pbx.host)
+
     def check(self, seconds: int = 0) -> list[Finding]:
         """Check everything: the findings, after so many seconds."""
 
         async def collect() -> list[Finding]:
             return [
-                finding async for finding in run(self.config, self.pbx.host, lambda: self.sockets)
+                finding
+                async for finding in run(
+                    self.config, self.pbx.host, self.build, lambda: self.sockets
+                )
             ]
 
         checked = Deferred.fromCoroutine(collect())

@@ -16,7 +16,7 @@ from attrs import evolve
 from twisted.internet import reactor as global_reactor
 
 from c2c_agent.check.finding import Finding
-from c2c_agent.config.sections import StoreConfig
+from c2c_agent.config.sections import HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.store.sqlite.store import Store
 from tests.fakes import CRM, SHOP
@@ -143,3 +143,41 @@ class TheStore(CheckTest):
         assert found.failed
         assert "belongs to the user 54321" in found.message
         assert found.advice == f"chown --reference={self.directory} {path}*"
+
+
+class TheWhole(CheckTest):
+    """What no single check looks at: whether the agent could be made of it all."""
+
+    def test_a_listener_that_cannot_be(self) -> None:
+        """It is said at last, whatever else is well."""
+        self.config = evolve(self.config, http=HttpConfig(listen="nonsense"))
+        failed = self.failed()
+        assert failed.name == "configuration"
+        assert "'nonsense' is no endpoint to listen on" in failed.message
+        assert failed.advice == "Correct this, and check again."
+
+    def test_without_an_asterisk(self) -> None:
+        """It is said there, too."""
+        receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(self.directory / "whsec"))
+        self.config = evolve(self.config, asterisk=None, webhooks=[receiver])
+        assert f"{self.directory / 'whsec'}: a secret should be in this file" in (
+            self.failed().message
+        )
+
+    def test_beside_another_trouble(self) -> None:
+        """Both are said."""
+        self.config = evolve(self.config, http=HttpConfig(listen="nonsense"))
+        self.pbx.contexts = set()
+        failed = [finding.name for finding in self.check() if finding.failed]
+        assert failed == ["context c2c-bridge", "configuration"]
+
+    def test_said_already(self) -> None:
+        """What another check has said, with advice of its own, is not said twice."""
+        self.secret.unlink()
+        assert self.failed().name == "AMI secret"
+
+    def test_leaves_nothing(self) -> None:
+        """No file is written that was not there."""
+        before = sorted(self.directory.rglob("*"))
+        self.check()
+        assert sorted(self.directory.rglob("*")) == before

@@ -121,7 +121,7 @@ class Exposed(CheckTest):
         names = ("amqp.password", "crm.whsec")
         files = [self.directory / name for name in names]
         for file in files:
-            file.write_text("hush\n")
+            file.write_text("whsec_" + "A" * 32 + "\n")
             file.chmod(0o644)
         self.config = evolve(
             self.config,

@@ -608,7 +608,7 @@ class TestCheck:
         """What the checks find, and a reactor that is not the real one."""
         found: list[Finding | Exception] = [Finding("configuration", "2 keys, server_id pbx1")]
 
-        async def checks(_config: object, _reactor: object) -> AsyncIterator[Finding]:
+        async def checks(*_arguments: object) -> AsyncIterator[Finding]:
             for finding in found:
                 if isinstance(finding, Exception):
                     raise finding
@@ -698,7 +698,7 @@ class TestCheck:
             begin(MemoryReactorClock())
             sys.exit(0)
 
-        async def checks(_config: object, _reactor: object) -> AsyncIterator[Finding]:
+        async def checks(*_arguments: object) -> AsyncIterator[Finding]:
             yield Finding("configuration", "2 keys, server_id pbx1")
             await Deferred()
 
