@@ -12,8 +12,10 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from xdist.scheduler import LoadScopeScheduling
 from zope.interface import implementer
 
-# Before anything imports it, whichever folder is collected first.
-pytest.register_assert_rewrite("tests.pbx_driver_contract", "tests.unit.agi.playbook")
+# Before anything imports them, whichever folder is collected first.
+pytest.register_assert_rewrite(
+    "tests.pbx_driver_contract", "tests.unit.agi.playbook", "tests.unit.cli.prompt"
+)
 
 # A test that is slow on a busy machine is not wrong.
 settings.register_profile("c2c-agent", deadline=None)

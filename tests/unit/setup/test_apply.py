@@ -199,7 +199,7 @@ class TestSetUp:
 
     def test_asked(self, plain: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         """Somebody at a terminal is asked, until it is an answer; several have blanks between."""
-        monkeypatch.setattr("c2c_agent.__main__._can_ask", lambda: True)
+        monkeypatch.setattr("c2c_agent.cli.setup._can_ask", lambda: True)
         words = ["setup", "asterisk", "--config", str(plain.config)]
         words += ["--asterisk-dir", str(plain.etc)]
         result = CliRunner().invoke(main, words, input="\n  \n1+1\n_1XX _NXXNXXXXXX\n")

@@ -1,0 +1,246 @@
+"""The commands that ask a running agent: for a call, for what became of it, to stop all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.cli.options import T, client_of, config_option, load, plain_errors, url_option
+from c2c_agent.config import files as configfile
+from c2c_agent.config.sections import Config
+from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
+
+#: Exit status of `call --wait` by outcome; 1 is any trouble with the command itself.
+EXIT_STATUS: Final[Mapping[str, int]] = {
+    "connected": 0,
+    "first_busy": 10,
+    "first_no_answer": 11,
+    "first_declined": 12,
+    "first_unreachable": 13,
+    "second_busy": 20,
+    "second_no_answer": 21,
+    "second_declined": 22,
+    "second_unreachable": 23,
+    "abandoned": 30,
+    "cancelled": 31,
+    "rejected": 40,
+    "pbx_error": 41,
+    "expired": 42,
+    "unknown": 50,
+}
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--dial-as", metavar="EXTENSION", help="With whose permission; default FIRST.")
+@click.option("--timeout", metavar="SECONDS", type=int, help="Of ringing, for each leg.")
+@click.option("--auto-answer", is_flag=True, help="Have the first phone answer by itself.")
+@click.option("--confirm", is_flag=True, help="Have the first press 1 before SECOND is rung.")
+@click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
+@url_option
+@config_option
+@plain_errors
+def call(
+    first: str,
+    second: str,
+    *,
+    dial_as: str | None,
+    timeout: int | None,
+    auto_answer: bool,
+    confirm: bool,
+    wait: bool,
+    url: str | None,
+    config_path: str | None,
+) -> None:
+    """Ring FIRST, then SECOND, and connect them. The exit status tells the outcome."""
+    client = client_of(config_path, url)
+    asked = {"dial_first": first, "dial_second": second}
+    if dial_as is not None:
+        asked["dial_as"] = dial_as
+    if timeout is not None:
+        asked["timeout"] = str(timeout)
+    if auto_answer:
+        asked["auto_answer"] = "true"
+    if confirm:
+        asked["confirm"] = "true"
+    response = client.call(asked)["response"]
+    request_id = response["request_id"]
+    for entry in response["errors"]:
+        click.echo(f"{entry['error']['code']}: {entry['error']['message']}", err=True)
+    if request_id is None:
+        sys.exit(1)
+    if not wait:
+        click.echo(request_id)
+        sys.exit(0 if response["status"] == "success" else 1)
+    click.echo(f"request {request_id}")
+    ended: dict[str, Any] = {}
+    for event, now in client.follow(request_id):
+        click.echo(f"{_clock(event['utc.time'])}  {_words(event)}")
+        ended = now
+    _summary(ended)
+    sys.exit(EXIT_STATUS.get(ended["outcome"], 1))
+
+
+@click.command()
+@click.argument("request_id")
+@click.option("--json", "as_json", is_flag=True, help="The whole story, for programs.")
+@url_option
+@config_option
+@plain_errors
+def status(request_id: str, *, as_json: bool, url: str | None, config_path: str | None) -> None:
+    """Show what became of a request."""
+    story = client_of(config_path, url).status(request_id)
+    if as_json:
+        click.echo(json.dumps({"c2c_status": story}, indent=2))
+        return
+    for event in story["call"]["timeline"]:
+        click.echo(f"{_clock(event['utc.time'])}  {_words(event)}")
+    _summary(story["call"])
+
+
+@click.command()
+@click.argument("request_id")
+@url_option
+@config_option
+@plain_errors
+def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None:
+    """Hang up whatever exists of a call."""
+    response = client_of(config_path, url).cancel(request_id)["response"]
+    for entry in response["errors"]:
+        raise ClientError(str(entry["error"]["message"]))
+    click.echo("cancelled")
+
+
+@click.command()
+@click.argument("request_id", required=False)
+@click.option("--target", help="Only what this webhook was not told.")
+@url_option
+@config_option
+@plain_errors
+def replay(
+    request_id: str | None, *, target: str | None, url: str | None, config_path: str | None
+) -> None:
+    """Report again what was given up: all of it, one call's, or one receiver's."""
+    count = client_of(config_path, url).replay(target, request_id)
+    click.echo(f"{count} reports are sent again")
+
+
+@click.command("stop-calls")
+@click.option("--reason", metavar="TEXT", default="", help="For the log and whoever looks.")
+@click.option("--hang-up", is_flag=True, help="Hang up the calls in progress, too.")
+@config_option
+@plain_errors
+def stop_calls(*, reason: str, hang_up: bool, config_path: str | None) -> None:
+    """Place no calls any more, until start-calls; also over restarts, and without an agent."""
+    config = load(config_path)
+    try:
+        count = _operator(config).stop_calls(reason, hang_up=hang_up)
+    except ClientError as error:
+        _turn(lambda: _switch(config).stop(Stopped(reason, hang_up=hang_up)))
+        click.echo("Calls are stopped; an agent that runs or starts finds them so.")
+        if hang_up:
+            click.echo("What is in progress is hung up by it, then.")
+        click.echo(f"(No agent was told: {error})")
+        return
+    click.echo(
+        f"Calls are stopped. {count} in progress are hung up." if hang_up else "Calls are stopped."
+    )
+
+
+@click.command("start-calls")
+@config_option
+@plain_errors
+def start_calls(*, config_path: str | None) -> None:
+    """Place calls again, after stop-calls."""
+    config = load(config_path)
+    try:
+        was = _operator(config).start_calls()
+    except ClientError:
+        was = _turn(_switch(config).start)
+    click.echo("Calls are placed again." if was else "Calls were not stopped.")
+
+
+def _operator(config: Config) -> Client:
+    return Client(local_url(config), operator_secret(config))
+
+
+def _switch(config: Config) -> StopSwitch:
+    return StopSwitch(configfile.operator_file(config).parent)
+
+
+def _turn(turn: Callable[[], T]) -> T:
+    """Turn the kill switch without an agent."""
+    try:
+        return turn()
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}; run this as root or as the agent's user."
+        raise ClientError(message) from error
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Go on, and show calls as they come and change.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+@click.option("--limit", default=20, show_default=True, help="How many of the latest.")
+@url_option
+@config_option
+@plain_errors
+def calls(
+    *, follow: bool, as_json: bool, limit: int, url: str | None, config_path: str | None
+) -> None:
+    """Show recent calls, the latest last."""
+    client = client_of(config_path, url)
+    shown: dict[str, str] = {}
+    while True:
+        for item in reversed(client.calls(limit)):
+            state = item["call"]["outcome"] or item["call"]["state"]
+            if shown.get(item["request_id"]) == state:
+                continue
+            shown[item["request_id"]] = state
+            click.echo(json.dumps(item) if as_json else _line(item))
+        if not follow:
+            return
+        _sleep(1)
+
+
+def _clock(epoch: str) -> str:
+    return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    words = str(event["event"]).replace("_", " ")
+    return f"{words}: {event['detail']}" if "detail" in event else words
+
+
+def _sleep(seconds: float) -> None:
+    """Wait; by a name of its own, for time.sleep is that of every thread."""
+    time.sleep(seconds)
+
+
+def _line(item: Mapping[str, Any]) -> str:
+    now = item["call"]
+    legs = f"{now['dial_first']['number']} -> {now['dial_second']['number']}"
+    talk = "" if now["talk_seconds"] is None else f" {now['talk_seconds']} s"
+    when = datetime.fromtimestamp(float(item["utc.time"])).astimezone().isoformat(" ", "seconds")
+    return f"{when}  {item['request_id']}  {legs}  {now['outcome'] or now['state']}{talk}"
+
+
+def _summary(now: Mapping[str, Any]) -> None:
+    click.echo(f"outcome {now['outcome'] or '(none yet)'}")
+    for name in ("dial_first", "dial_second"):
+        leg = now[name]
+        told = [
+            f"{label} {leg[part]}"
+            for label, part in (("status", "status"), ("rang", "ring_seconds"), ("cause", "cause"))
+            if leg[part] is not None
+        ]
+        click.echo(f"  {name} {leg['number']}: {', '.join(told) or 'not reached'}")
+    if now["talk_seconds"] is not None:
+        click.echo(f"  talked {now['talk_seconds']} s, hung up by {now['hung_up_by'] or 'nobody'}")

@@ -1,0 +1,81 @@
+"""`c2c-agent check`: prints what `check` finds, and makes an exit status of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from c2c_agent.check.finding import Finding
+from c2c_agent.cli.options import config_option, load, plain_errors
+from c2c_agent.config.sections import Config
+from c2c_agent.errors import ConfigError
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@plain_errors
+def check(config_path: str | None, as_json: bool) -> None:
+    """Check the configuration and the whole way round through the PBX."""
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        findings = [Finding("configuration", str(error), "Correct this, and check again.")]
+        _report(findings, as_json=as_json)
+        sys.exit(1)
+    found: list[Finding] = []
+
+    def find(finding: Finding) -> None:
+        found.append(finding)
+        if not as_json:
+            _report([finding], as_json=False)
+
+    if not _check_all(config, find):
+        find(Finding("check", "it was stopped before its end.", "Let it come to its end."))
+    if as_json:
+        _report(found, as_json=True)
+    sys.exit(any(finding.failed for finding in found))
+
+
+def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
+    """Run the checks; whether to their end, for a signal is no failure to Twisted."""
+    from twisted.internet import task  # noqa: PLC0415
+    from twisted.internet.defer import Deferred  # noqa: PLC0415
+
+    from c2c_agent.check import run as checks  # noqa: PLC0415
+    from c2c_agent.service.parts import Parts  # noqa: PLC0415
+
+    complete = False
+
+    async def all_checks(reactor: Any) -> None:
+        nonlocal complete
+        async for finding in checks.run(config, reactor, lambda config: Parts(config, reactor)):
+            find(finding)
+        complete = True
+
+    def start(reactor: Any) -> Any:
+        return Deferred.fromCoroutine(all_checks(reactor))
+
+    try:
+        task.react(start)
+    except SystemExit as done:
+        if done.code:
+            raise
+    return complete
+
+
+def _report(findings: list[Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+        return
+    for finding in findings:
+        mark, colour = ("FAIL", "red") if finding.failed else ("ok  ", "green")
+        if finding.warning:
+            mark, colour = "WARN", "yellow"
+        click.echo(f"{click.style(mark, fg=colour)} {finding.name}: {finding.message}")
+        if finding.advice:
+            click.echo(f"     -> {finding.advice}")

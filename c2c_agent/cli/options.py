@@ -1,0 +1,86 @@
+"""What commands share: the option `--config`, errors in plain words, whom to ask."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec, TypeVar
+
+import click
+
+from c2c_agent import __version__
+from c2c_agent.cli.client import Client, local_url, operator_secret
+from c2c_agent.config import files as configfile
+from c2c_agent.config.sections import Config
+from c2c_agent.errors import C2CError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def config_option(command: Callable[P, T]) -> Callable[P, T]:
+    """`--config FILE`, before or after the subcommand."""
+    return click.option(
+        "--config",
+        "config_path",
+        metavar="FILE",
+        default=None,
+        help=f"The configuration; default {configfile.DEFAULT_PATH}.",
+    )(command)
+
+
+def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Errors raised on purpose are for the user: words, no traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except C2CError as error:
+            give_up(str(error))
+
+    return run
+
+
+def give_up(message: str) -> NoReturn:
+    """End with words on standard error, and exit status 1."""
+    click.echo(message, err=True)
+    sys.exit(1)
+
+
+def path_of(config_path: str | None) -> str:
+    """The configuration's path: as the command has it, else the program, else the default."""
+    outer: str | None = click.get_current_context().find_root().params.get("config_path")
+    return config_path or outer or configfile.DEFAULT_PATH
+
+
+def load(config_path: str | None) -> Config:
+    """The configuration; raises ConfigError."""
+    return configfile.load(path_of(config_path))
+
+
+def client_of(config_path: str | None, url: str | None) -> Client:
+    """Who asks the agent at the URL, or this host's; with $C2C_API_KEY, or as its operator."""
+    secret = os.environ.get("C2C_API_KEY")
+    if url is not None and secret is not None:
+        return Client(url, secret)
+    config = load(config_path)
+    return Client(url or local_url(config), secret or operator_secret(config))
+
+
+url_option = click.option("--url", metavar="URL", help="The agent, if it is not this host's.")
+
+
+def program(*commands: click.Command) -> click.Group:
+    """The program that has these commands, and the options that stand before them."""
+
+    @click.group(context_settings={"help_option_names": ["-h", "--help"]}, commands=commands)
+    @click.version_option(__version__, prog_name="c2c-agent")
+    @config_option
+    def main(config_path: str | None) -> None:
+        """Rings the first number, then the second, and tells the truth about it."""
+        del config_path  # the subcommands take it from the context
+
+    return main

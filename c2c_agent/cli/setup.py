@@ -1,0 +1,150 @@
+"""`c2c-agent setup` and `c2c-agent key`: what is done once, before the agent runs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from attrs import evolve
+
+from c2c_agent.cli.options import config_option, path_of, plain_errors
+from c2c_agent.config.sections import Config
+from c2c_agent.errors import ConfigError
+from c2c_agent.policy.keys import Key, key_digest, new_secret
+from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
+from c2c_agent.setup import apply as setup_files
+from c2c_agent.setup import plan as setup_asterisk
+
+
+@click.group()
+def key() -> None:
+    """Keys for callers."""
+
+
+@key.command("new")
+@click.argument("name")
+@plain_errors
+def key_new(name: str) -> None:
+    """Make a key, print it once, and the lines for the configuration."""
+    secret = new_secret()
+    try:
+        Config(server_id="any", keys=[Key(name, key_digest(secret))])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    click.echo(f"The key, for the caller (it is shown this once):\n\n    {secret}\n")
+    click.echo("For the list `keys` of c2c-agent.yml; without `allow` it can dial nothing:\n")
+    # In quotes: YAML would read some names as numbers, dates or truths.
+    click.echo(f'    - name: "{name}"\n      sha256: "{key_digest(secret)}"\n      allow: []')
+
+
+@click.group()
+def setup() -> None:
+    """Set up what stands beside the agent."""
+
+
+@setup.command("asterisk")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--undo", is_flag=True, help="Take back all that setup has done.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PATTERN",
+    help="What the first key may dial, such as _1XX; several with blanks between, or given again.",
+)
+@click.option(
+    "--asterisk-dir",
+    metavar="FOLDER",
+    default="/etc/asterisk",
+    show_default=True,
+    help="Asterisk's configuration.",
+)
+@config_option
+@plain_errors
+def set_up_asterisk(
+    *,
+    dry_run: bool,
+    undo: bool,
+    allow: tuple[str, ...],
+    asterisk_dir: str,
+    config_path: str | None,
+) -> None:
+    """Write the AMI user, the dialplan's includes and the agent's configuration.
+
+    Shows the difference of every file first. Says so where nothing has to change.
+    """
+    if undo and (dry_run or allow):
+        raise click.UsageError("--undo goes with neither --dry-run nor --allow")
+    if undo:
+        _say(setup_files.undo(path_of(config_path)))
+        _say(setup_files.reload_asterisk())
+        return
+    try:
+        patterns = _patterns(" ".join(allow))
+    except PatternError as error:
+        raise click.BadParameter(str(error), param_hint="--allow") from error
+    place = setup_files.place(asterisk_dir, path_of(config_path))
+    found = setup_files.read(place)
+    wishes = setup_asterisk.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
+    try:
+        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
+    except setup_asterisk.AllowMissingError as error:
+        if not _can_ask():
+            raise click.UsageError(str(error)) from error
+        wishes = evolve(wishes, allow=_asked_patterns())
+        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
+    for change in plan.changes:
+        click.echo(_printable(setup_asterisk.shown(change, hide=change.path == place.secret_file)))
+    notes = [*plan.notes, *setup_files.notes(plan)]
+    if dry_run or not plan.changes:
+        _say(notes)
+        click.echo("Nothing was written." if plan.changes else "Nothing has to change.")
+        return
+    setup_files.apply(plan, place)
+    click.echo(
+        f"\nWritten: {len(plan.changes)} files. `c2c-agent setup asterisk --undo` undoes it."
+    )
+    _say(setup_files.reload_asterisk())
+    _say(notes)
+    if plan.key is not None:
+        click.echo(f"The first key, for the caller (it is shown this once):\n\n    {plan.key}\n")
+    click.echo("Now start the agent, and go the whole way round: c2c-agent check")
+
+
+def _patterns(text: str) -> list[Pattern]:
+    """The patterns of a text with blanks between; raises PatternError."""
+    return [parse_pattern(word) for word in text.split()]
+
+
+def _can_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty()
+
+
+def _asked_patterns() -> list[Pattern]:
+    """What the admin at the terminal says; there is no default, and nothing is no answer."""
+    click.echo(
+        "What may the first key dial? Numbers, or patterns as in Asterisk's dialplan\n"
+        "(X is 0-9, Z 1-9, N 2-9, a dot anything more), with blanks between: _1XX _NXXNXXXXXX"
+    )
+
+    def read(text: str) -> list[Pattern]:
+        try:
+            patterns = _patterns(text)
+        except PatternError as error:
+            raise click.UsageError(str(error)) from error
+        if not patterns:
+            raise click.UsageError("a key without patterns can dial nothing")
+        return patterns
+
+    patterns: list[Pattern] = click.prompt("The first key may dial", value_proc=read)
+    return patterns
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _printable(text: str) -> str:
+    """Text of a file that may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,59 @@
+"""`c2c-agent store`: care of the file that the agent keeps its requests in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from c2c_agent.cli.options import config_option, give_up, load, plain_errors
+
+
+@click.group()
+def store() -> None:
+    """Care of the store, whether the agent runs or not."""
+
+
+def _store_file(config_path: str | None) -> Path:
+    """The file; a database has better tools of its own."""
+    config = load(config_path).store
+    if config.url is not None:
+        give_up(
+            f"The store is the database {config.url}, which has tools of its own: pg_dump makes a "
+            "backup, pg_amcheck checks it, and autovacuum gives room back."
+        )
+    return Path(config.file)
+
+
+@store.command("check")
+@config_option
+@plain_errors
+def store_check(config_path: str | None) -> None:
+    """Read all of the store. The exit status is 0 if it is sound, else 1."""
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
+
+    path = _store_file(config_path)
+    count = store_care.check(path)
+    click.echo(f"The store {path} is sound: {count} requests.")
+
+
+@store.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@config_option
+@plain_errors
+def store_backup(file: Path, config_path: str | None) -> None:
+    """Copy the store to FILE, which may not exist yet: all of it, as it is at one moment."""
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
+
+    store_care.backup(_store_file(config_path), file)
+
+
+@store.command("vacuum")
+@config_option
+@plain_errors
+def store_vacuum(config_path: str | None) -> None:
+    """Give back the room of deleted requests, in steps for which no call waits long."""
+    from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
+
+    path = _store_file(config_path)
+    click.echo(f"The store {path} has given back {store_care.vacuum(path) // 1024} KiB.")
