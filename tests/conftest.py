@@ -14,7 +14,10 @@ from zope.interface import implementer
 
 # Before anything imports them, whichever folder is collected first.
 pytest.register_assert_rewrite(
-    "tests.pbx_driver_contract", "tests.unit.agi.playbook", "tests.unit.cli.prompt"
+    "tests.pbx_driver_contract",
+    "tests.unit.agi.playbook",
+    "tests.unit.cli.prompt",
+    "tests.unit.setup.tree",
 )
 
 # A test that is slow on a busy machine is not wrong.

@@ -12,8 +12,8 @@ from c2c_agent.config.sections import Config
 from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
-from c2c_agent.setup import apply as setup_files
-from c2c_agent.setup import plan as setup_asterisk
+from c2c_agent.setup import apply, files, journal
+from c2c_agent.setup import plan as planning
 
 
 @click.group()
@@ -75,35 +75,35 @@ def set_up_asterisk(
     if undo and (dry_run or allow):
         raise click.UsageError("--undo goes with neither --dry-run nor --allow")
     if undo:
-        _say(setup_files.undo(path_of(config_path)))
-        _say(setup_files.reload_asterisk())
+        _say(journal.undo(path_of(config_path)))
+        _say(apply.reload_asterisk())
         return
     try:
         patterns = _patterns(" ".join(allow))
     except PatternError as error:
         raise click.BadParameter(str(error), param_hint="--allow") from error
-    place = setup_files.place(asterisk_dir, path_of(config_path))
-    found = setup_files.read(place)
-    wishes = setup_asterisk.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
+    place = apply.place(asterisk_dir, path_of(config_path))
+    found = files.read(place)
+    wishes = planning.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
     try:
-        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
-    except setup_asterisk.AllowMissingError as error:
+        plan = planning.plan(place, found, files.shipped(), wishes)
+    except planning.AllowMissingError as error:
         if not _can_ask():
             raise click.UsageError(str(error)) from error
         wishes = evolve(wishes, allow=_asked_patterns())
-        plan = setup_asterisk.plan(place, found, setup_files.shipped(), wishes)
+        plan = planning.plan(place, found, files.shipped(), wishes)
     for change in plan.changes:
-        click.echo(_printable(setup_asterisk.shown(change, hide=change.path == place.secret_file)))
-    notes = [*plan.notes, *setup_files.notes(plan)]
+        click.echo(_printable(planning.shown(change, hide=change.path == place.secret_file)))
+    notes = [*plan.notes, *apply.notes(plan)]
     if dry_run or not plan.changes:
         _say(notes)
         click.echo("Nothing was written." if plan.changes else "Nothing has to change.")
         return
-    setup_files.apply(plan, place)
+    apply.apply(plan, place)
     click.echo(
         f"\nWritten: {len(plan.changes)} files. `c2c-agent setup asterisk --undo` undoes it."
     )
-    _say(setup_files.reload_asterisk())
+    _say(apply.reload_asterisk())
     _say(notes)
     if plan.key is not None:
         click.echo(f"The first key, for the caller (it is shown this once):\n\n    {plan.key}\n")

@@ -1,11 +1,8 @@
 """What `setup asterisk` changes: from the files that are there to the files as they are to be.
 
 Pure. `plan` looks at the whole configuration of an Asterisk and of the agent, and gives a change
-for each file that needs one; `taken_back` is the way back for one file. `setup_files` reads and
-writes them.
-
-Files that belong to somebody else get a block between two marks, which can be taken out again to
-the byte. What is right already stays as it is, whoever made it: so a second run changes nothing.
+for each file that needs one. What is right already stays as it is, whoever made it: so a second
+run changes nothing. `files` reads the files, `apply` makes the changes.
 """
 
 from __future__ import annotations
@@ -21,10 +18,18 @@ from typing import Final
 from attrs import field, frozen
 
 from c2c_agent.config.pbx import AmiConfig
-from c2c_agent.errors import C2CError
 from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.policy.keys import key_digest
 from c2c_agent.policy.pattern import Pattern
+from c2c_agent.setup.asterisk_conf import (
+    SetupError,
+    body_of,
+    has_section,
+    includes,
+    settings,
+    with_block,
+    without_block,
+)
 
 #: The files of asterisk-conf that are shipped.
 AMI_USER: Final = "manager.d/c2c-agent.conf"
@@ -35,25 +40,11 @@ SHIPPED: Final = (AMI_USER, FIRST, BRIDGE)
 #: The name of the key that a new configuration has.
 FIRST_KEY: Final = "first"
 
-_BEGIN: Final = "; --- begin of c2c-agent (made by `c2c-agent setup asterisk`, which can undo it)"
-_END: Final = "; --- end of c2c-agent"
-_MARKED: Final = re.compile(
-    rf"\n?^{re.escape(_BEGIN)}\n(?P<body>.*?)^{re.escape(_END)}(?:\n|\Z)", re.DOTALL | re.MULTILINE
-)
-
-#: `;-- … --;` over several lines, and `;` to the line's end (Asterisk main/config.c).
-_COMMENT: Final = re.compile(r";--(?!-).*?--;|(?<!\\);[^\n]*", re.DOTALL)
-_SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\]", re.MULTILINE)
-_SETTING: Final = re.compile(r"^[ \t]*(\w+)[ \t]*=>?[ \t]*([^\n]*?)[ \t\r]*$", re.MULTILINE)
 _SECRET: Final = re.compile(r"(?im)^([ +-]?[ \t]*\w*(?:secret|password)[ \t]*=).*$")
 _PERMIT: Final = re.compile(r"(?m)^permit[ \t]*=.*$")
 _TRUE: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
 _ANY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - to be replaced
 _DEFAULT: Final = AmiConfig()
-
-
-class SetupError(C2CError):
-    """It cannot be set up, or undone; the message says what to do."""
 
 
 class AllowMissingError(SetupError):
@@ -171,7 +162,7 @@ class _Planner:
 
     def _blocked(self, path: str, kind: Kind, body: str) -> Change:
         before = self._found.get(path)
-        after, block = _with_block(path, before or "", body)
+        after, block = with_block(path, before or "", body)
         return Change(path, kind, before, after, block)
 
     def _agent(self) -> Iterator[Change]:
@@ -192,7 +183,7 @@ class _Planner:
         body = there = body_of(self._found.get(path, ""))
         if self._secret_in_asterisk() is None:
             user = self._ami_user()
-            if not self._freepbx and _includes(self._manager(), r"manager\.d/\*(?:\.conf)?"):
+            if not self._freepbx and includes(self._manager(), r"manager\.d/\*(?:\.conf)?"):
                 yield self._own_file(user)
             else:
                 # The comment at the top is about the folder manager.d.
@@ -227,7 +218,7 @@ class _Planner:
         return self._change(path, Kind.AMI, user)
 
     def _general(self) -> Mapping[str, str]:
-        return _settings(self._manager(), "general")
+        return settings(self._manager(), "general")
 
     def _ami_is_on(self) -> bool:
         return self._general().get("enabled", "no").lower() in _TRUE
@@ -241,7 +232,7 @@ class _Planner:
         """What switches AMI on, for this host alone."""
         general = self._general()
         # Of a second section of that name Asterisk would read nothing, be the first one empty.
-        there = "general" in _SECTION.findall(_COMMENT.sub("", self._manager()))
+        there = has_section(self._manager(), "general")
         reopened = "[general](+)" if there else "[general]"
         lines = ["; AMI was off.", reopened, "enabled = yes"]
         if general.get("bindaddr", "") in _ANY_ADDRESS:
@@ -263,7 +254,7 @@ class _Planner:
         for path, text in self._found.items():
             name = path.removeprefix(self._place.asterisk_dir + "/")
             if re.fullmatch(r"manager(_\w+)?\.conf|manager\.d/[^/]+", name):
-                section = _settings(text, self._place.username)
+                section = settings(text, self._place.username)
                 if section:
                     yield path, section
 
@@ -341,7 +332,7 @@ class _Planner:
             yield "AMI is off: switch it on in FreePBX (Settings, Asterisk Manager Users)."
         extensions = self._found[self._place.asterisk("extensions.conf")]
         for name, text in (("manager", self._manager()), ("extensions", extensions)):
-            if not _includes(text, rf"{name}_custom\.conf"):
+            if not includes(text, rf"{name}_custom\.conf"):
                 yield (
                     f"{self._place.asterisk(name + '.conf')} does not include {name}_custom.conf, "
                     "as FreePBX does: include it."
@@ -357,77 +348,13 @@ def _is_freepbx(place: Place, found: Mapping[str, str]) -> bool:
     )
 
 
-# Asterisk's configuration files
-
-
-def _includes(text: str, file: str) -> bool:
-    """Whether an `#include` names this file, given as a regular expression."""
-    line = rf"^[ \t]*#(?:try)?include[ \t]+[\"<]?(?:[^\"<>\s]*/)?{file}[\">]?[ \t\r]*$"
-    return re.search(line, _COMMENT.sub("", text), re.MULTILINE) is not None
-
-
 def _missing(texts: Sequence[str]) -> list[str]:
     """Those of our dialplan files that none of the texts includes."""
     return [
         name
         for name in (FIRST, BRIDGE)
-        if not any(_includes(text, re.escape(name)) for text in texts)
+        if not any(includes(text, re.escape(name)) for text in texts)
     ]
-
-
-def _settings(text: str, section: str) -> dict[str, str]:
-    """The settings of a section, all parts of it together; the last of a name counts."""
-    _, *parts = _SECTION.split(_COMMENT.sub("", text))
-    found: dict[str, str] = {}
-    for name, body in zip(parts[::2], parts[1::2], strict=True):
-        if name == section:
-            pairs = _SETTING.findall(body)
-            found.update((key.lower(), value.replace("\\;", ";")) for key, value in pairs)
-    return found
-
-
-# Marked blocks
-
-
-def _with_block(path: str, text: str, body: str) -> tuple[str, str]:
-    """The text with our block at its end, and the block; raises SetupError.
-
-    The line's end before the block is part of it: without the block the text is what it was, also
-    where its last line had no end.
-    """
-    there = _MARKED.search(text)
-    if there is not None and not set(there["body"].split("\n")) <= set(body.split("\n")):
-        raise SetupError(
-            f"{path}: the block of c2c-agent was edited: move your lines out of it, and remove "
-            "what is left of it; then run this again."
-        )
-    block = f"\n{_BEGIN}\n{body}{_END}\n"
-    return without_block(text) + block, block
-
-
-def without_block(text: str) -> str:
-    """The text as it would be without our block."""
-    there = _MARKED.search(text)
-    if there is None:
-        return text
-    before, after = text[: there.start()], text[there.end() :]
-    joint = "\n" if before and after and not before.endswith("\n") else ""
-    return before + joint + after
-
-
-def body_of(text: str) -> str:
-    """What stands between the marks; empty where there are none."""
-    there = _MARKED.search(text)
-    return "" if there is None else there["body"]
-
-
-def block_of(text: str) -> str | None:
-    """The block with its marks, as it stands there now."""
-    there = _MARKED.search(text)
-    return None if there is None else there[0]
-
-
-# What is shown, and the way back
 
 
 def shown(change: Change, *, hide: bool = False) -> str:
@@ -446,22 +373,3 @@ def shown(change: Change, *, hide: bool = False) -> str:
 def _lines(text: str) -> list[str]:
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
-
-
-def taken_back(
-    path: str, current: str, original: str | None, *, ours: bool, blocked: bool, block_ours: bool
-) -> str | None:
-    """The file as it is to be after an undo, None for none; raises SetupError.
-
-    `ours`: the file is just as it was written; `blocked`: it is one that got a block;
-    `block_ours`: that block is just as it was written, whatever was edited around it.
-    """
-    if ours:
-        return original
-    if current == original or (blocked and _BEGIN not in current):
-        return current
-    if blocked and block_ours:
-        rest = without_block(current)
-        return None if original is None and not rest else rest
-    what = "the block of c2c-agent in it was edited" if blocked else "it was edited"
-    raise SetupError(f"{path}: {what} since the setup")

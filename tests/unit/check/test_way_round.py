@@ -11,7 +11,7 @@ from attrs import evolve
 
 from c2c_agent.ami.message import Message
 from c2c_agent.config.pbx import AgiConfig, AmiConfig
-from c2c_agent.setup import apply as setup_files
+from c2c_agent.setup.files import shipped as shipped_files
 from tests.unit.ami.fake_asterisk import (
     FakeSession,
     refuse_login,
@@ -41,7 +41,7 @@ class TheProbe(CheckTest):
         assert findings[-2].name == "test call"
         warning = findings[-1]
         assert (warning.name, warning.warning, warning.failed) == ("AMI eventfilter", True, False)
-        shipped = setup_files.shipped()["manager.d/c2c-agent.conf"]
+        shipped = shipped_files()["manager.d/c2c-agent.conf"]
         [line] = [line for line in shipped.splitlines() if line.startswith("eventfilter")]
         assert line in warning.advice
 

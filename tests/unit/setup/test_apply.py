@@ -1,132 +1,27 @@
-"""`setup asterisk` on trees of files: what is written, what is not, and what an undo gives back."""
+"""`setup asterisk` on trees of files: what is written, what is not, what Asterisk is told."""
 
 from __future__ import annotations
 
 import grp
-import json
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from c2c_agent.__main__ import main
 from c2c_agent.config import files as configfile
-from c2c_agent.host.files import write_anew
 from c2c_agent.policy.keys import key_digest
-from c2c_agent.setup import apply as setup_files
-from c2c_agent.setup.plan import SHIPPED, SetupError
-from tests.unit.setup.test_plan import DEBIAN, FREEPBX, PLAIN
-
-LAYOUTS = {"plain": PLAIN, "debian": DEBIAN, "freepbx": FREEPBX}
-
-#: Where the AMI user is written, by layout.
-AMI_FILE = {
-    "plain": "manager.conf",
-    "debian": "manager.d/c2c-agent.conf",
-    "freepbx": "manager_custom.conf",
-}
+from c2c_agent.setup import apply, files
+from c2c_agent.setup.plan import SHIPPED
+from tests.unit.setup.tree import AMI_FILE, Host, command, made
 
 #: The real one; the tests do without the machine's groups.
-GROUP = setup_files._group
-
-#: A comment that is no UTF-8, as old configurations have them, and a line without an end.
-ODD = "; Büro\n[last]".encode("latin-1")
-
-
-@frozen
-class Host:
-    """A tree with an Asterisk's configuration, and a place for the agent's."""
-
-    root: Path
-    layout: str
-
-    @property
-    def etc(self) -> Path:
-        return self.root / "asterisk"
-
-    @property
-    def config(self) -> Path:
-        return self.root / "c2c-agent" / "c2c-agent.yml"
-
-    @property
-    def dialplan(self) -> Path:
-        name = "extensions_custom.conf" if self.layout == "freepbx" else "extensions.conf"
-        return self.etc / name
-
-    def run(self, *arguments: str) -> Result:
-        """`setup asterisk` on this host."""
-        words = ["setup", "asterisk", "--config", str(self.config), *arguments]
-        if "--undo" not in arguments:
-            words += ["--asterisk-dir", str(self.etc)]
-        return CliRunner().invoke(main, words)
-
-    def set_up(self, *arguments: str) -> Result:
-        """The same, which has to go well."""
-        result = self.run("--allow", "_1XX", *arguments)
-        assert result.exit_code == 0, result.output
-        return result
-
-    def tree(self) -> dict[str, tuple[bytes | None, int, int, int]]:
-        """All that there is: content, mode, owner and group of every file and folder."""
-        told = {}
-        for path in sorted(self.root.rglob("*")):
-            its = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(its.st_mode) else None
-            told[str(path)] = (content, its.st_mode, its.st_uid, its.st_gid)
-        return told
-
-
-def made(root: Path, layout: str) -> Host:
-    """Write a layout's files, with modes that are nobody's default."""
-    host = Host(root, layout)
-    files: Mapping[str, str] = LAYOUTS[layout]
-    host.etc.mkdir(parents=True)
-    for name, text in files.items():
-        (host.etc / name).write_bytes(text.encode())
-        (host.etc / name).chmod(0o660)
-    if layout == "debian":
-        (host.etc / "manager.d").mkdir()
-    with host.dialplan.open("ab") as file:
-        file.write(ODD)
-    return host
-
-
-@pytest.fixture(params=LAYOUTS)
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
-    """A host of each layout."""
-    return made(tmp_path / "host", request.param)
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Host:
-    """A host with the files of Asterisk's own sample."""
-    return made(tmp_path / "host", "plain")
-
-
-@pytest.fixture(autouse=True)
-def reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """An Asterisk that answers; gives what it was told. Groups of the machine do not count."""
-    log = tmp_path / "asked"
-    command(tmp_path, f'echo "$*" >>{log}')
-    monkeypatch.setattr(setup_files, "_SBIN", "")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(setup_files, "_group", lambda _name, otherwise=-1: otherwise)
-    return lambda: log.read_text().splitlines() if log.exists() else []
-
-
-def command(folder: Path, script: str) -> Path:
-    """Make the command asterisk of a shell script."""
-    file = folder / "bin" / "asterisk"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{script}\n")
-    file.chmod(0o755)
-    return file
+GROUP = files.group
 
 
 class TestSetUp:
@@ -144,7 +39,7 @@ class TestSetUp:
         assert f"\nsecret = {secret}\n" in ami
         assert '#include "c2c-first.conf"' in host.dialplan.read_text("latin-1")
         for name in SHIPPED[1:]:
-            assert (host.etc / name).read_text() == setup_files.shipped()[name]
+            assert (host.etc / name).read_text() == files.shipped()[name]
         (key,) = re.findall(r"^    (c2c_\S+)$", result.output, re.MULTILINE)
         assert [own.sha256 for own in config.keys] == [key_digest(key)]
         assert secret not in result.output
@@ -235,9 +130,7 @@ class TestSetUp:
         """The agent's files are its group's, where there is one; else that is said."""
         assert "no group c2c-agent" in plain.set_up("--dry-run").output
         names = {"c2c-agent": os.getgid()}
-        monkeypatch.setattr(
-            setup_files, "_group", lambda name, otherwise=-1: names.get(name, otherwise)
-        )
+        monkeypatch.setattr(files, "group", lambda name, otherwise=-1: names.get(name, otherwise))
         assert "no group" not in plain.set_up().output
         assert plain.config.stat().st_gid == os.getgid()
 
@@ -267,10 +160,8 @@ class TestSetUp:
 
     def test_changed_meanwhile(self, plain: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         """What somebody writes between the look and the deed is not lost."""
-        place = setup_files.place(str(plain.etc), str(plain.config))
-        monkeypatch.setattr(
-            setup_files, "read", _then_write(plain.dialplan, setup_files.read(place))
-        )
+        place = apply.place(str(plain.etc), str(plain.config))
+        monkeypatch.setattr(files, "read", _then_write(plain.dialplan, files.read(place)))
         before = plain.dialplan.read_bytes()
         result = plain.run("--allow", "_1XX")
         assert result.exit_code == 1
@@ -300,7 +191,7 @@ class TestReload:
     def test_not_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The admin is told what to run elsewhere."""
         monkeypatch.setenv("PATH", str(tmp_path))
-        (said,) = setup_files.reload_asterisk()
+        (said,) = apply.reload_asterisk()
         assert 'asterisk -rx "manager reload", asterisk -rx "dialplan reload"' in said
 
     @pytest.mark.parametrize("script", ["sleep 30", None])
@@ -308,182 +199,9 @@ class TestReload:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
     ) -> None:
         """A command that hangs, and one that cannot be run."""
-        monkeypatch.setattr(setup_files, "_PATIENCE", 0.1)
+        monkeypatch.setattr(apply, "_PATIENCE", 0.1)
         file = command(tmp_path, f"exec {script}")
         if script is None:
             file.write_text("#!/nowhere\n")
-        (said,) = setup_files.reload_asterisk()
+        (said,) = apply.reload_asterisk()
         assert said.startswith("Not reloaded: asterisk -rx 'manager reload'")
-
-
-class TestUndo:
-    """Back to what it was."""
-
-    def test_byte_for_byte(self, host: Host, reloads: Callable[[], list[str]]) -> None:
-        """Every file, its mode, and no folder more than before."""
-        before = host.tree()
-        host.set_up()
-        result = host.run("--undo")
-        assert result.exit_code == 0, result.output
-        assert host.tree() == before
-        assert f"{host.config}: removed" in result.output
-        assert f"{host.dialplan}: restored" in result.output
-        assert reloads()[2:] == ["-rx manager reload", "-rx dialplan reload"]
-
-    def test_nothing_to_undo(self, host: Host) -> None:
-        """Before a setup, and after an undo."""
-        assert "Nothing to undo" in host.run("--undo").output
-        host.set_up()
-        host.run("--undo")
-        result = host.run("--undo")
-        assert result.exit_code == 1
-        assert "Nothing to undo" in result.output
-
-    @pytest.mark.parametrize("other", [["--dry-run"], ["--allow", "_1XX"]])
-    def test_with_another(self, plain: Host, other: list[str]) -> None:
-        """Options that make no sense beside it."""
-        assert plain.run("--undo", *other).exit_code == 2
-
-    def test_own_file_edited(self, host: Host) -> None:
-        """All files that were edited are named, and nothing is undone."""
-        host.set_up()
-        first = host.etc / "c2c-first.conf"
-        for file in (first, host.config):
-            file.write_text(file.read_text() + "# mine\n")
-        before = host.tree()
-        result = host.run("--undo")
-        assert result.exit_code == 1
-        assert f"{first}: it was edited" in result.output
-        assert f"{host.config}: it was edited" in result.output
-        assert host.tree() == before
-
-    def test_edited_around_the_block(self, host: Host) -> None:
-        """Edits in a file that is not ours stay; our block goes."""
-        text = host.dialplan.read_bytes()
-        host.set_up()
-        host.dialplan.write_bytes(b"; above\n" + host.dialplan.read_bytes() + b"; below\n")
-        assert host.run("--undo").exit_code == 0
-        assert host.dialplan.read_bytes() == b"; above\n" + text + b"\n; below\n"
-
-    def test_block_edited(self, host: Host) -> None:
-        """An edited block is refused by its file's name, until it is gone."""
-        before = host.tree()
-        host.set_up()
-        text = host.dialplan.read_bytes()
-        host.dialplan.write_bytes(text.replace(b"; --- end", b"; mine\n; --- end"))
-        result = host.run("--undo")
-        assert result.exit_code == 1
-        assert f"{host.dialplan}: the block of c2c-agent in it was edited" in result.output
-        host.dialplan.write_bytes(text[: text.index(b"\n; --- begin")])
-        result = host.run("--undo")
-        assert f"{host.dialplan}: nothing to undo" in result.output
-        assert host.tree() == before
-
-    def test_file_removed(self, host: Host) -> None:
-        """What the admin has removed stays so."""
-        before = host.tree()
-        host.set_up()
-        (host.etc / "c2c-first.conf").unlink()
-        assert host.run("--undo").exit_code == 0
-        assert host.tree() == before
-
-    def test_after_two_runs(self, host: Host) -> None:
-        """An older c2c-bridge.conf that was there first comes back, whatever was written since."""
-        bridge = host.etc / "c2c-bridge.conf"
-        bridge.write_text("; older\n")
-        before = host.tree()
-        host.set_up()
-        (host.etc / "c2c-first.conf").unlink()
-        host.set_up()
-        assert host.run("--undo").exit_code == 0
-        assert host.tree() == before
-
-    def test_edited_between_two_runs(self, plain: Host) -> None:
-        """An edit around a block that is older than the block's repair stays."""
-        text = plain.dialplan.read_bytes()
-        plain.set_up()
-        less = plain.dialplan.read_bytes().replace(b'#include "c2c-bridge.conf"\n', b"")
-        plain.dialplan.write_bytes(b"; above\n" + less)
-        plain.set_up()
-        assert plain.run("--undo").exit_code == 0
-        assert plain.dialplan.read_bytes() == b"; above\n" + text
-
-    def test_own_file_edited_before_second_run(self, plain: Host) -> None:
-        """A file of ours that was edited is not replaced."""
-        plain.set_up()
-        bridge = plain.etc / "c2c-bridge.conf"
-        bridge.write_text("; mine\n")
-        result = plain.run()
-        assert result.exit_code == 1
-        assert "c2c-bridge.conf was edited since the setup" in result.output
-        assert bridge.read_text() == "; mine\n"
-
-    def test_cut_short(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A run that could not write all of it can be undone."""
-        before = host.tree()
-        real = write_anew
-
-        def full(path: Path, *arguments: Any, **named: Any) -> None:
-            if path.name == "c2c-bridge.conf":
-                raise OSError(28, "No space left on device", str(path))
-            real(path, *arguments, **named)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(setup_files, "write_anew", full)
-            result = host.run("--allow", "_1XX")
-        assert result.exit_code == 1
-        assert (
-            "No space left on device. What was written before, --undo takes back" in result.output
-        )
-        assert host.run("--undo").exit_code == 0
-        assert host.tree() == before
-
-    def test_broken_journal(self, plain: Host) -> None:
-        """A journal that is damaged undoes nothing, and neither does one that lost an original."""
-        plain.set_up()
-        state = plain.config.parent / "setup-undo"
-        journal = json.loads((state / "journal.json").read_text())
-        for entry in journal["files"]:
-            if entry["original"]:
-                (state / entry["original"]).unlink()
-        before = plain.tree()
-        with pytest.raises(SetupError, match="is missing: it held"):
-            setup_files.undo(str(plain.config))
-        assert plain.tree() == before
-        (state / "journal.json").write_text("{}")
-        with pytest.raises(SetupError, match="cannot be read"):
-            setup_files.undo(str(plain.config))
-
-
-class TestWords:
-    """Errors of the system."""
-
-    def test_not_allowed(self, plain: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who may not, is told who may."""
-
-        def refuse(*_arguments: object) -> None:
-            raise PermissionError(13, "Permission denied", "/x")
-
-        monkeypatch.setattr(os, "fchown", refuse)
-        result = plain.run("--allow", "_1XX")
-        assert result.exit_code == 1
-        assert "/x: Permission denied. Run this as root." in result.output
-
-
-class TestShipped:
-    """asterisk-conf, wherever the package lies."""
-
-    def test_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """In the package itself, if it is there."""
-        package = tmp_path / "c2c_agent"
-        (package / "asterisk-conf" / "manager.d").mkdir(parents=True)
-        for name in SHIPPED:
-            (package / "asterisk-conf" / name).write_text("; installed\n")
-        monkeypatch.setattr(setup_files, "__file__", str(package / "setup" / "apply.py"))
-        assert set(setup_files.shipped().values()) == {"; installed\n"}
-
-    def test_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A package without it is broken."""
-        monkeypatch.setattr(setup_files, "__file__", str(tmp_path / "a" / "setup" / "apply.py"))
-        with pytest.raises(SetupError, match="install c2c-agent again"):
-            setup_files.shipped()

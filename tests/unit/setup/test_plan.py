@@ -9,9 +9,8 @@ import yaml
 from attrs import evolve
 
 from c2c_agent.config.parse import parse
-from c2c_agent.policy.pattern import parse_pattern
-from c2c_agent.setup import plan as setup_asterisk
-from c2c_agent.setup.apply import shipped
+from c2c_agent.setup.asterisk_conf import SetupError, block_of, without_block
+from c2c_agent.setup.files import shipped
 from c2c_agent.setup.plan import (
     AMI_USER,
     BRIDGE,
@@ -20,54 +19,24 @@ from c2c_agent.setup.plan import (
     Change,
     Kind,
     Place,
-    Plan,
-    SetupError,
     Wishes,
-    block_of,
     shown,
-    taken_back,
-    without_block,
 )
-
-ETC = "/etc/asterisk"
-YML = "/etc/c2c-agent/c2c-agent.yml"
-SECRET_FILE = "/etc/c2c-agent/ami.secret"
-PLACE = Place(ETC, YML, SECRET_FILE)
-WISHES = Wishes([parse_pattern("_1XX"), parse_pattern("200")], key="c2c_key", ami_secret="c2c_ami")
-
-GENERAL = "[general]\nenabled = yes\nport = 5038\nbindaddr = 127.0.0.1\n"
-PLAIN = {"manager.conf": GENERAL, "extensions.conf": "[general]\nstatic=yes\n"}
-DEBIAN = {**PLAIN, "manager.conf": GENERAL + '\n#include "manager.d/*.conf"\n'}
-FREEPBX = {
-    "manager.conf": GENERAL + "#include manager_additional.conf\n#include manager_custom.conf\n",
-    "manager_custom.conf": "",
-    "extensions.conf": "#include extensions_custom.conf\n",
-    "extensions_custom.conf": "[from-internal-custom]\nexten => 1,1,NoOp()",
-    "extensions_additional.conf": "; generated\n",
-}
-LAYOUTS = pytest.mark.parametrize("layout", [PLAIN, DEBIAN, FREEPBX], ids=["plain", "debian", "fp"])
-
-
-def found(layout: Mapping[str, str], **others: str) -> dict[str, str]:
-    """A layout's files by their paths; `yml` and `secret` are the agent's own."""
-    files = {f"{ETC}/{name}": text for name, text in layout.items()}
-    own = {"yml": YML, "secret": SECRET_FILE}
-    return files | {own[name]: text for name, text in others.items()}
-
-
-def plan(files: Mapping[str, str], wishes: Wishes = WISHES, place: Place = PLACE) -> Plan:
-    """The plan for these files."""
-    return setup_asterisk.plan(place, files, shipped(), wishes)
-
-
-def after(files: Mapping[str, str]) -> dict[str, str]:
-    """The files as the plan makes them."""
-    return {**files, **{change.path: change.after for change in plan(files).changes}}
-
-
-def changed(files: Mapping[str, str]) -> list[str]:
-    """The paths that the plan changes, in order."""
-    return [change.path for change in plan(files).changes]
+from tests.unit.setup.layouts import (
+    DEBIAN,
+    ETC,
+    FREEPBX,
+    GENERAL,
+    LAYOUTS,
+    PLAIN,
+    SECRET_FILE,
+    WISHES,
+    YML,
+    after,
+    changed,
+    found,
+    plan,
+)
 
 
 class TestLayouts:
@@ -383,49 +352,3 @@ class TestShown:
         """Every line of it."""
         text = shown(Change("/x", Kind.AGENT, None, "one\ntwo"))
         assert text == "--- /dev/null\n+++ /x\n@@ -0,0 +1,2 @@\n+one\n+two"
-
-
-class TestTakenBack:
-    """One file's way back."""
-
-    @pytest.mark.parametrize("text", ["", "a", "a\n", "a\n\n", "a\r\n", "\n"])
-    def test_to_the_byte(self, text: str) -> None:
-        """Without its block a file is what it was, whatever its end was."""
-        files = found({**PLAIN, "extensions.conf": text})
-        path = f"{ETC}/extensions.conf"
-        assert without_block(after(files)[path]) == text
-        assert without_block(text) == text
-        assert block_of(text) is None
-
-    def test_line_after_the_block(self) -> None:
-        """A line that was added does not run into one that had no end."""
-        text = after(found({**PLAIN, "extensions.conf": "a"}))[f"{ETC}/extensions.conf"]
-        assert without_block(text + "b\n") == "a\nb\n"
-
-    def test_ours(self) -> None:
-        """What is as it was written becomes what it was."""
-        back = taken_back("/x", "new", "old", ours=True, blocked=False, block_ours=False)
-        assert back == "old"
-
-    def test_edited(self) -> None:
-        """An edited file is refused by its name; one that is as before, is not."""
-        with pytest.raises(SetupError, match="/x: it was edited since the setup"):
-            taken_back("/x", "mine", None, ours=False, blocked=False, block_ours=False)
-        back = taken_back("/x", "old", "old", ours=False, blocked=False, block_ours=False)
-        assert back == "old"
-
-    def test_edited_around_the_block(self) -> None:
-        """The block goes, the edits stay; a file of nothing else goes, too."""
-        path = f"{ETC}/extensions.conf"
-        text = after(found({**PLAIN, "extensions.conf": ""}))[path]
-        back = taken_back(path, f"a\n{text}", "", ours=False, blocked=True, block_ours=True)
-        assert back == "a\n"
-        assert taken_back(path, text, "", ours=False, blocked=True, block_ours=True) == ""
-        assert taken_back(path, text, None, ours=False, blocked=True, block_ours=True) is None
-
-    def test_edited_in_the_block(self) -> None:
-        """Refused, until nothing of the block is left."""
-        text = after(found(PLAIN))[f"{ETC}/extensions.conf"]
-        with pytest.raises(SetupError, match="the block of c2c-agent in it was edited"):
-            taken_back("/x", text, "", ours=False, blocked=True, block_ours=False)
-        assert taken_back("/x", "a", "", ours=False, blocked=True, block_ours=False) == "a"
