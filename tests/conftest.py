@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     "tests.unit.agi.playbook",
     "tests.unit.cli.prompt",
     "tests.unit.setup.tree",
+    "tests.unit.web.asking",
 )
 
 # A test that is slow on a busy machine is not wrong.

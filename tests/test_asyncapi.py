@@ -47,7 +47,7 @@ from c2c_agent.call.record import to_json
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.delivery import Target, reports
 from c2c_agent.report.event import EventType
-from c2c_agent.web.openapi import description
+from c2c_agent.web.operation import description
 from tests.playbook import JOB as A_JOB
 from tests.playbook import PLAN, REQUEST_ID, a_call
 from tests.schemas import Schemas

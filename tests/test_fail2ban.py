@@ -33,7 +33,7 @@ def written(message: str, **fields: str) -> str:
     stream = StringIO()
     publisher = LogPublisher()
     publisher.addObserver(LineObserver(stream, full_numbers=False, journal=False))
-    Logger(namespace="c2c_agent.web.api", observer=publisher).warn(message, **fields)
+    Logger(namespace="c2c_agent.web.ask", observer=publisher).warn(message, **fields)
     return stream.getvalue()
 
 

@@ -1,5 +1,8 @@
 """The HTTP server.
 
-`server` and `connections` take requests, `request` reads one, `api` answers it, `answers` writes
-the answers, `stream` the server-sent events.
+`server` listens, on `connections` that are counted and bounded; `request` reads what a client
+sent, and `ask` who asks what. `api` has the routes: `calls` answers for calls, `operation` for
+those who look after the agent. `answers` is the JSON of all of it, `stream` sends events as they
+come, and `openapi.yml` describes the whole. It sees of a call what `dispatch` and `report` show,
+and knows no PBX.
 """

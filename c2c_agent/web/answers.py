@@ -7,9 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from attrs import frozen
+
 from c2c_agent.call.call import Call, Exchange
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.event import Json, _exact, call_summary
+from c2c_agent.report.live import Watch
+from c2c_agent.report.metrics import Exposition
+
+
+@frozen
+class Reply:
+    """What goes back to the client: JSON, metrics in Prometheus's own format, or live events."""
+
+    body: Json | Exposition | Watch
+    code: int = 200
+    retry_after: int | None = None
+
+
+def refused(*faults: Fault, method: str, server_id: str) -> Reply:
+    """The reply to a request that is not stored."""
+    return Reply(response(None, faults, status_url=None, method=method, server_id=server_id))
 
 
 def response(

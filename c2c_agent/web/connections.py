@@ -6,7 +6,8 @@ Where there is none that could have asked by now, the newcomer is refused, but f
 looks after the agent has to be let in then, too (`is_spare`).
 
 A request has to be complete within a time that no sender of single bytes can stretch. What a
-connection costs is bounded by `http_request` and twisted.web: headers, body, what is read ahead.
+connection costs is bounded by `BoundedRequest`, a Request that keeps only so much of a body, and by
+twisted.web: headers, what is read ahead.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTranspor
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web import server
 from twisted.web.http import HTTPChannel, Request
+
+from c2c_agent.web.request import BODY_LIMIT
 
 _log = Logger()
 
@@ -41,6 +45,9 @@ _GOODBYES: Final = 1000
 
 #: What is logged of refusals, at most once in so many seconds.
 _QUIET: Final = 60.0
+
+#: Bytes after which a client that goes on sending is cut off without an answer.
+_PATIENCE: Final = 32 * 1024 * 1024
 
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n"
@@ -216,3 +223,25 @@ class Refused(Protocol):
         self._connections.saying_goodbye(-1)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+
+class BoundedRequest(server.Request):
+    """A request of whose body no more than BODY_LIMIT bytes are kept."""
+
+    oversized = False
+    _arrived = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Keep a part of the body, as far as it is within the limit."""
+        room = max(0, BODY_LIMIT - self._arrived)
+        self._arrived += len(data)
+        if self._arrived > BODY_LIMIT:
+            self.oversized = True
+        if self._arrived > _PATIENCE:
+            self.channel.forceAbortClient()
+        elif room:
+            super().handleContentChunk(data[:room])
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        """Begin the body in memory; Twisted would put a large one into a file."""
+        super().gotLength(BODY_LIMIT if length is None else min(length, BODY_LIMIT))

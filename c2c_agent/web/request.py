@@ -1,7 +1,7 @@
-"""What a client sent over HTTP: a bounded body, and the parameters in it.
+"""What a client sent over HTTP: its parameters, and the address that it is from.
 
-`BoundedRequest` is twisted.web's Request with a limit on the body; `read_parameters` makes one
-mapping of query string and body, and lists what is wrong with them.
+Pure. `read_parameters` makes one mapping of query string and body, and lists what is wrong with
+them. `Proxies` knows whose word counts for the client's address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import parse_qsl
 
 from attrs import field, frozen
-from twisted.web.server import Request
 
 from c2c_agent.call.job import DEEPEST
 from c2c_agent.errors import ErrorCode, Fault
@@ -24,36 +23,11 @@ from c2c_agent.errors import ErrorCode, Fault
 #: Bytes of a body that are read; no request of the API comes near.
 BODY_LIMIT: Final = 64 * 1024
 
-#: Bytes after which a client that goes on sending is cut off without an answer.
-_PATIENCE: Final = 32 * 1024 * 1024
-
 _MOST_FIELDS: Final = 100
 
 #: A plus that a number begins with, perhaps in brackets or behind `tel:`. These as they are: who
 #: has them escaped has escaped the plus as well, and means a blank by one that is not.
 _LEADING_PLUS: Final = re.compile(r"=((?:tel:)?(?:\(|%20)*)\+", re.IGNORECASE)
-
-
-class BoundedRequest(Request):
-    """A request of whose body no more than BODY_LIMIT bytes are kept."""
-
-    oversized = False
-    _arrived = 0
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        """Keep a part of the body, as far as it is within the limit."""
-        room = max(0, BODY_LIMIT - self._arrived)
-        self._arrived += len(data)
-        if self._arrived > BODY_LIMIT:
-            self.oversized = True
-        if self._arrived > _PATIENCE:
-            self.channel.forceAbortClient()
-        elif room:
-            super().handleContentChunk(data[:room])
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        """Begin the body in memory; Twisted would put a large one into a file."""
-        super().gotLength(BODY_LIMIT if length is None else min(length, BODY_LIMIT))
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The HTTP listener: twisted.web below, the handlers of `http_api` above."""
+"""The HTTP listener: twisted.web below, the handlers of `api` above."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from twisted.web.server import NOT_DONE_YET, Site
 from c2c_agent.errors import StoreError
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
-from c2c_agent.web.api import PREFIX, Api, Ask, Reply
-from c2c_agent.web.connections import RETRY_AFTER, ClientConnection, Connections
-from c2c_agent.web.request import BoundedRequest, Proxies, read_parameters
+from c2c_agent.web.answers import Reply
+from c2c_agent.web.api import Api
+from c2c_agent.web.ask import PREFIX, Ask
+from c2c_agent.web.connections import RETRY_AFTER, BoundedRequest, ClientConnection, Connections
+from c2c_agent.web.request import Proxies, read_parameters
 from c2c_agent.web.stream import EventStream, write_head
 
 _log = Logger()

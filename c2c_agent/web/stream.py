@@ -16,7 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from c2c_agent.report.live import Watch
-from c2c_agent.web.request import BoundedRequest
+from c2c_agent.web.connections import BoundedRequest
 
 _log = Logger()
 

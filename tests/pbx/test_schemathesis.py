@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from c2c_agent.policy.keys import key_digest
-from c2c_agent.web.openapi import description
+from c2c_agent.web.operation import description
 from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.hosts import AsteriskHost
 from tests.schemathesis_run import findings

@@ -33,7 +33,7 @@ from c2c_agent.errors import ErrorCode
 from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.report.event import EventType, event_json
 from c2c_agent.web.api import Api
-from c2c_agent.web.openapi import description
+from c2c_agent.web.operation import description
 from c2c_agent.web.server import ApiSite
 from tests.fakes import CRM, CRM_SECRET, OPERATOR_SECRET, Desk, uuid
 from tests.memory_host import Answer, Connection, request
@@ -125,7 +125,7 @@ class RealAnswers(SiteTest):
     def setUp(self) -> None:
         """Let the operator in, too."""
         super().setUp()
-        self.api._keys = KeyRing([CRM, operator_key(key_digest(OPERATOR_SECRET), [CRM])])
+        self.api._access.keys = KeyRing([CRM, operator_key(key_digest(OPERATOR_SECRET), [CRM])])
         self.site = ApiSite(self.api, None, self.site_clock)
 
     def check(self, path: str, answer: Answer, method: str = "get") -> Any:
@@ -175,7 +175,7 @@ class RealAnswers(SiteTest):
 
     def test_come_again(self) -> None:
         """The header that says when."""
-        self.api._keys = KeyRing([evolve(CRM, per_minute=1)])
+        self.api._access.keys = KeyRing([evolve(CRM, per_minute=1)])
         self.placed()
         answer = self.client.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
         assert "retry-after" in answer.headers
@@ -258,7 +258,7 @@ class RealAnswers(SiteTest):
         """Health, readiness and the description itself."""
         self.check("/healthz", self.client.asks("/healthz"))
         self.check("/readyz", self.client.asks("/readyz"))
-        self.api._readiness = lambda: {"store": None, "ami": "not connected yet"}
+        self.api._operation._readiness = lambda: {"store": None, "ami": "not connected yet"}
         self.check("/readyz", self.client.asks("/readyz"))
         assert self.check("/openapi.json", self.client.asks("/openapi.json")) == DESCRIPTION
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
 
 from c2c_agent.errors import ErrorCode
-from c2c_agent.web.request import BODY_LIMIT, BoundedRequest, Proxies, read_parameters
+from c2c_agent.web.request import Proxies, read_parameters
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -257,138 +250,6 @@ def test_what_was_encoded_is_decoded(values: dict[str, str]) -> None:
     assert read(form) == values
     assert read(b"", FORM, form) == values
     assert read(b"", JSON, json.dumps(values).encode()) == values
-
-
-# The request
-
-# These have no types of their own.
-transport_for_tests: Callable[[], Any] = StringTransport
-site_for_tests: Callable[..., Any] = Site
-
-
-class Received(Resource):
-    """Keeps the requests that arrived."""
-
-    isLeaf = True  # noqa: N815 - Twisted's name
-
-    def __init__(self, requests: list[Any]) -> None:
-        initialize: Callable[[Resource], None] = Resource.__init__
-        initialize(self)
-        self._requests = requests
-
-    def render(self, request: BoundedRequest) -> int:
-        """Take one."""
-        self._requests.append(request)
-        return NOT_DONE_YET
-
-
-class Client:
-    """Sends bytes to a site of BoundedRequests."""
-
-    def __init__(self) -> None:
-        self.requests: list[Any] = []  # BoundedRequests, whose methods have no types
-        site = site_for_tests(
-            Received(self.requests), requestFactory=BoundedRequest, reactor=Clock()
-        )
-        self._protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
-        self.transport = transport_for_tests()
-        self._protocol.makeConnection(self.transport)
-
-    def send(self, data: bytes) -> None:
-        """Let bytes arrive."""
-        self._protocol.dataReceived(data)
-
-    def post(self, length: int) -> None:
-        """Begin a request with a body of this length."""
-        self.send(b"POST /c2c/v2 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
-
-    def post_chunked(self) -> None:
-        """Begin a request with a body of unknown length."""
-        self.send(b"POST /c2c/v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-
-
-def content(request: BoundedRequest) -> bytes:
-    """The part of a request's body that was kept."""
-    assert request.content is not None
-    kept: bytes = request.content.read()
-    return kept
-
-
-class TestBoundedRequest:
-    """How much of a body is kept."""
-
-    @pytest.mark.parametrize("pieces", [1, 2, 7])
-    @pytest.mark.parametrize("length", [0, 1, BODY_LIMIT - 1, BODY_LIMIT])
-    def test_within_the_limit(self, length: int, pieces: int) -> None:
-        """All of it, however it arrives."""
-        client = Client()
-        client.post(length)
-        body = bytes(number % 251 for number in range(length))
-        size = -(-length // pieces) or 1
-        for begin in range(0, length, size):
-            client.send(body[begin : begin + size])
-        (request,) = client.requests
-        assert content(request) == body
-        assert not request.oversized
-
-    @pytest.mark.parametrize("pieces", [1, 3])
-    @pytest.mark.parametrize("length", [BODY_LIMIT + 1, 5 * BODY_LIMIT])
-    def test_beyond_the_limit(self, length: int, pieces: int) -> None:
-        """The request is told to be oversized, and answered; no more than the limit is kept."""
-        client = Client()
-        client.post(length)
-        size = -(-length // pieces)
-        for begin in range(0, length, size):
-            client.send(b"x" * (min(begin + size, length) - begin))
-        (request,) = client.requests
-        assert len(content(request)) == BODY_LIMIT
-        assert request.oversized
-        assert client.transport.connected
-
-    def test_chunked(self) -> None:
-        """A body that does not tell its length is bounded likewise."""
-        client = Client()
-        client.post_chunked()
-        client.send(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-        client.post_chunked()
-        for _ in range(3):
-            client.send(b"%x\r\n%s\r\n" % (BODY_LIMIT, b"y" * BODY_LIMIT))
-        client.send(b"0\r\n\r\n")
-        first = client.requests[0]
-        assert (content(first), first.oversized) == (b"abcde", False)
-        first.finish()
-        second = client.requests[1]
-        assert (content(second), second.oversized) == (b"y" * BODY_LIMIT, True)
-
-    @pytest.mark.parametrize("chunked", [False, True])
-    def test_nothing_goes_to_the_disk(self, chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Twisted would make a temporary file of a large body; strangers do not write here."""
-
-        def made(*_: object, **__: object) -> None:
-            raise AssertionError("a temporary file was made")
-
-        monkeypatch.setattr("tempfile.TemporaryFile", made)
-        client = Client()
-        if chunked:
-            client.post_chunked()
-            client.send(b"1\r\nx\r\n0\r\n\r\n")
-        else:
-            client.post(200_000)
-            client.send(b"x" * 200_000)
-        assert len(client.requests) == 1
-
-    def test_who_goes_on_sending(self) -> None:
-        """Beyond all patience the connection is cut, without an answer."""
-        client = Client()
-        client.post(100 * 1024 * 1024)
-        piece = b"z" * (1024 * 1024)
-        for _ in range(32):
-            client.send(piece)
-        assert not client.transport.disconnected
-        client.send(b"z")
-        assert client.transport.disconnected
-        assert client.transport.value() == b""
-        assert client.requests == []
 
 
 def test_a_leading_plus_is_a_plus() -> None:

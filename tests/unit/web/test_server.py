@@ -150,13 +150,13 @@ class Answers(SiteTest):
         """Outside the API, the code says it."""
         assert self.client.asks("/").code == 404
         assert self.client.asks("/healthz", method="DELETE").code == 405
-        self.api._readiness = lambda: {"store": None, "ami": "not connected yet"}
+        self.api._operation._readiness = lambda: {"store": None, "ami": "not connected yet"}
         answer = self.client.asks("/readyz")
         assert (answer.code, answer.json["ready"]) == (503, False)
 
     def test_retry_after(self) -> None:
         """When it is worth another try stands in the header, too."""
-        self.api._keys = KeyRing([evolve(CRM, per_minute=1)])
+        self.api._access.keys = KeyRing([evolve(CRM, per_minute=1)])
         assert "retry-after" not in self.placed().headers
         answer = self.client.asks("/c2c/v2?dial_first=100&dial_second=200", AUTHORIZED)
         assert answer.faults == ["rate_limited"]
@@ -437,7 +437,7 @@ class Mistakes(SiteTest):
         def fail() -> dict[str, str | None]:
             raise ZeroDivisionError
 
-        self.api._readiness = fail
+        self.api._operation._readiness = fail
         answer = self.client.asks("/readyz")
         assert (answer.code, answer.faults) == (500, ["internal_error"])
         self.assert_logged(ZeroDivisionError)
@@ -455,7 +455,7 @@ class Mistakes(SiteTest):
 
     def test_an_answer_that_is_no_json(self) -> None:
         """Even then the client is not left waiting."""
-        self.api._readiness = lambda: {"store": object()}  # type: ignore[dict-item]
+        self.api._operation._readiness = lambda: {"store": object()}  # type: ignore[dict-item]
         answer = self.client.asks("/readyz")
         assert (answer.code, answer.faults) == (500, ["internal_error"])
         self.assert_logged(TypeError)

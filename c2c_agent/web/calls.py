@@ -1,0 +1,210 @@
+"""The paths of calls: place one, look at one, cancel one, list them, follow them.
+
+Each is a coroutine from what was asked to what is replied. What is asked for is done by
+`dispatch`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
+
+from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.job import is_request_id
+from c2c_agent.config.sections import HttpConfig
+from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.intake import Intake
+from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.policy.keys import Key
+from c2c_agent.report.live import Live
+from c2c_agent.text import one_copy
+from c2c_agent.web import answers
+from c2c_agent.web.answers import Reply
+from c2c_agent.web.ask import PREFIX, Access, Ask
+
+#: The longest that a status is held back, in seconds.
+_MAX_WAIT: Final = 60
+_MAX_CALLS: Final = 1000
+
+#: Seconds after which a refused stream is worth another try.
+_STREAM_RETRY: Final = 30
+
+_CANCEL: Final = "asterisk.cancel"
+_CALLS: Final = "asterisk.calls"
+_EVENTS: Final = "asterisk.events"
+
+
+class Calls:
+    """What can be done with calls over HTTP."""
+
+    def __init__(
+        self,
+        *,
+        config: HttpConfig,
+        server_id: str,
+        access: Access,
+        intake: Intake,
+        dispatcher: Dispatcher,
+        live: Live,
+        clock: IReactorTime,
+    ) -> None:
+        self._config = config
+        self._server_id = server_id
+        self._access = access
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._live = live
+        self._clock = clock
+
+    async def place(self, ask: Ask) -> Reply:
+        """Place a call."""
+        key = self._access.key(ask)
+        faults = ask.parameters.faults
+        if key is None:
+            if faults and ask.secret is None:
+                return self._fail(*faults)  # the key may stand in what could not be read
+            return self._fail(*faults, self._access.unauthorized(ask))
+        values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
+        url = one_copy(ask.base_url + PREFIX)  # kept with the call: one copy for all
+        submission = await self._intake.submit(key, values, faults, url=url, method=ask.method)
+        body = answers.response(
+            submission.call.request_id,
+            submission.answer.faults,
+            status_url=ask.status_url(submission.call.request_id),
+            method=self._intake.method_of(submission.call.job),
+            server_id=self._server_id,
+            replayed=submission.replayed,
+        )
+        return Reply(body, retry_after=submission.retry_after)
+
+    async def status(self, ask: Ask) -> Reply:
+        """Show the story of a request; with `wait`, when it has ended or went on."""
+        numbers = [ask.number("wait", _MAX_WAIT), ask.number("seen", 10**6)]
+        wrong = [number for number in numbers if isinstance(number, Fault)]
+        if wrong:
+            return Reply(answers.no_status(wrong[0]))
+        wait, seen = (number if isinstance(number, int) else None for number in numbers)
+        key = self._access.key(ask)
+        if self._config.status_requires_key and key is None:
+            return Reply(answers.no_status(self._access.unauthorized(ask)))
+        call = await self._find(ask)
+        if call is None or not self._may_see(key, call):
+            return Reply(answers.not_found(ask.item))
+        if wait:
+            call = await self._wait(call, wait, seen)
+        return Reply(answers.status(call))
+
+    async def cancel(self, ask: Ask) -> Reply:
+        """Hang up whatever exists of a call."""
+        key = self._access.key(ask)
+        if key is None:
+            return self._fail(self._access.unauthorized(ask), method=_CANCEL)
+        call = await self._find(ask)
+        if call is None or not self._access.is_of(key, call):
+            message = f"This key placed no call with the id {ask.item}."
+            return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
+        await self._dispatcher.cancel_anywhere(call)
+        return Reply(
+            answers.response(
+                call.request_id,
+                (),
+                status_url=ask.status_url(call.request_id),
+                method=_CANCEL,
+                server_id=self._server_id,
+            )
+        )
+
+    async def recent(self, ask: Ask) -> Reply:
+        """List the latest calls of a key; the operator sees those of all."""
+        key = self._access.key(ask)
+        if key is None:
+            return self._fail(self._access.unauthorized(ask), method=_CALLS)
+        limit = ask.number("limit", _MAX_CALLS)
+        if isinstance(limit, Fault):
+            return self._fail(limit, method=_CALLS)
+        name = None if self._access.is_operator(key) else key.name
+        calls = await self._dispatcher.recent(20 if limit is None else limit, name)
+        return Reply({"calls": [answers.listing(call) for call in calls]})
+
+    async def all_events(self, ask: Ask) -> Reply:
+        """Stream what happens from now on to a key's calls; the operator sees those of all."""
+        key = self._access.key(ask)
+        if key is None:
+            return self._fail(self._access.unauthorized(ask), method=_EVENTS)
+        name = None if self._access.is_operator(key) else key.name
+        try:
+            watch = self._live.follow_key(name, key.name)
+        except ApiError as error:
+            return evolve(self._fail(*error.faults, method=_EVENTS), retry_after=_STREAM_RETRY)
+        return Reply(watch)
+
+    async def call_events(self, ask: Ask) -> Reply:
+        """Stream what has happened to a call, and happens, to its end."""
+        key = self._access.key(ask)
+        if self._config.status_requires_key and key is None:
+            return Reply(answers.no_status(self._access.unauthorized(ask)))
+        if not is_request_id(ask.item):
+            return Reply(answers.not_found(ask.item))
+        owner = ask.client if key is None else key.name
+        try:
+            watch = self._live.follow_request(ask.item.lower(), owner)
+        except ApiError as error:
+            return Reply(answers.no_status(error.faults[0]), retry_after=_STREAM_RETRY)
+        reply: Reply | None = None
+        try:
+            # What happens while the store is asked waits in the watch.
+            call = await self._find(ask)
+            if call is None or not self._may_see(key, call):
+                return Reply(answers.not_found(ask.item))
+            past = self._live.past(call)
+            if past and past[-1].final and past[-1].id == ask.last_event_id:
+                # A browser that has seen the end would come again and again, but for this.
+                return Reply(answers.status(call))
+            watch.begin(past, ask.last_event_id)
+            reply = Reply(watch)
+            return reply
+        finally:
+            if reply is None:
+                watch.close()
+
+    def _fail(self, *faults: Fault, method: str | None = None) -> Reply:
+        """An answer to a request that is not stored; `method` None: one that wants a call."""
+        method = method or self._intake.method_of(None)
+        return answers.refused(*faults, method=method, server_id=self._server_id)
+
+    def _may_see(self, key: Key | None, call: Call) -> bool:
+        """Whether a call is shown: the id is enough, unless the configuration says otherwise."""
+        return not self._config.status_requires_key or (
+            key is not None and self._access.is_of(key, call)
+        )
+
+    async def _find(self, ask: Ask) -> Call | None:
+        if not is_request_id(ask.item):
+            return None
+        return await self._dispatcher.find(ask.item.lower())
+
+    async def _wait(self, call: Call, seconds: int, seen: int | None) -> Call:
+        """The call when it has ended, or has more than `seen` entries, or after `seconds`."""
+        deadline = self._clock.seconds() + seconds
+        left: float = seconds
+        while (changed := self._dispatcher.changed(call.request_id)) is not None:
+            try:
+                call = await self._dispatcher.find(call.request_id) or call
+                seen_all = seen is None or len(call.timeline) <= seen
+                if call.state is CallState.ENDED or not seen_all or left <= 0:
+                    return call
+                await changed.addTimeout(left, self._clock)
+            except TimedOut:
+                pass  # the time is over: once more to look
+            finally:
+                changed.addErrback(_let_go).cancel()
+            left = deadline - self._clock.seconds()
+        return await self._dispatcher.find(call.request_id) or call
+
+
+def _let_go(failure: Any) -> None:
+    failure.trap(CancelledError)

@@ -1,0 +1,130 @@
+"""The paths of those who look after the agent: dead letters, the kill switch, health, metrics.
+
+`description` is what `/openapi.json` says: the HTTP API, for programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Protocol
+
+import yaml
+
+from c2c_agent import __version__
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.report.event import Json
+from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.answers import Reply, refused
+from c2c_agent.web.ask import Access, Ask
+
+# The one in C takes a sixth of the time; not every build of PyYAML has it.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_REPLAY: Final = "asterisk.replay"
+_STOP: Final = "asterisk.stop-calls"
+_START: Final = "asterisk.start-calls"
+
+
+class KillSwitch(Protocol):
+    """What is needed of `StopSwitchService`. Both raise OSError where it cannot be turned."""
+
+    def stop(self, reason: str, *, hang_up: bool) -> int:
+        """Have no call placed any more; how many in progress are hung up."""
+
+    def start(self) -> bool:
+        """Have calls placed again; whether they had been stopped."""
+
+
+class Operation:
+    """What is asked and done in operation."""
+
+    def __init__(
+        self,
+        *,
+        server_id: str,
+        access: Access,
+        readiness: Callable[[], Mapping[str, str | None]],
+        metrics: Callable[[], Exposition],
+        replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
+        kill_switch: KillSwitch,
+    ) -> None:
+        self._server_id = server_id
+        self._access = access
+        self._readiness = readiness
+        self._metrics = metrics
+        self._replay = replay
+        self._kill_switch = kill_switch
+
+    async def replay(self, ask: Ask) -> Reply:
+        """Send dead letters again, for the operator: all, one target's, or one request's."""
+        fault = self._access.no_operator(ask, "send dead letters again")
+        if fault is not None:
+            return self._fail(fault, method=_REPLAY)
+        target, request_id = (
+            value if isinstance(value, str) and value else None
+            for value in map(ask.parameters.values.get, ("target", "request_id"))
+        )
+        return Reply({"replayed": await self._replay(target, request_id)})
+
+    async def stop_calls(self, ask: Ask) -> Reply:
+        """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""
+        fault = self._access.no_operator(ask, "stop calls")
+        if fault is not None:
+            return self._fail(fault, method=_STOP)
+        reason, hang_up = map(ask.parameters.values.get, ("reason", "hang_up"))
+        try:
+            count = self._kill_switch.stop(
+                reason if isinstance(reason, str) else "", hang_up=hang_up in {"true", "1", True}
+            )
+        except OSError as error:
+            return self._fail(_no_switch(error), method=_STOP)
+        return Reply({"stopped": True, "hung_up": count})
+
+    async def start_calls(self, ask: Ask) -> Reply:
+        """Let calls be placed again, for the operator."""
+        fault = self._access.no_operator(ask, "start calls")
+        if fault is not None:
+            return self._fail(fault, method=_START)
+        try:
+            was = self._kill_switch.start()
+        except OSError as error:
+            return self._fail(_no_switch(error), method=_START)
+        return Reply({"stopped": False, "were_stopped": was})
+
+    async def healthz(self, _ask: Ask) -> Reply:
+        """Whether the agent is alive at all."""
+        return Reply({"status": "ok"})
+
+    async def readyz(self, _ask: Ask) -> Reply:
+        """Whether the agent can place calls; of each part, why not."""
+        parts = self._readiness()
+        ready = not any(parts.values())
+        body: Json = {"ready": ready, "parts": {name: why or "ok" for name, why in parts.items()}}
+        return Reply(body, code=200 if ready else 503)
+
+    async def metrics(self, _ask: Ask) -> Reply:
+        """Everything that is counted, for Prometheus."""
+        return Reply(self._metrics())
+
+    async def describe(self, _ask: Ask) -> Reply:
+        """Say what this API is, in words of OpenAPI."""
+        return Reply(description())
+
+    def _fail(self, fault: Fault, *, method: str) -> Reply:
+        return refused(fault, method=method, server_id=self._server_id)
+
+
+@cache
+def description() -> Json:
+    """The description, with the version of this program. Not to be changed."""
+    text = files("c2c_agent.web").joinpath("openapi.yml").read_text(encoding="utf-8")
+    described: Json = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    described["info"]["version"] = __version__
+    return described
+
+
+def _no_switch(error: OSError) -> Fault:
+    message = f"The kill switch cannot be turned: {error.strerror}."
+    return Fault(ErrorCode.INTERNAL_ERROR, message)

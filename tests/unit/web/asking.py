@@ -1,0 +1,170 @@
+"""Asks an API in front of a desk, as a client does."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from c2c_agent.call.events import Gone, OriginateAccepted
+from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.config.sections import HttpConfig
+from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.answers import Reply
+from c2c_agent.web.api import Api
+from c2c_agent.web.ask import PREFIX, Ask
+from c2c_agent.web.request import read_parameters
+from tests.fakes import (
+    CALL_PARAMETERS,
+    CRM,
+    CRM_SECRET,
+    OPERATOR_SECRET,
+    SHOP,
+    SHOP_SECRET,
+    DeskTest,
+    uuid,
+)
+
+ONE, TWO = uuid(1), uuid(2)
+
+
+BASE = "http://pbx1.example.com:8470"
+
+
+BUSY = Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17)))
+
+
+EXPOSITION = Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n")
+
+
+UNKNOWN_KEY = "c2c_nobody-has-this"
+
+
+class ApiTest(DeskTest):
+    """An API in front of a desk. None of its answers or log lines may have a key in it."""
+
+    config = HttpConfig()
+
+    def setUp(self) -> None:
+        """Put the API there, and listen to the log."""
+        super().setUp()
+        self.parts: dict[str, str | None] = {"store": None, "ami": None}
+        self.answers: list[Reply] = []
+        self.replayed: list[tuple[str | None, str | None]] = []
+        operator = operator_key(key_digest(OPERATOR_SECRET), [CRM, SHOP])
+        self.api = Api(
+            config=self.config,
+            server_id="pbx1.example.com",
+            keys=KeyRing([CRM, SHOP, operator]),
+            operator=OPERATOR,
+            intake=self.desk.intake,
+            dispatcher=self.desk.dispatcher,
+            live=self.desk.live,
+            readiness=lambda: self.parts,
+            metrics=lambda: EXPOSITION,
+            replay=self.replay,
+            kill_switch=self.desk,
+            clock=self.clock,
+        )
+        logs = capturedLogs()
+        self.logged = logs.__enter__()
+        self.addCleanup(logs.__exit__, None, None, None)
+
+    async def replay(self, target: str | None, request_id: str | None) -> int:
+        """Be the outbox, with seven dead letters."""
+        self.replayed.append((target, request_id))
+        return 7
+
+    def tearDown(self) -> None:
+        """No key was told to anybody, or written anywhere."""
+        told = json.dumps([answer.body for answer in self.answers], default=repr)
+        written = "".join(formatEvent(event) or "" for event in self.logged)
+        stored = repr(self.store.all_kept())
+        for secret in (CRM_SECRET, SHOP_SECRET, OPERATOR_SECRET, UNKNOWN_KEY):
+            assert secret not in told + written + stored
+        super().tearDown()
+
+    # Asking
+
+    def asks(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | str = "",
+        *,
+        key: str | None = CRM_SECRET,
+        json_body: object = None,
+        last_event_id: str = "",
+        **form: Any,
+    ) -> Deferred[Reply]:
+        """Ask with a key as bearer; parameters in the query, the form, or as JSON."""
+        text = query if isinstance(query, str) else urlencode(query)
+        kind, body = "", urlencode(form).encode()
+        if json_body is not None:
+            kind, body = "application/json; charset=utf-8", json.dumps(json_body).encode()
+        handler, item = self.api.route(method, path)
+        ask = Ask(
+            method=method,
+            path=path,
+            base_url=BASE,
+            item=item,
+            parameters=read_parameters(text.encode(), kind, body),
+            bearer=key,
+            client="192.0.2.7",
+            last_event_id=last_event_id,
+        )
+        asked = Deferred.fromCoroutine(handler(ask))
+        asked.addCallback(self.note)
+        return asked
+
+    def note(self, reply: Reply) -> Reply:
+        """Remember an answer, for the end."""
+        self.answers.append(reply)
+        return reply
+
+    def told(self, asked: Deferred[Reply]) -> dict[str, Any]:
+        """What an answer says, which comes as 200 and as JSON."""
+        reply = self.successResultOf(asked)
+        assert reply.code == 200
+        body: dict[str, Any] = json.loads(json.dumps(reply.body))
+        return body
+
+    def get(self, path: str, query: dict[str, Any] | str = "", **how: Any) -> dict[str, Any]:
+        """What is told at once."""
+        return self.told(self.asks("GET", path, query, **how))
+
+    def post(self, path: str, **how: Any) -> dict[str, Any]:
+        """What is told at once."""
+        return self.told(self.asks("POST", path, **how))
+
+    def placed(self, request_id: str = ONE, key: str = CRM_SECRET) -> str:
+        """A call that the PBX has accepted: its id."""
+        asked = self.asks("GET", PREFIX, {**CALL_PARAMETERS, "request_id": request_id}, key=key)
+        self.driver.tells(request_id, OriginateAccepted({"Response": "Success"}))
+        assert self.told(asked)["response"]["status"] == "success"
+        return request_id
+
+    def ended(self, request_id: str = ONE, key: str = CRM_SECRET) -> str:
+        """A call that has ended: its id."""
+        self.placed(request_id, key)
+        self.driver.tells(request_id, BUSY)
+        return request_id
+
+    def faults(self, body: Any) -> list[tuple[str, str]]:
+        """The errors of an answer: code and words."""
+        errors = body["errors"] if "errors" in body else body["response"]["errors"]
+        return [(entry["error"]["code"], entry["error"]["message"]) for entry in errors]
+
+    def assert_unauthorized(self, body: dict[str, Any], message: str) -> None:
+        """Refused without a trace: nothing dialled, nothing stored, nothing told."""
+        assert self.faults(body) == [("unauthorized", message)]
+        assert "url" not in json.dumps(body)
+        assert self.driver.prepared == []
+        assert self.store.saves == []

@@ -1,0 +1,109 @@
+"""The paths of those who look after the agent: dead letters, the kill switch, health."""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from unittest import mock
+
+from c2c_agent.web.ask import PREFIX
+from tests.fakes import (
+    CALL_PARAMETERS,
+    CRM_SECRET,
+    OPERATOR_SECRET,
+)
+from tests.unit.web.asking import EXPOSITION, ONE, UNKNOWN_KEY, ApiTest
+
+
+class Replaying(ApiTest):
+    """`POST /c2c/v2/replay`."""
+
+    def test_the_operator(self) -> None:
+        """All dead letters, or some; it is told how many."""
+        path = f"{PREFIX}/replay"
+        assert self.post(path, key=OPERATOR_SECRET) == {"replayed": 7}
+        assert self.post(path, key=OPERATOR_SECRET, target="crm") == {"replayed": 7}
+        assert self.post(path, key=OPERATOR_SECRET, request_id=ONE, target="") == {"replayed": 7}
+        assert self.replayed == [(None, None), ("crm", None), (None, ONE)]
+
+    def test_nobody_else(self) -> None:
+        """What is told to whom is the host's own affair."""
+        body = self.post(f"{PREFIX}/replay", key=CRM_SECRET)
+        assert self.faults(body) == [("not_allowed", "This key may not send dead letters again.")]
+        body = self.post(f"{PREFIX}/replay", key=UNKNOWN_KEY)
+        assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
+        assert self.replayed == []
+
+
+class Stopping(ApiTest):
+    """`POST /c2c/v2/stop-calls` and `start-calls`."""
+
+    def test_the_operator(self) -> None:
+        """Calls are stopped, with or without hanging up, and placed again."""
+        self.placed(ONE)
+        stop, start = f"{PREFIX}/stop-calls", f"{PREFIX}/start-calls"
+        told = self.post(stop, key=OPERATOR_SECRET, reason="a key was stolen")
+        assert told == {"stopped": True, "hung_up": 0}
+        assert self.desk.stop_reason == "a key was stolen"
+        refused = self.post(PREFIX, **CALL_PARAMETERS)
+        assert self.faults(refused)[0][0] == "not_allowed"
+        assert self.driver.hung_up == []
+        told = self.post(stop, key=OPERATOR_SECRET, hang_up="true")
+        assert told == {"stopped": True, "hung_up": 1}
+        assert self.driver.hung_up == [ONE]
+        assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": True}
+        assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": False}
+
+    def test_nobody_else(self) -> None:
+        """A stolen key neither stops calls nor lets them be placed again."""
+        self.desk.stopped = True
+        for path, what in (("stop-calls", "stop calls"), ("start-calls", "start calls")):
+            body = self.post(f"{PREFIX}/{path}", key=CRM_SECRET)
+            assert self.faults(body) == [("not_allowed", f"This key may not {what}.")]
+            body = self.post(f"{PREFIX}/{path}", key=UNKNOWN_KEY)
+            assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
+        assert self.desk.stopped
+
+    def test_the_disk_is_full(self) -> None:
+        """Who wanted to stop calls is told that they are not."""
+        error = OSError(28, "No space left on device")
+        for path, method in (("stop-calls", "stop"), ("start-calls", "start")):
+            with mock.patch.object(self.desk, method, side_effect=error):
+                body = self.post(f"{PREFIX}/{path}", key=OPERATOR_SECRET)
+            assert self.faults(body) == [
+                (
+                    "internal_error",
+                    "The kill switch cannot be turned: No space left on device.",
+                )
+            ]
+
+
+class Health(ApiTest):
+    """`GET /healthz` and `/readyz`, for what watches the agent: ordinary codes, and no key."""
+
+    def ready(self) -> tuple[int, object]:
+        """What readyz says."""
+        reply = self.successResultOf(self.asks("GET", "/readyz", key=None))
+        return reply.code, reply.body
+
+    def test_alive(self) -> None:
+        """The agent answers."""
+        assert self.get("/healthz", key=None) == {"status": "ok"}
+
+    def test_ready(self) -> None:
+        """Every part is well."""
+        assert self.ready() == (200, {"ready": True, "parts": {"store": "ok", "ami": "ok"}})
+
+    def test_metrics(self) -> None:
+        """Shown as they are, to whoever asks."""
+        reply = self.successResultOf(self.asks("GET", "/metrics", key=None))
+        assert (reply.code, reply.body) == (200, EXPOSITION)
+
+    def test_not_ready(self) -> None:
+        """Which part is not, and why."""
+        self.parts["ami"] = "Connection was refused"
+        assert self.ready() == (
+            503,
+            {"ready": False, "parts": {"store": "ok", "ami": "Connection was refused"}},
+        )
