@@ -16,8 +16,9 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from c2c_agent.agi.message import Command, Environment, Hangup, Reply, SessionLost, decode
+from c2c_agent.agi.message import Command, Environment, Hangup, Reply, SessionLost
 from c2c_agent.agi.session import Session
+from c2c_agent.text import decode
 
 
 class Patience(Enum):

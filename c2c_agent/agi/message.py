@@ -18,7 +18,7 @@ from typing import Final, NewType, TypeAlias
 from attrs import field, frozen
 
 from c2c_agent.errors import C2CError
-from c2c_agent.text import one_copy
+from c2c_agent.text import decode, one_copy
 
 COMMAND_LIMIT: Final = 2000
 """A command line has fewer bytes than this, line end included.
@@ -55,11 +55,6 @@ class RemoteAgiError(AgiError):
 
 class SessionLost(AgiError):  # noqa: N818 - it says what happened, as Twisted's ConnectionLost does
     """The session ended before a command got its reply, or it had ended when one was to be sent."""
-
-
-def decode(data: bytes) -> str:
-    r"""Make text of what Asterisk sent: UTF-8, with any other byte shown as its escape `\xNN`."""
-    return data.decode("utf-8", "backslashreplace")
 
 
 def _snapshot(variables: Mapping[str, str]) -> Mapping[str, str]:

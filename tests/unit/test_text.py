@@ -1,10 +1,10 @@
-"""One copy of strings that stand in many calls."""
+"""Text of what the PBX sent, and one copy of strings that stand in many calls."""
 
 from __future__ import annotations
 
 import uuid
 
-from c2c_agent.text import one_copy
+from c2c_agent.text import decode, one_copy
 
 
 def made(text: str) -> str:
@@ -34,3 +34,11 @@ def test_few_are_kept() -> None:
         one_copy(f"text {number}")
     second = made(first)
     assert one_copy(second) is second
+
+
+def test_text_of_bytes() -> None:
+    """UTF-8 is read, and every byte that is none can still be seen."""
+    assert decode("Büro €".encode()) == "Büro €"
+    assert decode(bytearray(b"")) == ""
+    assert decode("Büro".encode("latin-1")) == r"B\xfcro"
+    assert decode(b"\xe2\x82") == r"\xe2\x82"
