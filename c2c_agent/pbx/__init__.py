@@ -1,4 +1,5 @@
 """The seam between calls and PBXs: what a driver has to do, and the drivers.
 
-`driver` is the contract. Each package below is one kind of PBX.
+`driver` is the contract. Each package below is one kind of PBX: `asterisk`. A driver may know
+calls, the configuration and the protocols, and nothing of who asks for calls.
 """

@@ -1,6 +1,7 @@
-"""What others are told of calls: webhooks, live events, metrics.
+"""What others are told of calls: webhooks, live events, metrics, lines of the log.
 
-`delivery` says what is reported and when, `outbox` delivers it at least once, `webhook` over
-HTTP. `live` follows calls as they go, `history` sums them up, `metrics` counts them for
-Prometheus.
+`event` is what is told, as JSON; `delivery` says to whom and when, `outbox` delivers it at least
+once, `webhook` over HTTP. `live` follows calls as they go, `history` is what has happened to one so
+far, `metrics` counts them for Prometheus, `call_log` writes their lines. It knows calls, and
+neither who runs them nor where they are kept.
 """
