@@ -1,0 +1,1 @@
+"""Pictures of the program, drawn from its code; `scripts/diagrams` keeps them in docs."""
