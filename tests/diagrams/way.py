@@ -78,7 +78,7 @@ PARTS: Final[tuple[tuple[str, tuple[Step, ...]], ...]] = (
         (
             Step(ASTERISK, "ami", "Event: Hangup", "ami.message.Receiver.receive"),
             Step("pbx", "dispatch", "Gone, with all evidence", "call.events.Gone"),
-            Step("dispatch", "call", "how did it end?", "call.outcome.outcome"),
+            Step("dispatch", "call", "how did it end?", "call.verdict.verdict"),
             Step("dispatch", "store", "keep it, and its reports", "report.delivery.reports"),
             Step("report", "store", "what is to be told?", "report.outbox.Outbox"),
             Step("report", RECEIVER, "POST, signed", "report.webhook.Webhook.deliver"),
