@@ -11,6 +11,8 @@ import os
 import re
 import socket
 from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import docker
@@ -36,6 +38,9 @@ WITNESS_SECRET: Final = "the-witness-secret"
 #: The versions under test and where each lives; a third host takes an address of its own.
 ADDRESSES: Final = {"16": "127.0.0.16", "22": "127.0.0.22"}
 
+#: Modules that only this version has, and needs: cel_custom is made of it there.
+_MORE_MODULES: Final = {"22": ("res_cdrel_custom.so",)}
+
 _BOOT_SECONDS: Final = 30.0
 #: What stands behind all that a command printed, and a command that adds it.
 _END: Final = "-- the end --"
@@ -43,6 +48,9 @@ _WITH_END: Final = f'"$0" "$@"; code=$?; printf %s "{_END}"; exit $code'
 _STOP_SECONDS: Final = 5
 _DATABASE_LINE: Final = re.compile(r"^/[^/]+/(\S+)\s*: (.*?)\s*$", re.MULTILINE)
 _CDR_FILE: Final = "/var/log/asterisk/cdr-csv/Master.csv"
+#: Where cel_custom writes, and what, with the settings of `etc/cel_custom.conf`.
+_CEL_DIRECTORY: Final = "/var/log/asterisk/cel-custom"
+_CEL_FILE: Final = "channels.csv"
 #: The columns that cdr_csv writes with the settings of `etc/cdr.conf`.
 _CDR_COLUMNS: Final = (
     *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel"),
@@ -82,9 +90,11 @@ class AsteriskHost:
             witness_secret=WITNESS_SECRET,
             rtp_start=10000 + 200 * number,
             rtp_end=10199 + 200 * number,
+            more_modules=_MORE_MODULES.get(version, ()),
         )
         self.files = pbx_files.render(place)
         self._container: Container | None = None
+        self._records: TemporaryDirectory[str] | None = None
 
     def __repr__(self) -> str:
         return f"<Asterisk {self.version} on {self.address}>"
@@ -165,6 +175,9 @@ class AsteriskHost:
         if self._container is not None:
             self._container.remove(force=True)
             self._container = None
+        if self._records is not None:
+            self._records.cleanup()
+            self._records = None
 
     def is_running(self) -> bool:
         """Tell whether its process is there."""
@@ -172,6 +185,13 @@ class AsteriskHost:
             return False
         self._container.reload()
         return bool(self._container.status == "running")
+
+    @property
+    def channel_log(self) -> Path:
+        """The file in which it notes what happens to its channels, and when (`channel_log`)."""
+        if self._records is None:
+            raise HostError(f"{self} was not started")
+        return Path(self._records.name, _CEL_FILE)
 
     @property
     def pid(self) -> int:
@@ -231,6 +251,7 @@ class AsteriskHost:
                 ["asterisk", "-f", "-n", "-U", "asterisk", *["-v"] * self._verbosity],
                 name=self._name,
                 network_mode="host",
+                volumes={self._place_for_records(): {"bind": _CEL_DIRECTORY, "mode": "rw"}},
                 labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
             )
         except ImageNotFound:
@@ -239,6 +260,14 @@ class AsteriskHost:
             raise HostError(f"no Docker engine to be used here: {error}") from error
         container.put_archive("/etc/asterisk", pbx_files.as_archive(self.files))
         return container
+
+    def _place_for_records(self) -> str:
+        """Make the folder of `channel_log`, in memory where that can be: no disk is waited for."""
+        memory = Path("/dev", "shm")
+        place = memory if os.access(memory, os.W_OK) else None
+        self._records = TemporaryDirectory(prefix="c2c-agent-cel-", dir=place)
+        Path(self._records.name).chmod(0o777)  # Asterisk is another user
+        return self._records.name
 
     def _remove_leftover(self, engine: docker.DockerClient) -> None:
         """Take away the container of an earlier run that was not ended properly."""

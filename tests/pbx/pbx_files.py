@@ -49,6 +49,7 @@ class PbxPlace:
     witness_secret: str
     rtp_start: int
     rtp_end: int
+    more_modules: tuple[str, ...] = ()
 
 
 def render(place: PbxPlace) -> dict[str, str]:
@@ -60,6 +61,7 @@ def render(place: PbxPlace) -> dict[str, str]:
         "WITNESS_SECRET": place.witness_secret,
         "RTP_START": str(place.rtp_start),
         "RTP_END": str(place.rtp_end),
+        "MORE_MODULES": "\n".join(f"load = {name}" for name in place.more_modules),
     }
     files = {
         path.name: _fill(path, values)

@@ -1,17 +1,20 @@
 """What a phone saw on the wire: SIPp's message trace, read as messages and as calls.
 
 Times are those of `time.monotonic()`, so they compare with the witness's; lengths of ringing and
-talking are measured here without asking Asterisk or the agent.
+talking are measured here without asking Asterisk or the agent. SIPp stamps what it sends when it
+sends it, and what comes when it reads it.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
+
+from tests.pbx.moments import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,19 +146,20 @@ class PhoneCall:
 
 
 class SipTrace:
-    """Reads the trace of a running SIPp as far as it has been written."""
+    """Reads the trace of a running SIPp as far as it has been written, in whatever thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
         self._rest = b""
         self._messages: list[SipMessage] = []
+        self._one_reader = Lock()
 
     def calls(self) -> list[PhoneCall]:
         """Return the calls so far, in the order in which they came."""
         self.new_messages()
         by_call: dict[str, list[SipMessage]] = {}
-        for message in self._messages:
+        for message in list(self._messages):
             by_call.setdefault(message.header("Call-ID"), []).append(message)
         return [
             PhoneCall(_without_repetitions(messages))
@@ -165,6 +169,10 @@ class SipTrace:
 
     def new_messages(self) -> list[SipMessage]:
         """Return what has come since the last time; a message that is not complete yet waits."""
+        with self._one_reader:
+            return self._new_messages()
+
+    def _new_messages(self) -> list[SipMessage]:
         if not self._path.exists() or self._path.stat().st_size == self._read:
             return []
         with self._path.open("rb") as file:
@@ -174,12 +182,12 @@ class SipTrace:
         self._rest += new
         known = len(self._messages)
         # The trace has the wall clock's time; what it is ahead of the monotonic one.
-        ahead = time.time() - time.monotonic()
+        off = ahead()
         while (head := _HEAD.search(self._rest)) and len(self._rest) >= head.end() + int(head[3]):
             end = head.end() + int(head[3])
             at = datetime.strptime(head[1].decode(), "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
             text = self._rest[head.end() : end].decode("utf-8", "backslashreplace")
-            self._messages.append(_message(at.timestamp() - ahead, head[2] == b"received", text))
+            self._messages.append(_message(at.timestamp() - off, head[2] == b"received", text))
             self._rest = self._rest[end:]
         return self._messages[known:]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.pbx.conftest import StartPhone
     from tests.pbx.hosts import AsteriskHost
     from tests.pbx.lateness import Lateness
+    from tests.pbx.witness import CallSeen
 
 #: How far two clocks of one call may be apart: events travel through threads and sockets.
 SLACK = 0.25
@@ -297,7 +298,11 @@ def test_asterisk_restarts_and_crashes(asterisk: AsteriskHost) -> None:
 def test_witness_survives_a_crash(asterisk: AsteriskHost, witness: Witness) -> None:
     """When the PBX dies, the witness says so at once and keeps what it saw."""
     linkedid = _originate(witness, "Local/298@from-phones", Application="Wait", Data="30")
-    seen = witness.wait_for(linkedid, lambda call: len(call.channels) == 2, 5, "it is up")
+
+    def is_up(call: CallSeen) -> bool:
+        return len(call.channels) == 2 and all(channel.created for channel in call.channels)
+
+    seen = witness.wait_for(linkedid, is_up, 5, "it is up")
     asterisk.kill()
     wait_until(lambda: not witness.is_connected(), 5, "the witness has noticed")
     with pytest.raises(ConnectionError):

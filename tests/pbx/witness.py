@@ -1,20 +1,22 @@
 """An independent observer of a test PBX: a second, foreign AMI client that sees every call.
 
 It shares no code with the agent: the protocol is pyst2's, and what happened is put together here
-from Asterisk's events alone. Times are those at which Asterisk sent them, as `time.monotonic()`
-would have told them.
+from what Asterisk tells alone: what happened from AMI's events, and when from its channels' own
+records (`channel_log`). Refusals and ringing are in no record; their times, and an event's, are
+those at which Asterisk wrote it. All are told as `time.monotonic()` would have told them.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
 from asterisk.manager import Manager, ManagerException
-from attrs import frozen
+from attrs import evolve, frozen
 
+from tests.pbx.channel_log import ChannelLog
 from tests.pbx.hosts import WITNESS_SECRET
+from tests.pbx.moments import moment
 from tests.pbx.waiting import Patience, WaitedInVainError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from tests.pbx.channel_log import Record
     from tests.pbx.hosts import AsteriskHost
 
 _CLOSE_SECONDS: Final = 5.0
@@ -30,18 +33,21 @@ _LOOK_SECONDS: Final = 0.2  # from one look to the next, where no event comes
 
 @frozen
 class ChannelSeen:
-    """A channel, from its Newchannel to its Hangup."""
+    """A channel, from its Newchannel to its Hangup, and when that was as its records say.
+
+    A record may come later than the event; until then its time is None.
+    """
 
     uniqueid: str
     name: str
-    created: float
+    created: float | None
     hung_up: float | None
     cause: int | None
 
 
 @frozen
 class DialSeen:
-    """An attempt to reach a channel, from its DialBegin to its DialEnd.
+    """An attempt to reach a channel, from its DialBegin to its DialEnd, or to the answer.
 
     `caller` is the dialling channel's id, None where an Originate dialled. A dial that timed out
     in an Originate has no end.
@@ -110,7 +116,7 @@ class CallSeen:
 
 @frozen
 class SeenEvent:
-    """One AMI event as it came: its name, its headers, and when."""
+    """One AMI event as it came: its name, its headers, and when Asterisk wrote it."""
 
     at: float
     name: str
@@ -148,6 +154,7 @@ class Witness:
 
     def start(self) -> None:
         """Connect and log in; from here on nothing is missed."""
+        self._log = ChannelLog(self._host.channel_log)
         self._manager.register_event("*", self._take)
         self._manager.connect(self._host.address, self._host.ami_port)
         login = self.action("Login", Username="witness", Secret=WITNESS_SECRET, Events="call")
@@ -185,7 +192,7 @@ class Witness:
 
     def call(self, linkedid: str) -> CallSeen:
         """Return what was seen of a call so far; nothing at all is an answer, too."""
-        return summarise(linkedid, self.events(linkedid))
+        return summarise(linkedid, self.events(linkedid), self._log.of)
 
     def events(self, linkedid: str) -> list[SeenEvent]:
         """Return the events of a call so far, in order."""
@@ -224,8 +231,8 @@ class Witness:
 
     def _take(self, event: Any, _manager: Any) -> None:
         """Keep an event; runs in pyst2's own thread."""
-        late = time.time() - float(event.headers["Timestamp"])
-        seen = SeenEvent(time.monotonic() - late, event.name, dict(event.headers))
+        at = moment(float(event.headers["Timestamp"]))
+        seen = SeenEvent(at, event.name, dict(event.headers))
         uniqueid = seen.get("Uniqueid") or seen.get("DestUniqueid")
         linkedid = seen.get("Linkedid") or seen.get("DestLinkedid")
         if not linkedid:
@@ -245,8 +252,10 @@ def _close(manager: Any) -> None:
         return  # the connection had ended before
 
 
-def summarise(linkedid: str, events: Sequence[SeenEvent]) -> CallSeen:
-    """Put together what the events tell of one call."""
+def summarise(
+    linkedid: str, events: Sequence[SeenEvent], records: Callable[[str], Sequence[Record]]
+) -> CallSeen:
+    """Put together what is told of one call; `records` are those of a channel, by its id."""
     dials: dict[str, dict[str, Any]] = {}
     for event in events:
         callee = event.get("DestUniqueid")
@@ -256,38 +265,47 @@ def summarise(linkedid: str, events: Sequence[SeenEvent]) -> CallSeen:
         elif event.name == "DialState" and event.get("DialStatus") == "RINGING":
             dials.get(callee, {}).setdefault("rang", event.at)
         elif event.name == "DialEnd" and callee in dials:
-            dials[callee] |= {"ended": event.at, "status": event.get("DialStatus")}
+            status = event.get("DialStatus")
+            answered = _first(records(callee), "ANSWER") if status == "ANSWER" else None
+            dials[callee] |= {"ended": answered or event.at, "status": status}
     blank = {"rang": None, "ended": None, "status": None}
     born = [event for event in events if event.name == "Newchannel"]
+    uniqueids = [event.get("Uniqueid") for event in born]
     return CallSeen(
         linkedid=linkedid,
-        originates=sum(event.get("Uniqueid") == linkedid for event in born),
-        channels=tuple(_channel(event, events) for event in born),
+        originates=uniqueids.count(linkedid),
+        channels=tuple(_channel(event, events, records) for event in born),
         dials=tuple(DialSeen(**blank | dial) for dial in dials.values()),
-        stays=tuple(_stay(event, events) for event in events if event.name == "BridgeEnter"),
+        stays=tuple(stay for uniqueid in uniqueids for stay in _stays(records(uniqueid))),
     )
 
 
-def _channel(born: SeenEvent, events: Sequence[SeenEvent]) -> ChannelSeen:
+def _first(records: Sequence[Record], kind: str) -> float | None:
+    return next((record.at for record in records if record.kind == kind), None)
+
+
+def _channel(
+    born: SeenEvent, events: Sequence[SeenEvent], records: Callable[[str], Sequence[Record]]
+) -> ChannelSeen:
     uniqueid = born.get("Uniqueid")
+    own = records(uniqueid)
     ends = (e for e in events if e.name == "Hangup" and e.get("Uniqueid") == uniqueid)
     end = next(ends, None)
     return ChannelSeen(
         uniqueid=uniqueid,
         name=born.get("Channel"),
-        created=born.at,
-        hung_up=end.at if end else None,
+        created=_first(own, "CHAN_START"),
+        hung_up=_first(own, "HANGUP") if end else None,
         cause=int(end.get("Cause")) if end else None,
     )
 
 
-def _stay(entry: SeenEvent, events: Sequence[SeenEvent]) -> BridgeStay:
-    channel, bridge = entry.get("Uniqueid"), entry.get("BridgeUniqueid")
-    exits = (
-        event.at
-        for event in events
-        if event.name == "BridgeLeave"
-        and event.at >= entry.at
-        and (event.get("Uniqueid"), event.get("BridgeUniqueid")) == (channel, bridge)
-    )
-    return BridgeStay(bridge=bridge, channel=channel, entered=entry.at, left=next(exits, None))
+def _stays(records: Sequence[Record]) -> list[BridgeStay]:
+    """Return the stays of a channel, from its records."""
+    stays: list[BridgeStay] = []
+    for record in records:
+        if record.kind == "BRIDGE_ENTER" and record.bridge:
+            stays.append(BridgeStay(record.bridge, record.channel, record.at, left=None))
+        elif record.kind == "BRIDGE_EXIT" and stays and stays[-1].bridge == record.bridge:
+            stays[-1] = evolve(stays[-1], left=record.at)
+    return stays
