@@ -1,7 +1,7 @@
 """Judges what became of requests while everything around them was killed.
 
-The truth is what the witness saw on the PBX; held against it is what the agent says, what the
-receiver of webhooks was told, and what was left behind.
+The truth is what the witness saw on the PBX, and for how long the second's phone talked; held
+against it is what the agent says, what the receiver of webhooks was told, and what was left behind.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from tests.pbx.lateness import late_between
 from tests.pbx.waiting import WaitedInVainError, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.pbx.agents import AgentProcess
+    from tests.pbx.phones import Phone
     from tests.pbx.receiver import WebhookReceiver
+    from tests.pbx.sip_trace import PhoneCall
     from tests.pbx.witness import CallSeen, Witness
 
 FINAL: Final = frozenset({"call.ended", "call.rejected"})
@@ -26,13 +30,13 @@ FINAL: Final = frozenset({"call.ended", "call.rejected"})
 #: the third comes 5 minutes later (`webhook.SCHEDULE`).
 REPORTED: Final = 400.0
 
-#: Seconds by which the agent's talk time may differ from the witness's on a busy machine.
+#: Seconds by which the agent's talk time may differ from the phone's on a busy machine.
 TALK_TOLERANCE: Final = 1.0
 
 
 @define
 class Truth:
-    """What the witness saw of a call: how often it was placed, and what became of the second."""
+    """What became of a call: how often it was placed, what the second did, how long they talked."""
 
     originates: int
     second_status: str | None
@@ -40,19 +44,14 @@ class Truth:
     stood_still: float  # seconds of the call in which this machine did
 
     @classmethod
-    def of(cls, seen: CallSeen) -> Truth:
-        """Read it from the dialling that the call's first channel took part in."""
+    def of(cls, seen: CallSeen, talk: PhoneCall | None) -> Truth:
+        """Read it from the dialling that the call's first channel took part in, and from a phone.
+
+        `talk` is the call as the second's phone had it, None where it did not talk.
+        """
         root = seen.linkedid
         to_second = [dial for dial in seen.dials if dial.caller == root]
-        answered = next((dial for dial in to_second if dial.status == "ANSWER"), None)
-        talk = None
-        if answered is not None and answered.ended is not None:
-            ends = [
-                channel.hung_up
-                for channel in seen.channels
-                if channel.uniqueid in {root, answered.callee} and channel.hung_up is not None
-            ]
-            talk = min(ends) - answered.ended if ends else None
+        answered = any(dial.status == "ANSWER" for dial in to_second)
         moments = [
             moment
             for channel in seen.channels
@@ -63,7 +62,7 @@ class Truth:
             stood_still=late_between(min(moments), max(moments)) if moments else 0.0,
             originates=seen.originates,
             second_status="ANSWER" if answered else to_second[-1].status if to_second else None,
-            talk_seconds=talk,
+            talk_seconds=talk.talk_seconds if talk else None,
         )
 
     def talked_for(self, told: float | None) -> bool:
@@ -97,11 +96,17 @@ class Tally:
 
 
 class Judge:
-    """Holds requests against the truth, and counts."""
+    """Holds requests against the truth, and counts.
 
-    def __init__(self, witness: Witness, receiver: WebhookReceiver) -> None:
+    `phones` are those that may be rung second.
+    """
+
+    def __init__(
+        self, witness: Witness, receiver: WebhookReceiver, phones: Iterable[Phone] = ()
+    ) -> None:
         self._witness = witness
         self._receiver = receiver
+        self.phones = list(phones)
         self.tally = Tally()
         self.requests: set[str] = set()  # all that were judged
 
@@ -143,7 +148,7 @@ class Judge:
         return faults
 
     def _truth(self, request_id: str) -> Truth:
-        """What the witness saw, which may hear of the end a moment later than the agent."""
+        """What was seen by others, who may hear of the end a moment later than the agent."""
         linkedid = f"c2c-{request_id}"
         try:
             wait_until(
@@ -153,7 +158,20 @@ class Judge:
             )
         except WaitedInVainError as error:
             self.tally.breaches.append(f"a channel was left behind: {error}")
-        return Truth.of(self._witness.call(linkedid))
+        seen = self._witness.call(linkedid)
+        truth = Truth.of(seen, None)
+        return Truth.of(seen, self._talk(linkedid)) if truth.second_status == "ANSWER" else truth
+
+    def _talk(self, linkedid: str) -> PhoneCall | None:
+        """The call as the phone had it that took it second, when it is over there, too."""
+
+        def talk() -> PhoneCall | None:
+            return talk_of(linkedid, [call for phone in self.phones for call in phone.calls()])
+
+        try:
+            return wait_until(talk, 20, f"a phone has talked in {linkedid}")
+        except WaitedInVainError:
+            return None  # then no talk is what it is told to have been
 
     def _report_faults(self, request_id: str, call: dict[str, Any]) -> list[str]:
         def finals() -> list[dict[str, Any]]:
@@ -174,6 +192,18 @@ class Judge:
         if any(event["call"]["outcome"] != call["outcome"] for event in events):
             faults.append(f"reported as {events[0]['call']['outcome']}, not {call['outcome']}")
         return faults
+
+
+def talk_of(linkedid: str, calls: Iterable[PhoneCall]) -> PhoneCall | None:
+    """Return the talk that is over and was part of that call, as the dialplan told the phone."""
+    return next(
+        (
+            call
+            for call in calls
+            if call.invite.header("X-Linkedid") == linkedid and call.talk_seconds is not None
+        ),
+        None,
+    )
 
 
 def ask_until_answered(

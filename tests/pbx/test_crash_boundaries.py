@@ -209,7 +209,7 @@ class TestEveryBoundary:
         self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge
     ) -> None:
         """Whatever was done or not done at that moment: connected, or honestly unknown."""
-        phone("100", FIRST), phone("200", SECOND)
+        judge.phones += [phone("100", FIRST), phone("200", SECOND)]
         boundaries = Scenario(mortals[0], judge, "200", "connected").boundaries()
         assert {f"before {step}" for step in STEPS} <= set(boundaries), boundaries
         kill_at_each(boundaries, mortals, lambda agent: Scenario(agent, judge, "200", "connected"))
@@ -219,7 +219,7 @@ class TestEveryBoundary:
         self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge
     ) -> None:
         """What the agent asks and stores of the reason, where the second leg says no."""
-        phone("100", FIRST), phone("203", DECLINES_SOON)
+        judge.phones += [phone("100", FIRST), phone("203", DECLINES_SOON)]
         boundaries = Scenario(mortals[0], judge, "203", "second_declined").boundaries()
         ending = boundaries[boundaries.index("before commit of second_ringing") :]
         assert len(ending) > 10, boundaries
@@ -231,7 +231,7 @@ class TestEveryBoundary:
         self, mortals: list[AgentProcess], phone: StartPhone, judge: Judge, witness: Witness
     ) -> None:
         """Killed again while it learns what became of a call: nothing of that is lost."""
-        phone("100", FIRST_LATER), phone("200", SECOND)
+        judge.phones += [phone("100", FIRST_LATER), phone("200", SECOND)]
         boundaries = Recovery(mortals[0], judge, witness).boundaries()
         assert "before AMI Setvar DB_DELETE" in boundaries
         kill_at_each(boundaries, mortals, lambda agent: Recovery(agent, judge, witness))

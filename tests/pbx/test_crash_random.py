@@ -2,7 +2,8 @@
 
 Clients ask for calls of many kinds, and repeat a request whose answer was lost, as they are told
 to. In between the agent is killed and started again, at moments drawn from a seed that is printed.
-Every request is judged by what a foreign AMI client saw of it. `scripts/chaos` is the long run.
+Every request is judged by what a foreign AMI client and the phones saw of it. `scripts/chaos` is
+the long run.
 """
 
 from __future__ import annotations
@@ -143,13 +144,12 @@ def test_killed_at_random_moments(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Exactly one outcome for each request, the true one, reported; nobody rung twice."""
-    for number, behaviour in PHONES.items():
-        phone(number, behaviour)
+    phones = [phone(number, behaviour) for number, behaviour in PHONES.items()]
     with capsys.disabled():
         sys.stdout.write(f"\n{asterisk}: {CALLS} calls, seed {SEED}\n")
         sys.stdout.flush()
     agent = telling_agent(asterisk, tmp_path, receiver)
-    judge = Judge(witness, receiver)
+    judge = Judge(witness, receiver, phones)
     chaos = Chaos(agent, judge, SEED)
     try:
         chaos.run()
