@@ -1,12 +1,12 @@
 """Every outcome, reached for real: by SIP phones that behave that way, on both Asterisks.
 
 What the status says is held against two witnesses that share no code with the agent: the phones'
-own SIP traces and a foreign AMI client.
+own SIP traces and a foreign AMI client. Its times are held against theirs, never against what a
+phone was told to do: on a busy machine a phone is late itself.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -62,18 +62,15 @@ class TestConnected:
         assert call["outcome"] == "connected"
         assert call["hung_up_by"] == "second"
         assert (call["cause"], call["cause_text"]) == (16, "Normal Clearing")
-        for leg, rang in (("dial_first", 1.2), ("dial_second", 0.6)):
+        for leg, there in (("dial_first", first), ("dial_second", second)):
             assert call[leg]["status"] == "ANSWER"
+            rang = there.calls()[0].ring_seconds
             assert call[leg]["ring_seconds"] == lateness.near(rang, 0.5)
-        assert call["talk_seconds"] == lateness.near(1.5, 0.5)
         seen = check_against(witness, request_id, call)
         assert {call["dial_first"]["channel"], call["dial_second"]["channel"]} <= {
             channel.name for channel in seen.channels
         }
         assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
-        assert call["dial_first"]["ring_seconds"] == lateness.near(
-            first.calls()[0].ring_seconds, 0.5
-        )
         assert [entry["event"] for entry in call["timeline"]] == [
             "accepted",
             "dialing_first",
@@ -120,19 +117,23 @@ class TestConnected:
     def test_early_media(self, agent: AgentProcess, phone: StartPhone, lateness: Lateness) -> None:
         """A second leg that sends a voice before it answers is not taken for answered."""
         phone("100", Behaviour(ring_seconds=0.2))
-        phone("200", Behaviour(ring_seconds=1.0, early_media=True, talk_seconds=1.0))
+        second = phone("200", Behaviour(ring_seconds=1.0, early_media=True, talk_seconds=1.0))
         call = agent.ended(agent.call("100", "200"))
         assert call["outcome"] == "connected"
-        assert call["talk_seconds"] == lateness.near(1.0, 0.5)
+        assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
 
     def test_the_far_side_ends_by_itself(
-        self, agent: AgentProcess, phone: StartPhone, lateness: Lateness
+        self, agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness
     ) -> None:
         """An extension that answers and hangs up, with no phone behind it."""
         phone("100")
-        call = agent.ended(agent.call("100", "293"))
+        request_id = agent.call("100", "293")
+        call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
-        assert call["talk_seconds"] == lateness.near(1.0, 0.5)
+        seen = check_against(witness, request_id, call)
+        talked = seen.talk_seconds("Local/293@from-phones")
+        assert talked == lateness.near(1.5, 0.5)  # Answer() itself waits for voice a while
+        assert call["talk_seconds"] == lateness.near(talked, 0.5)
 
 
 class TestFirstLeg:
@@ -161,16 +162,21 @@ class TestFirstLeg:
         check_against(witness, request_id, call)
 
     def test_never_answers(
-        self, agent: AgentProcess, phone: StartPhone, lateness: Lateness
+        self, agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness
     ) -> None:
         """The timeout ends the ringing, within a second of what was asked for."""
         first = phone("100", RINGS_FOR_EVER)
-        begin = time.monotonic()
-        call = agent.ended(agent.call("100", "200", timeout="2"))
-        assert time.monotonic() - begin == lateness.near(2, 1)
+        request_id = agent.call("100", "200", timeout="2")
+        call = agent.ended(request_id)
         assert call["outcome"] == "first_no_answer"
+        channel = check_against(witness, request_id, call).channel("PJSIP/100")
+        assert channel.created is not None
+        assert channel.hung_up is not None
+        assert channel.hung_up - channel.created == lateness.near(2, 1)
         assert call["dial_first"]["ring_seconds"] == lateness.near(2, 0.5)
-        assert first.whole_call().ring_seconds == lateness.near(2, 1)
+        rang = first.whole_call().ring_seconds
+        assert rang == lateness.near(2, 1)
+        assert call["dial_first"]["ring_seconds"] == lateness.near(rang, 0.5)
 
     def test_no_such_extension(self, agent: AgentProcess) -> None:
         """Neither a device nor in the context of dial_as."""
@@ -220,7 +226,9 @@ class TestSecondLeg:
         call = agent.ended(agent.call("100", "200", timeout="2"))
         assert call["outcome"] == "second_no_answer"
         assert call["dial_second"]["ring_seconds"] == lateness.near(2, 0.5)
-        assert second.whole_call().ring_seconds == lateness.near(2, 1)
+        rang = second.whole_call().ring_seconds
+        assert rang == lateness.near(2, 1)
+        assert call["dial_second"]["ring_seconds"] == lateness.near(rang, 0.5)
 
     def test_never_even_rings(self, agent: AgentProcess, phone: StartPhone) -> None:
         """A phone that takes the INVITE and says nothing more."""

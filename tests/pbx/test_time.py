@@ -100,6 +100,7 @@ class TestCalls:
         second = phone("200", Behaviour(ring_seconds=1.5, talk_seconds=2.0))
         began = clock.now()
         request_id = agent.call("100", "200")
+        placed = clock.now()
         agent.reached(request_id, "first_ringing")
         clock.jump()
         agent.reached(request_id, "second_ringing")
@@ -113,7 +114,7 @@ class TestCalls:
             assert call[leg]["ring_seconds"] == lateness.near(rang, 0.5)
         assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
         assert stamps(call) == sorted(stamps(call))
-        assert stamps(call)[0] == lateness.near(began, 2)
+        assert began - 0.5 <= stamps(call)[0] <= placed + 0.5
         assert "overdue" not in [entry["event"] for entry in call["timeline"]]
 
     def test_set_while_the_second_rings_for_ever(
@@ -127,8 +128,10 @@ class TestCalls:
         clock.jump()
         call = agent.ended(request_id)
         assert call["outcome"] == "second_no_answer"
+        rang = second.whole_call().ring_seconds
+        assert rang == lateness.near(3, 0.7)
         assert call["dial_second"]["ring_seconds"] == lateness.near(3, 0.7)
-        assert second.whole_call().ring_seconds == lateness.near(3, 0.7)
+        assert call["dial_second"]["ring_seconds"] == lateness.near(rang, 0.7)
 
     def test_set_during_a_forgotten_talk(
         self, agent: AgentProcess, clock: HostClock, phone: StartPhone, lateness: Lateness
@@ -141,14 +144,16 @@ class TestCalls:
         clock.jump()
         call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "limit")
+        talked = second.whole_call().talk_seconds
+        assert talked == lateness.near(12, 0.7)
         assert call["talk_seconds"] == lateness.near(12, 0.7)
-        assert second.whole_call().talk_seconds == lateness.near(12, 0.7)
+        assert call["talk_seconds"] == lateness.near(talked, 0.7)
 
     def test_set_while_the_agent_is_away(
         self, agent: AgentProcess, clock: HostClock, phone: StartPhone, lateness: Lateness
     ) -> None:
         """Killed during the talk, and started after the clock was set: the steady clock goes on."""
-        phone("100", Behaviour(ring_seconds=1.5))
+        first = phone("100", Behaviour(ring_seconds=1.5))
         second = phone("200", Behaviour(ring_seconds=0.3))
         request_id = agent.call("100", "200")
         agent.stored(request_id, "connected")
@@ -161,7 +166,8 @@ class TestCalls:
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
         assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
         # An hour is what it must not be off by; a busy machine is late to hear that a phone rings.
-        assert call["dial_first"]["ring_seconds"] == lateness.near(1.5, 1.2)
+        rang = first.calls()[0].ring_seconds
+        assert call["dial_first"]["ring_seconds"] == lateness.near(rang, 1.2)
         assert stamps(call) == sorted(stamps(call))
 
     def test_set_and_nobody_watched(
@@ -190,7 +196,9 @@ class TestCalls:
         late = agent.place("100", "200", expires=f"{clock.now() - 2:.3f}")
         assert late["errors"][0]["error"]["code"] == "expired"
         assert first.calls() == []
-        request_id = agent.call("100", "200", expires=f"{clock.now() + 20:.3f}")
+        began = clock.now()
+        request_id = agent.call("100", "200", expires=f"{began + 20:.3f}")
+        placed = clock.now()
         assert agent.ended(request_id)["outcome"] == "connected"
         shown = float(agent.status(request_id)["request"]["utc.time"])
-        assert shown == pytest.approx(clock.now(), abs=10)
+        assert began - 1 <= shown <= placed + 1  # whole seconds
