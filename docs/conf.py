@@ -24,10 +24,10 @@ html_static_path = ["static"]
 html_css_files = ["tables.css"]
 
 
-def setup(app):  # noqa: ANN001, ANN201 - Sphinx calls it
+def setup(app):
     """Put what is generated into each page."""
 
-    def fill(_app, _page, source):  # noqa: ANN001, ANN202
+    def fill(_app, _page, source):
         source[0] = filled(source[0])
 
     app.connect("source-read", fill)

@@ -288,7 +288,7 @@ def _flat(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[s
         # The names of the specification have dots in them.
         yield path + name, part
         inner = part.get("items", part)
-        yield from _flat(inner, f"{path}{name}{'[]' if 'items' in part else ''} › ")
+        yield from _flat(inner, f"{path}{name}{'[]' if 'items' in part else ''} → ")
 
 
 def _type(schema: Mapping[str, Any]) -> str:

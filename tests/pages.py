@@ -15,7 +15,7 @@ DOCS: Final = PROJECT / "docs"
 _FENCE: Final = re.compile(r"^```([a-z{}]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
-#: The name of a file in the first line of a program: `# call.py`, `// call.mjs`, `<?php // call.php`.
+#: The name of a file in the first line of a program, such as `# call.py` or `<?php // call.php`.
 _FILE: Final = re.compile(r"(?:<\?php )?(?:#|//) ([a-z]+\.[a-z]+)\n")
 
 

@@ -1,4 +1,4 @@
-"""The documentation says what the program does: no code, outcome, finding or command is left out."""
+"""The documentation leaves nothing out: no code, outcome, finding or command of the program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -52,7 +52,7 @@ class TestReadme:
 @pytest.mark.parametrize("page", pages())
 class TestEachPage:
     def test_links(self, page: str) -> None:
-        """What a page links to in the sources is there. (Within the site, Sphinx looks as well.)"""
+        """What a page links to in the sources is there; within the site, Sphinx looks as well."""
         folder = (PROJECT / page).parent
         gone = [path for path in _LINK.findall(prose(page)) if not (folder / path).exists()]
         assert gone == []
@@ -81,7 +81,7 @@ class TestComplete:
 
     def test_events(self) -> None:
         """Each event that receivers can be told of is explained."""
-        assert first_cells("docs/webhooks.md") == set(EventName.__args__)
+        assert first_cells("docs/webhooks.md") == set(get_args(EventName))
 
     def test_exit_status(self) -> None:
         """As `call --wait` ends."""
@@ -118,13 +118,9 @@ def findings() -> Iterator[str]:
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(
-                    func=ast.Name(id="Finding" | "CheckFailed"), args=[ast.Constant(str(name)), *_]
-                ):
+                case ast.Call(ast.Name("Finding" | "CheckFailed"), [ast.Constant(str(name)), *_]):
                     yield name
-                case ast.Call(
-                    func=ast.Name(id="Finding" | "CheckFailed"), args=[ast.JoinedStr(values=parts), *_]
-                ):
+                case ast.Call(ast.Name("Finding" | "CheckFailed"), [ast.JoinedStr(parts), *_]):
                     yield from _with_names(parts)
 
 

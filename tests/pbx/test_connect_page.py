@@ -1,4 +1,4 @@
-"""The page Connect, as it stands: its commands and programs place real calls, its receivers hear."""
+"""The page Connect, as it stands: its programs place real calls, its receivers hear of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError
@@ -36,7 +37,10 @@ TALKS: Final = Behaviour(ring_seconds=0.3, talk_seconds=0.5)
 _MARK: Final = "-- block of the page --"
 
 #: The block that says where the agent is; the test says so itself.
-_EXPORTS: Final = "export C2C_URL=http://127.0.0.1:8470\nexport C2C_KEY=c2c_the-key-that-was-printed\n"
+_EXPORTS: Final = """\
+export C2C_URL=http://127.0.0.1:8470
+export C2C_KEY=c2c_the-key-that-was-printed
+"""
 
 #: Each receiver, with what runs it: the port is the last argument, or part of it.
 _RECEIVERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -119,7 +123,9 @@ def test_commands(
     assert the(told, "node follow.mjs").splitlines()[-1] == "call.ended"
 
     # The recipes
-    first, second = [json.loads(answer)["response"] for answer in _objects(the(told, "for attempt"))]
+    first, second = [
+        json.loads(answer)["response"] for answer in _objects(the(told, "for attempt"))
+    ]
     assert (first["request_id"], "replayed" in first) == (second["request_id"], False)
     assert second["replayed"] is True
     assert json.loads(the(told, "expires="))["response"]["status"] == "success"
@@ -171,7 +177,7 @@ def post(address: str, port: int, body: bytes, headers: Mapping[str, str]) -> in
     """Send an event; the status of the answer."""
     url = f"http://{address}:{port}/calls"
     try:
-        with urlopen(Request(url, body, dict(headers)), timeout=10) as answer:  # noqa: S310 - ours
+        with urlopen(Request(url, body, dict(headers)), timeout=10) as answer:
             return int(answer.status)
     except HTTPError as error:
         return error.code
@@ -204,12 +210,17 @@ def test_receivers(
         agent.ended(request_id)
         last = f"call.ended {request_id} connected"
         for name, log in logs.items():
-            wait_until(lambda log=log: last in log.read_text("utf-8"), 20, f"{name} has heard")
+            wait_until(partial(has, log, last), 20, f"{name} has heard")
             assert f"call.first_ringing {request_id}" in log.read_text("utf-8")
         for name, port in ports.items():
             assert_believes_the_signature_alone(asterisk.address, port, name)
     for name in ("receiver.py", "receiver.mjs"):  # the page leaves it to the database of PHP's
         assert logs[name].read_text("utf-8").count("told.twice") == 1
+
+
+def has(log: Path, text: str) -> bool:
+    """Whether something stands in a file."""
+    return text in log.read_text(encoding="utf-8")
 
 
 def assert_believes_the_signature_alone(address: str, port: int, name: str) -> None:

@@ -1,0 +1,156 @@
+"""What 0.1.0 left on a disk is opened, upgraded, and told of as 0.1.0 told it.
+
+`tests/v0_1_0` has the files, and says how they came to be. A later version may tell more than 0.1.0
+did, and nothing else.
+"""
+
+# Twisted's test cases have no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import attrs
+import pytest
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from c2c_agent.call.call import CallState
+from c2c_agent.call.outcome import Outcome
+from c2c_agent.config import files
+from c2c_agent.policy.hours import Hours, WeekTime
+from c2c_agent.policy.pattern import Pattern
+from c2c_agent.store.outbox_table import OutboxTable
+from c2c_agent.store.sqlite import care
+from c2c_agent.store.sqlite.store import Store
+from c2c_agent.web import answers
+
+WRITTEN: Final = Path(__file__).parent / "v0_1_0"
+TOLD: Final = json.loads((WRITTEN / "told.json").read_text(encoding="utf-8"))
+CONFIGURATIONS: Final = json.loads((WRITTEN / "configurations.json").read_text(encoding="utf-8"))
+
+#: Epoch seconds at which every report of the store is due.
+_LATE: Final = 1_796_418_218.25 + 1
+
+
+def assert_told(before: object, now: object, place: str = "") -> None:
+    """All that was told before is told now, in the same words; more may be told now."""
+    if isinstance(before, dict) and isinstance(now, Mapping):
+        for name, value in before.items():
+            assert name in now, f"{place}.{name} is gone"
+            assert_told(value, now[name], f"{place}.{name}")
+    elif isinstance(before, list) and isinstance(now, list):
+        assert len(before) == len(now), place
+        for index, (one, other) in enumerate(zip(before, now, strict=True)):
+            assert_told(one, other, f"{place}[{index}]")
+    else:
+        assert now == before, f"{place}: {now!r}, and {before!r} before"
+
+
+class StoreOf010(TestCase):
+    """A copy of the store, opened by the store of today."""
+
+    def setUp(self) -> None:
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "c2c.sqlite3"
+        shutil.copy(WRITTEN / "c2c.sqlite3", self.path)
+        self.store = self.opened(self.path)
+
+    def opened(self, path: Path) -> Store:
+        """A store on a file."""
+        reactor_with_threads: Any = reactor
+        store = Store(str(path), reactor_with_threads)
+        store.open()
+        self.addCleanup(store.close)
+        return store
+
+    async def test_calls(self) -> None:
+        """Each call has the status that it had."""
+        for told in TOLD["calls"]:
+            call = await self.store.find(told["request_id"])
+            assert call is not None, told["story"]
+            assert call.key == told["key"]
+            assert_told(told["status"], answers.status(call), told["story"])
+
+    def test_has_all(self) -> None:
+        """There is a call for each state and each outcome that 0.1.0 knew."""
+        calls = [told["status"]["c2c_status"]["call"] for told in TOLD["calls"]]
+        assert {call["state"] for call in calls} == {state.value for state in CallState}
+        assert {call["outcome"] for call in calls} - {None} == {one.value for one in Outcome}
+
+    def test_unfinished(self) -> None:
+        """The calls that have to be settled after the start are those that had to be."""
+        assert [call.request_id for call in self.store.unfinished()] == TOLD["unfinished"]
+
+    async def test_reports(self) -> None:
+        """What waits for receivers still waits, and what was given up still can be replayed."""
+        outbox = OutboxTable(self.store)
+        depths = await outbox.depths()
+        told = {name: [one.waiting, one.dead, one.oldest_at] for name, one in depths.items()}
+        assert told == TOLD["depths"]
+        for target, due in TOLD["due"].items():
+            heads, _ = await outbox.due(target, _LATE, 100)
+            reports = [(one.report, one.attempts) for one in heads]
+            assert [
+                [report.event_id, report.type, report.request_id, attempts]
+                for report, attempts in reports
+            ] == due
+            for report, _ in reports:
+                assert json.loads(report.body)["id"] == report.event_id
+        assert await outbox.replay(_LATE, "books") == TOLD["depths"]["books"][1]
+
+    def test_schema(self) -> None:
+        """The upgraded file has the schema of a new one."""
+        fresh = self.path.with_name("fresh.sqlite3")
+        self.opened(fresh)
+        assert schema(self.path) == schema(fresh)
+
+    def test_sound(self) -> None:
+        """`store check` reads all of it."""
+        assert care.check(self.path) == len(TOLD["calls"])
+
+
+def schema(path: Path) -> list[tuple[str, ...]]:
+    """Each table with its columns, and each index with its statement."""
+    with closing(sqlite3.connect(path)) as store:
+        names = store.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        columns = [
+            (name, *map(str, column))
+            for (name,) in names.fetchall()
+            for column in store.execute(f"PRAGMA table_info({name})")
+        ]
+        indices = store.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'")
+        return columns + sorted((name, str(sql)) for name, sql in indices)
+
+
+def plain(value: Any) -> Any:
+    """A part of a configuration as JSON knows it; hours of the week as `[day, hour]`."""
+    if isinstance(value, Hours):
+        times = [(day, hour) for day in range(7) for hour in range(24)]
+        return [[day, hour] for day, hour in times if value.include(WeekTime(day, 60 * hour))]
+    if isinstance(value, Pattern):
+        return value.text
+    if attrs.has(type(value)):
+        fields = attrs.fields(type(value))
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_configuration(name: str) -> None:
+    """Each file of 0.1.0 is valid, and every setting in it means what it meant."""
+    before = CONFIGURATIONS[name]
+    if "server_id" not in (WRITTEN / name).read_text(encoding="utf-8"):
+        del before["server_id"]  # the host's name
+    assert_told(before, plain(files.load(str(WRITTEN / name))), name)
