@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pkgutil
 import re
 import subprocess
 from collections.abc import Iterator
@@ -133,6 +134,22 @@ def _with_names(parts: list[ast.expr]) -> Iterator[str]:
                 yield f"{service}{word}"
         case _:
             raise AssertionError(ast.dump(ast.JoinedStr(values=parts)))
+
+
+class TestDevelopers:
+    def test_packages(self) -> None:
+        """The table of the house has every package."""
+        house = source("docs/developers/index.md").split("## The house")[1].split("\n## ")[0]
+        told = re.findall(r"^\| `(\w+)` \|", house, re.MULTILINE)
+        folder = Path(c2c_agent.__file__).parent
+        assert sorted(told) == sorted(file.parent.name for file in folder.glob("*/__init__.py"))
+
+    def test_names(self) -> None:
+        """What the walk through a call names is there."""
+        names = re.findall(r"`([a-z]+(?:\.\w+)+)`", source("docs/developers/call.md"))
+        assert len(names) > 20
+        for name in names:
+            pkgutil.resolve_name(f"c2c_agent.{name}")
 
 
 class TestBlocks:
