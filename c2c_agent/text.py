@@ -1,4 +1,4 @@
-"""What the PBX says, as text: decoded, and one copy of what it says again and again.
+"""Texts: what a PBX says, decoded and kept once, and what users are told of a setting.
 
 Pure. What the PBX says comes as a new string each time, and stays for as long as the call does: so
 there is `one_copy` of strings that stand in many calls, or several times in one. Not `sys.intern`:
@@ -7,6 +7,7 @@ with texts that come and go its table is made anew again and again, and now and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -30,3 +31,14 @@ def one_copy(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _lately(text: str) -> str:
     return text
+
+
+def described(text: str, *, values: str = "", default: str = "") -> Mapping[str, str]:
+    """What users are told of a setting, as `metadata` of its field.
+
+    `text`: what it means, in Markdown. `values`: which values it can have, where type and rule do
+    not say it. `default`: what counts where it is not given, where the field's own default does
+    not say it. The documentation of the configuration is made of these.
+    """
+    told = {"text": text, "values": values, "default": default}
+    return {name: words for name, words in told.items() if words}

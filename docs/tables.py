@@ -20,6 +20,9 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import attrs
 import yaml
 
+from c2c_agent.call.call import Call, Received
+from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import Config
 from c2c_agent.report.metrics import AgiSample, AmiSample, Metrics, OutboxSample, Sample
 from c2c_agent.web.openapi import description
@@ -44,7 +47,7 @@ def filled(source: str) -> str:
 
 @attrs.frozen
 class Setting:
-    """One setting: its dotted name, what values it has, and what it means."""
+    """One setting: its dotted name, which values it can have, and what it means; as Markdown."""
 
     name: str
     kind: str
@@ -110,11 +113,10 @@ def _described(section: type[Any], field: attrs.Attribute[Any]) -> str:
 
 def _setting(section: type[Any], field: attrs.Attribute[Any], name: str) -> Setting:
     text = _described(section, field)
-    kind = field.metadata.get("kind") or _kind(get_type_hints(section)[field.name], field)
+    kind = field.metadata.get("values") or _kind(get_type_hints(section)[field.name], field)
     if kind is None:
-        raise UndescribedError(f"{section.__name__}.{field.name}: say what kind of value it has")
-    default = field.metadata.get("default")
-    return Setting(name, kind, _default(field) if default is None else default, text)
+        raise UndescribedError(f"{section.__name__}.{field.name}: say which values it can have")
+    return Setting(name, kind, field.metadata.get("default") or _default(field), text)
 
 
 def _kind(kind: Any, field: attrs.Attribute[Any]) -> str | None:
@@ -153,7 +155,7 @@ def _default(field: attrs.Attribute[Any]) -> str:
         value = value.factory()
     if value is None or value in ((), {}):
         return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def settings_page() -> str:
@@ -173,7 +175,7 @@ def _section_text(section: Section, show: Callable[[Iterable[Setting]], str]) ->
 
 def _as_table(settings: Iterable[Setting]) -> str:
     rows = [
-        (f"`{setting.name}`", _cell(setting.kind), _literal(setting.default), _cell(setting.text))
+        (f"`{setting.name}`", _cell(setting.kind), _cell(setting.default), _cell(setting.text))
         for setting in settings
     ]
     return _table(("setting", "values", "default", "meaning"), rows)
@@ -184,11 +186,6 @@ def _as_definitions(settings: Iterable[Setting]) -> str:
         f"{setting.name} ({setting.kind}; default: {setting.default})\n: {setting.text}\n\n"
         for setting in settings
     )
-
-
-def _literal(default: str) -> str:
-    """A default: a value, or words of ours (which have blanks, or are `none`)."""
-    return default if " " in default or default == "none" else f"`{_cell(default)}`"
 
 
 # The HTTP API
@@ -300,10 +297,10 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " or ".join(_type(one) for one in schema["oneOf"])
     if "const" in schema:
         return f"`{_json(schema['const'])}`"
-    if "enum" in schema:
-        return _list((f"`{_json(one)}`" for one in schema["enum"]), "or")
     kinds = schema.get("type", "any value")
     text = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+    if "enum" in schema:
+        text = _list((f"`{_json(one)}`" for one in schema["enum"]), "or")
     if "items" in schema and "properties" not in schema["items"]:
         text += f" of {_type(schema['items'])}"
     low, high = schema.get("minimum"), schema.get("maximum")
@@ -330,7 +327,12 @@ def metrics() -> str:
         agi=AgiSample(open_sessions=0, refusals={"reason": 0}),
         outbox={"target": OutboxSample(0, 0, 0.0)},
     )
-    exposed = Metrics(lambda: sample).expose().content.decode()
+    counted = Metrics(lambda: sample)
+    nothing = Call("", "", Received(0.0, "", "", {}), "", 0)
+    leg = LegEvidence(status="ANSWER")
+    ended = attrs.evolve(nothing, outcome=Outcome.CONNECTED, first=leg, second=leg)
+    counted.call_changed(nothing, ended)  # a series with labels is there from its first count on
+    exposed = counted.expose().content.decode()
     texts = dict(re.findall(r"^# HELP (\S+) (.*)$", exposed, re.MULTILINE))
     rows = []
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", exposed, re.MULTILINE):

@@ -11,12 +11,13 @@ from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.config.rules import (
     WORD,
+    Shape,
+    Within,
     is_context,
     is_template,
-    shape,
-    within,
 )
 from c2c_agent.policy.pattern import Pattern, parse_pattern
+from c2c_agent.text import described
 
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_.@:/+*#{}-]+")
 _VARIABLE_NAME: Final = re.compile(r"_{0,2}(?!C2C_)[A-Za-z][A-Za-z0-9_]*")
@@ -30,11 +31,29 @@ _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 class AmiConfig:
     """How to reach the Asterisk Manager Interface."""
 
-    host: str = "127.0.0.1"
-    port: int = field(default=5038, validator=within(1, 65535, "(a TCP port)"))
-    username: str = field(default="c2c-agent", validator=shape(WORD, "a word without blanks"))
-    secret_file: str = "/etc/c2c-agent/ami.secret"  # noqa: S105 - a path
-    tls: bool = False
+    host: str = field(
+        default="127.0.0.1",
+        metadata=described("The host of Asterisk.", values="a name or an address"),
+    )
+    port: int = field(
+        default=5038,
+        validator=Within(1, 65535, "(a TCP port)"),
+        metadata=described("The port of AMI."),
+    )
+    username: str = field(
+        default="c2c-agent",
+        validator=Shape(WORD, "a word without blanks"),
+        metadata=described("The AMI user."),
+    )
+    secret_file: str = field(
+        default="/etc/c2c-agent/ami.secret",
+        metadata=described(
+            "The file with the AMI user's secret. If systemd hands in a credential with this "
+            "file's name, that is read instead.",
+            values="a path",
+        ),
+    )
+    tls: bool = field(default=False, metadata=described("Whether AMI is reached over TLS."))
 
 
 @frozen
@@ -44,9 +63,18 @@ class AgiConfig:
     `url` None: made from `listen`.
     """
 
-    listen: str = "tcp:4573:interface=127.0.0.1"
+    listen: str = field(
+        default="tcp:4573:interface=127.0.0.1",
+        metadata=described("Where FastAGI connections are taken.", values="a Twisted endpoint"),
+    )
     url: str | None = field(
-        default=None, validator=optional(shape(_AGI_URL, "a URL such as agi://127.0.0.1:4573/c2c"))
+        default=None,
+        validator=optional(Shape(_AGI_URL, "a URL such as agi://127.0.0.1:4573/c2c")),
+        metadata=described(
+            "Under which URL Asterisk finds that place. It is needed where the agent listens on "
+            "another host, or on no TCP port.",
+            default="made from `listen`",
+        ),
     )
 
 
@@ -56,7 +84,7 @@ class LegRule:
 
     match: Pattern
     channel: str = field(
-        validator=and_(shape(_CHANNEL, "a dial string such as PJSIP/{number}"), is_template)
+        validator=and_(Shape(_CHANNEL, "a dial string such as PJSIP/{number}"), is_template)
     )
 
 
@@ -75,33 +103,88 @@ class DialAsConfig:
     """Contexts for `dial_as`: by extension, and for those that Asterisk knows no endpoint of."""
 
     contexts: Mapping[str, str] = field(
-        factory=dict, validator=deep_mapping(shape(_EXTENSION, "an extension"), is_context)
+        factory=dict,
+        validator=deep_mapping(Shape(_EXTENSION, "an extension"), is_context),
+        metadata=described(
+            "The context of a `dial_as`. It wins over what Asterisk says of the PJSIP endpoint.",
+            values="extension: context",
+        ),
     )
-    default_context: str | None = field(default=None, validator=optional(is_context))
+    default_context: str | None = field(
+        default=None,
+        validator=optional(is_context),
+        metadata=described(
+            "The context of a `dial_as` that is no PJSIP endpoint. Without one, such a call is "
+            "refused with `unknown_dial_as`.",
+            values="a context",
+        ),
+    )
 
 
 @frozen
 class AsteriskConfig:
     """The Asterisk beside the agent."""
 
-    ami: AmiConfig = field(factory=AmiConfig)
-    agi: AgiConfig = field(factory=AgiConfig)
-    bridge_context: str = field(default="c2c-bridge", validator=is_context)
-    first_leg: Sequence[LegRule] = field(factory=_first_leg)
-    second_leg: Sequence[LegRule] = field(factory=_second_leg)
-    dial_as: DialAsConfig = field(factory=DialAsConfig)
+    ami: AmiConfig = field(
+        factory=AmiConfig,
+        metadata=described("How the agent reaches the Asterisk Manager Interface."),
+    )
+    agi: AgiConfig = field(
+        factory=AgiConfig, metadata=described("How Asterisk reaches the agent over FastAGI.")
+    )
+    bridge_context: str = field(
+        default="c2c-bridge",
+        validator=is_context,
+        metadata=described(
+            "The context in which the answered first leg lands.", values="a context"
+        ),
+    )
+    first_leg: Sequence[LegRule] = field(
+        factory=_first_leg,
+        metadata=described(
+            "How the first number is rung. The first entry whose `match` (a pattern) matches "
+            "counts. In `channel`, `{number}`, `{context}` and `{dial_as}` stand for what they "
+            "say. Use `Local/` channels: Originate rings any other by itself, and follows a phone "
+            "that forwards calls.",
+            values="list of `match` and `channel`",
+            default="any number: `Local/{number}@c2c-first/n`",
+        ),
+    )
+    second_leg: Sequence[LegRule] = field(
+        factory=_second_leg,
+        metadata=described(
+            "How the second number is rung, in the same way.",
+            values="list of `match` and `channel`",
+            default="any number: `Local/{number}@{context}/n`",
+        ),
+    )
+    dial_as: DialAsConfig = field(
+        factory=DialAsConfig, metadata=described("Which contexts calls are placed through.")
+    )
     variables: Mapping[str, str] = field(
         factory=dict,
         validator=deep_mapping(
-            shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_"),
-            and_(shape(_VARIABLE_VALUE, "a text without quotes, commas or brackets"), is_template),
+            Shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_"),
+            and_(Shape(_VARIABLE_VALUE, "a text without quotes, commas or brackets"), is_template),
+        ),
+        metadata=described(
+            "More channel variables for the first leg, with the same placeholders in their values. "
+            "A name that begins with `__` is inherited by all channels of the call.",
+            values="name: value",
         ),
     )
     confirm_prompt: str = field(
         default="followme/options",
-        validator=shape(_SOUNDS, "names of sound files without ending, joined by &"),
+        validator=Shape(_SOUNDS, "names of sound files without ending, joined by &"),
+        metadata=described(
+            "What is played, after a tone, to whoever answers a call that is to be confirmed: that "
+            "1 accepts it, and 2 rejects it. The default is part of Asterisk's core sounds."
+        ),
     )
-    freepbx: bool = False
+    freepbx: bool = field(
+        default=False,
+        metadata=described("Whether the call sets what FreePBX decides the class of service by."),
+    )
 
 
 @frozen
@@ -111,4 +194,10 @@ class RelayConfig:
     `answer_timeout`: seconds that an agent has to answer; later than that it rings nobody.
     """
 
-    answer_timeout: int = field(default=10, validator=within(2, 120, "seconds"))
+    answer_timeout: int = field(
+        default=10,
+        validator=Within(2, 120, "seconds"),
+        metadata=described(
+            "How long an agent has to answer. A call that it hears of later rings nobody."
+        ),
+    )

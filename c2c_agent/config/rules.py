@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Any, Final, TypeAlias
 
-from attrs import Attribute
+from attrs import Attribute, frozen
 
 from c2c_agent.policy.keys import AGENT_ID
 
@@ -30,25 +30,32 @@ class ImpossibleValueError(ValueError):
 Validator: TypeAlias = Callable[[Any, Any, Any], None]
 
 
-def shape(regex: re.Pattern[str], words: str) -> Validator:
+@frozen
+class Shape:
     """A validator: the whole text has a shape, which `words` describe."""
 
-    def check(_instance: object, attribute: Attribute[Any], value: str) -> None:
-        if regex.fullmatch(value) is None:
-            raise ImpossibleValueError(f"must be {words}, not {value!r}", attribute.name)
+    regex: re.Pattern[str]
+    words: str
 
-    return check
+    def __call__(self, _instance: object, attribute: Attribute[Any], value: str) -> None:
+        """Judge a value. Raises ImpossibleValueError."""
+        if self.regex.fullmatch(value) is None:
+            raise ImpossibleValueError(f"must be {self.words}, not {value!r}", attribute.name)
 
 
-def within(low: int, high: int, unit: str) -> Validator:
-    """A validator: a number from `low` to `high`."""
+@frozen
+class Within:
+    """A validator: a number from `low` to `high`, both included."""
 
-    def check(_instance: object, attribute: Attribute[Any], value: int) -> None:
-        if not low <= value <= high:
-            advice = f"must be from {low} to {high} {unit}, not {value}"
+    low: int
+    high: int
+    unit: str
+
+    def __call__(self, _instance: object, attribute: Attribute[Any], value: int) -> None:
+        """Judge a value. Raises ImpossibleValueError."""
+        if not self.low <= value <= self.high:
+            advice = f"must be from {self.low} to {self.high} {self.unit}, not {value}"
             raise ImpossibleValueError(advice, attribute.name)
-
-    return check
 
 
 def is_template(_instance: object, attribute: Attribute[Any], value: str) -> None:
@@ -70,7 +77,7 @@ def are_networks(_instance: object, attribute: Attribute[Any], value: Sequence[s
             raise ImpossibleValueError(advice, attribute.name, index) from None
 
 
-is_agent_id = shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
+is_agent_id = Shape(AGENT_ID, "1 to 64 letters, digits, _, . or -")
 
 
-is_context = shape(CONTEXT, "the name of a dialplan context")
+is_context = Shape(CONTEXT, "the name of a dialplan context")

@@ -22,12 +22,13 @@ from c2c_agent.config.rules import (
     NAME,
     WORD,
     ImpossibleValueError,
+    Shape,
+    Within,
     are_networks,
     is_agent_id,
-    shape,
-    within,
 )
 from c2c_agent.policy.keys import OPERATOR, Key
+from c2c_agent.text import described
 
 _URL: Final = re.compile(r"https?://[!-~]{1,500}")
 _DATABASE: Final = re.compile(r"postgres(ql)?://[!-~]{1,500}")
@@ -67,11 +68,48 @@ class StoreConfig:
     `path`; None: there is only the file. `directory` is then where this host's own files are.
     """
 
-    path: str | None = None
-    url: str | None = field(default=None, validator=optional(_database))
-    password_file: str | None = None
-    directory: str = "/var/lib/c2c-agent"
-    keep_days: int = field(default=90, validator=within(7, 36500, "days"))
+    path: str | None = field(
+        default=None,
+        metadata=described(
+            "The file of the SQLite store.",
+            values="a path",
+            default="`/var/lib/c2c-agent/c2c.sqlite3`",
+        ),
+    )
+    url: str | None = field(
+        default=None,
+        validator=optional(_database),
+        metadata=described(
+            "A PostgreSQL database in the place of the file. Several relays may share it: each has "
+            "a `server_id` of its own, and any of them answers for the calls of all. Parameters "
+            "are libpq's; no password may be in it. It needs `asterisk: false`.",
+            values="a URL such as `postgresql://c2c@db.example.com/c2c?sslmode=verify-full`",
+        ),
+    )
+    password_file: str | None = field(
+        default=None,
+        metadata=described(
+            "The file with the password for `store.url`, or a systemd credential of the file's "
+            "name.",
+            values="a path",
+        ),
+    )
+    directory: str = field(
+        default="/var/lib/c2c-agent",
+        metadata=described(
+            "With `store.url`: where this host's own files are, such as the key of its command "
+            "line.",
+            values="a path",
+        ),
+    )
+    keep_days: int = field(
+        default=90,
+        validator=Within(7, 36500, "days"),
+        metadata=described(
+            "How long requests are kept after their end. Then they are forgotten, and a "
+            "`request_id` is new again."
+        ),
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.url is not None and self.path is not None:
@@ -96,16 +134,56 @@ class HttpConfig:
     `stream_buffer` bytes may wait for each.
     """
 
-    listen: str = "tcp:8470:interface=127.0.0.1"
-    public_url: str | None = field(
-        default=None, validator=optional(shape(_URL, "a URL that starts with http:// or https://"))
+    listen: str = field(
+        default="tcp:8470:interface=127.0.0.1",
+        metadata=described(
+            "Where requests are taken. `ssl:` and `unix:` work, too.", values="a Twisted endpoint"
+        ),
     )
-    status_requires_key: bool = False
-    trusted_proxies: Sequence[str] = field(factory=tuple, validator=are_networks)
-    max_streams: int = field(default=500, validator=within(1, 100_000, "streams"))
-    max_streams_each: int = field(default=50, validator=within(1, 100_000, "streams"))
-    stream_buffer: int = field(default=524_288, validator=within(16_384, 2**30, "bytes"))
-    max_connections: int = field(default=1000, validator=within(10, 100_000, "connections"))
+    public_url: str | None = field(
+        default=None,
+        validator=optional(Shape(_URL, "a URL that starts with http:// or https://")),
+        metadata=described(
+            "What the URLs of statuses begin with.", default="taken from each request"
+        ),
+    )
+    status_requires_key: bool = field(
+        default=False,
+        metadata=described("Whether a status needs the key as well as the id of the request."),
+    )
+    trusted_proxies: Sequence[str] = field(
+        factory=tuple,
+        validator=are_networks,
+        metadata=described(
+            "Reverse proxies whose `X-Forwarded-For` is believed.",
+            values="list of addresses and networks",
+        ),
+    )
+    max_streams: int = field(
+        default=500,
+        validator=Within(1, 100_000, "streams"),
+        metadata=described("How many streams of live events may be open at once."),
+    )
+    max_streams_each: int = field(
+        default=50,
+        validator=Within(1, 100_000, "streams"),
+        metadata=described("How many of them one key may have; without a key, one address."),
+    )
+    stream_buffer: int = field(
+        default=524_288,
+        validator=Within(16_384, 2**30, "bytes"),
+        metadata=described(
+            "How much may wait for a client that does not read. Beyond that its stream is cut."
+        ),
+    )
+    max_connections: int = field(
+        default=1000,
+        validator=Within(10, 100_000, "connections"),
+        metadata=described(
+            "How many clients may be connected at once. If one more connects, an idle one makes "
+            "room; if none is idle, the new one is refused with 503 and `Retry-After`."
+        ),
+    )
 
 
 @frozen
@@ -116,19 +194,71 @@ class AmqpConfig:
     None: no jobs are taken. `prefetch`: how many at once. `results`: whether events are published.
     """
 
-    host: str = field(validator=shape(WORD, "a host's name or address"))
-    port: int = field(default=5671, validator=within(1, 65535, "(a TCP port)"))
-    virtual_host: str = "/"
-    username: str = field(default="c2c-agent", validator=shape(WORD, "a word without blanks"))
-    password_file: str | None = None
-    tls: bool = True
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    private_key_file: str | None = None
-    agent_id: str | None = field(default=None, validator=optional(is_agent_id))
-    jobs_key: str | None = None
-    prefetch: int = field(default=50, validator=within(1, 1000, "jobs"))
-    results: bool = True
+    host: str = field(
+        validator=Shape(WORD, "a host's name or address"),
+        metadata=described("The broker, a RabbitMQ.", values="a name or an address"),
+    )
+    port: int = field(
+        default=5671,
+        validator=Within(1, 65535, "(a TCP port)"),
+        metadata=described("The port of the broker."),
+    )
+    virtual_host: str = field(
+        default="/", metadata=described("The virtual host at the broker.", values="text")
+    )
+    username: str = field(
+        default="c2c-agent",
+        validator=Shape(WORD, "a word without blanks"),
+        metadata=described("The user, for a login by password."),
+    )
+    password_file: str | None = field(
+        default=None,
+        metadata=described(
+            "The file with the user's password, or a systemd credential of the file's name.",
+            values="a path",
+        ),
+    )
+    tls: bool = field(default=True, metadata=described("Whether the connection is encrypted."))
+    ca_file: str | None = field(
+        default=None,
+        metadata=described(
+            "A file with the authorities that may vouch for the broker.",
+            values="a path",
+            default="the system's authorities",
+        ),
+    )
+    certificate_file: str | None = field(
+        default=None,
+        metadata=described(
+            "A certificate, for a login without a password. The broker takes the name from it.",
+            values="a path",
+        ),
+    )
+    private_key_file: str | None = field(
+        default=None, metadata=described("The key of that certificate.", values="a path")
+    )
+    agent_id: str | None = field(
+        default=None,
+        validator=optional(is_agent_id),
+        metadata=described(
+            "Under which name the agent takes jobs (from the queue `c2c.jobs.<agent_id>`) and "
+            "publishes events.",
+            default="the `server_id`",
+        ),
+    )
+    jobs_key: str | None = field(
+        default=None,
+        metadata=described(
+            "The name of the key to whose policy jobs are held. Without one, no jobs are taken.",
+            values="name of a key",
+        ),
+    )
+    prefetch: int = field(
+        default=50,
+        validator=Within(1, 1000, "jobs"),
+        metadata=described("How many jobs are taken in at once."),
+    )
+    results: bool = field(default=True, metadata=described("Whether events are published."))
 
     def __attrs_post_init__(self) -> None:
         if (self.certificate_file is None) is not (self.private_key_file is None):
@@ -148,12 +278,36 @@ class CallsConfig:
     `international_prefix`: what is dialled for a leading `+`; None: nothing is.
     """
 
-    timeout: int = field(default=30, validator=within(1, 3600, "seconds"))
-    max_timeout: int = field(default=120, validator=within(1, 3600, "seconds"))
-    max_concurrent: int = field(default=200, validator=within(1, 100_000, "calls"))
-    max_duration: int = field(default=14400, validator=within(1, 86400, "seconds"))
+    timeout: int = field(
+        default=30,
+        validator=Within(1, 3600, "seconds"),
+        metadata=described("How long each leg rings, where a request does not say it."),
+    )
+    max_timeout: int = field(
+        default=120,
+        validator=Within(1, 3600, "seconds"),
+        metadata=described("How long each leg may ring at most."),
+    )
+    max_concurrent: int = field(
+        default=200,
+        validator=Within(1, 100_000, "calls"),
+        metadata=described("How many calls may be in progress at once, all keys together."),
+    )
+    max_duration: int = field(
+        default=14400,
+        validator=Within(1, 86400, "seconds"),
+        metadata=described("The longest talk. The PBX ends it, whether the agent is there or not."),
+    )
     international_prefix: str | None = field(
-        default=_USUAL_PREFIX, validator=optional(shape(_PREFIX, "1 to 6 digits, in quotes"))
+        default=_USUAL_PREFIX,
+        validator=optional(Shape(_PREFIX, "1 to 6 digits, in quotes")),
+        metadata=described(
+            'What is dialled in the place of a leading `+`; North America has `"011"`. A number '
+            "that a key's `deny` has in one of the two forms is denied in the other, too. With "
+            "`null` the forms have nothing in common.",
+            values="1 to 6 digits in quotes, or null",
+            default='`"00"`',
+        ),
     )
 
     def __attrs_post_init__(self) -> None:
@@ -166,8 +320,12 @@ class CallsConfig:
 class LogConfig:
     """How much is logged, and whether numbers are shown in full."""
 
-    level: Literal["debug", "info", "warn", "error"] = "info"
-    numbers: Literal["masked", "full"] = "masked"
+    level: Literal["debug", "info", "warn", "error"] = field(
+        default="info", metadata=described("How much is logged.")
+    )
+    numbers: Literal["masked", "full"] = field(
+        default="masked", metadata=described("Whether telephone numbers are shown in the log.")
+    )
 
 
 def _receiver(_instance: object, attribute: Attribute[Any], value: str) -> None:
@@ -193,14 +351,35 @@ class WebhookConfig:
     `secret_file` has one secret in a line, the newest first; `timeout` is in seconds.
     """
 
-    name: str = field(validator=shape(NAME, "1 to 64 letters, digits, _, . or -"))
-    url: str = field(
-        validator=and_(shape(_URL, "a URL that starts with http:// or https://"), _receiver)
+    name: str = field(
+        validator=Shape(NAME, "1 to 64 letters, digits, _, . or -"),
+        metadata=described(
+            "The name of the receiver, for the log, metrics and `c2c-agent replay`."
+        ),
     )
-    secret_file: str
-    types: Sequence[EventName] | None = None
-    keys: Sequence[str] | None = None
-    timeout: int = field(default=15, validator=within(1, 60, "seconds"))
+    url: str = field(
+        validator=and_(Shape(_URL, "a URL that starts with http:// or https://"), _receiver),
+        metadata=described("Where events are sent."),
+    )
+    secret_file: str = field(
+        metadata=described(
+            "The file with the secrets that sign: one `whsec_…` in a line, the newest first.",
+            values="a path",
+        )
+    )
+    types: Sequence[EventName] | None = field(
+        default=None,
+        metadata=described("Which events are sent.", values="list of events", default="all"),
+    )
+    keys: Sequence[str] | None = field(
+        default=None,
+        metadata=described("Of which keys' calls.", values="list of names of keys", default="all"),
+    )
+    timeout: int = field(
+        default=15,
+        validator=Within(1, 60, "seconds"),
+        metadata=described("How long the receiver has for an answer."),
+    )
 
 
 def _distinct_names(
@@ -221,16 +400,46 @@ def _distinct_names(
 class Config:
     """The whole configuration."""
 
-    server_id: str = field(validator=shape(WORD, "a word without blanks"))
-    store: StoreConfig = field(factory=StoreConfig)
-    http: HttpConfig = field(factory=HttpConfig)
-    asterisk: AsteriskConfig | None = field(factory=AsteriskConfig)
-    amqp: AmqpConfig | None = None
-    relay: RelayConfig | None = None
-    calls: CallsConfig = field(factory=CallsConfig)
-    keys: Sequence[Key] = field(factory=tuple, validator=_distinct_names)
-    webhooks: Sequence[WebhookConfig] = field(factory=tuple, validator=_distinct_names)
-    log: LogConfig = field(factory=LogConfig)
+    server_id: str = field(
+        validator=Shape(WORD, "a word without blanks"),
+        metadata=described("What answers and events call this agent.", default="the host's name"),
+    )
+    store: StoreConfig = field(factory=StoreConfig, metadata=described("Where requests are kept."))
+    http: HttpConfig = field(factory=HttpConfig, metadata=described("The HTTP API."))
+    asterisk: AsteriskConfig | None = field(
+        factory=AsteriskConfig,
+        metadata=described(
+            "The Asterisk beside the agent. `asterisk: false` makes an agent without one."
+        ),
+    )
+    amqp: AmqpConfig | None = field(
+        default=None,
+        metadata=described(
+            "A RabbitMQ that jobs come from and events go to. Without this section there is none. "
+            "A login needs either `password_file`, or `certificate_file` and `private_key_file`."
+        ),
+    )
+    relay: RelayConfig | None = field(
+        default=None,
+        metadata=described(
+            "With this section the program is no agent beside a PBX: it gives calls to agents, "
+            "over the broker. It needs `asterisk: false` and the section `amqp`."
+        ),
+    )
+    calls: CallsConfig = field(factory=CallsConfig, metadata=described("Limits of every call."))
+    keys: Sequence[Key] = field(
+        factory=tuple,
+        validator=_distinct_names,
+        metadata=described(
+            "Who may place calls, and which. Without `allow` a key can dial nothing."
+        ),
+    )
+    webhooks: Sequence[WebhookConfig] = field(
+        factory=tuple,
+        validator=_distinct_names,
+        metadata=described("Who is told of calls over HTTP."),
+    )
+    log: LogConfig = field(factory=LogConfig, metadata=described("What is logged."))
 
     def __attrs_post_init__(self) -> None:
         names = {OPERATOR, *(key.name for key in self.keys)}

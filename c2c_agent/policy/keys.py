@@ -21,6 +21,7 @@ from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
+from c2c_agent.text import described
 
 #: The name of the key that the command line uses; no configured key may have it.
 OPERATOR: Final = "operator"
@@ -46,22 +47,140 @@ class Key:
     agent a relay gives its calls.
     """
 
-    name: str = field()
-    sha256: str = field(repr=False)
-    allow: Sequence[Pattern] = ()
-    deny: Sequence[Pattern] = ()
-    dial_as: Sequence[Pattern] | None = None
-    max_concurrent: int | None = field(default=None, validator=optional(ge(1)))
-    per_minute: int | None = field(default=None, validator=optional(ge(1)))
-    per_day: int | None = field(default=None, validator=optional(ge(1)))
-    minutes_per_day: int | None = field(default=None, validator=optional(ge(1)))
-    max_duration: int | None = field(default=None, validator=optional(ge(1)))
-    hours: Sequence[Hours] = ()
-    timezone: str | None = None
-    auto_answer: AutoAnswer | None = None
-    auto_answer_always: bool = False
-    confirm: bool = False
-    agent: str | None = field(default=None, validator=optional(matches_re(AGENT_ID)))
+    name: str = field(
+        metadata=described(
+            "The name of the key, for the log and for other settings.",
+            values="1 to 64 letters, digits, `_`, `.` or `-`",
+        )
+    )
+    sha256: str = field(
+        repr=False,
+        metadata=described(
+            "The hash of the key. `c2c-agent key new` prints both.", values="64 hexadecimal digits"
+        ),
+    )
+    allow: Sequence[Pattern] = field(
+        default=(),
+        metadata=described(
+            "What the key may dial. Both numbers have to be allowed, and none of them denied. A "
+            "number is allowed as it is written: to allow `_0049.` does not allow `+49…`. A `*`, "
+            "`#` or `+` is allowed only where a pattern has it at that place: `.`, `!` and `X` do "
+            "not stand for them, so that `_1.` lets no code such as `1*72…` through."
+        ),
+    )
+    deny: Sequence[Pattern] = field(
+        default=(),
+        metadata=described(
+            "What the key may not dial, whatever `allow` says. Here `.` and `!` stand for "
+            "anything, and both ways to write an international number count "
+            "(`calls.international_prefix`)."
+        ),
+    )
+    dial_as: Sequence[Pattern] | None = field(
+        default=None,
+        metadata=described(
+            "With whose permission and identity the key may place calls.", default="anyone's"
+        ),
+    )
+    max_concurrent: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=described(
+            "How many calls may be in progress at once.",
+            values="number of calls",
+            default="no limit of its own",
+        ),
+    )
+    per_minute: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=described(
+            "How many calls may be placed in a minute.",
+            values="number of calls",
+            default="no limit of its own",
+        ),
+    )
+    per_day: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=described(
+            "How many calls may be placed in the last 24 hours, at every moment: so midnight opens "
+            "nothing. A call counts from its acceptance on. A repetition by `request_id`, and a "
+            "call that was refused, do not count.",
+            values="number of calls",
+            default="no limit of its own",
+        ),
+    )
+    minutes_per_day: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=described(
+            "How many minutes of answered calls there may be in the last 24 hours: from the first "
+            "leg's answer to the end, because both legs cost something from then on. A call is "
+            "placed with what is left as its longest duration, less the time for which its second "
+            "leg may ring. A call in progress has reserved as much as it may use, so that calls at "
+            "once cannot use the same minutes. Set `max_duration` beside this, or the first call "
+            "has all of them until it ends.",
+            values="minutes",
+            default="no limit of its own",
+        ),
+    )
+    max_duration: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=described(
+            "The longest talk of this key's calls. A request may ask for less.",
+            values="seconds",
+            default="`calls.max_duration`",
+        ),
+    )
+    hours: Sequence[Hours] = field(
+        default=(),
+        metadata=described(
+            "When the key may place calls, such as `Mo-Fr 08:00-18:00`, or `Sa,Su 22:00-06:00`, "
+            "which ends on the next day. A call that began within them goes on.",
+            values="list of hours",
+            default="always",
+        ),
+    )
+    timezone: str | None = field(
+        default=None,
+        metadata=described(
+            "Whose hours they are.",
+            values="a time zone such as `Europe/Berlin`",
+            default="the host's",
+        ),
+    )
+    auto_answer: AutoAnswer | None = field(
+        default=None,
+        metadata=described(
+            "By which SIP header a call that asks for it (`auto_answer`) has the first phone "
+            "answer by itself. See the page on the dialplan for the phones that understand each. "
+            "Without one such calls are refused, because this opens a microphone. Only devices of "
+            "this PBX are told."
+        ),
+    )
+    auto_answer_always: bool = field(
+        default=False,
+        metadata=described(
+            "Whether every call of the key does so, unless it says `auto_answer=false`."
+        ),
+    )
+    confirm: bool = field(
+        default=False,
+        metadata=described(
+            "Whether whoever answers the first phone is asked to press 1 before the second is "
+            "rung, so that no voicemail box is ever connected. A call may say otherwise "
+            "(`confirm`)."
+        ),
+    )
+    agent: str | None = field(
+        default=None,
+        validator=optional(matches_re(AGENT_ID)),
+        metadata=described(
+            "The agent to which a relay gives the calls of this key.", values="an `amqp.agent_id`"
+        ),
+    )
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:

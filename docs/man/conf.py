@@ -1,5 +1,12 @@
 """How Sphinx makes the man pages: sphinx-build -b man docs/man OUT."""
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from docs.tables import filled
+
 project = "c2c-agent"
 author = "the c2c-agent developers"
 extensions = ["myst_parser"]
@@ -12,3 +19,12 @@ man_pages = [
     ("c2c-agent.yml.5", "c2c-agent.yml", "configuration of c2c-agent", [author], 5),
 ]
 man_show_urls = True
+
+
+def setup(app):
+    """Put what is generated into each page."""
+
+    def fill(_app, _page, source):
+        source[0] = filled(source[0])
+
+    app.connect("source-read", fill)
