@@ -1,3 +1,3 @@
 """c2c-agent: the click-to-call agent that stands beside Asterisk."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -159,8 +159,8 @@ def _default(field: attrs.Attribute[Any]) -> str:
 
 
 def settings_page() -> str:
-    """The settings for the page: a heading for each section, a table below it."""
-    return "\n".join(_section_text(section, _as_table) for section in sections())
+    """The settings for the page: a heading for each section, and one for each setting."""
+    return "\n".join(_section_text(section, _as_headings) for section in sections())
 
 
 def settings_man() -> str:
@@ -169,16 +169,16 @@ def settings_man() -> str:
 
 
 def _section_text(section: Section, show: Callable[[Iterable[Setting]], str]) -> str:
-    head = f"### {section.name.removesuffix('[]')}\n\n{section.text}\n\n" if section.name else ""
-    return head + show(section.settings)
+    heading = section.name.removesuffix("[]") or "Without a section"
+    return f"### {heading}\n\n{section.text}\n\n{show(section.settings)}"
 
 
-def _as_table(settings: Iterable[Setting]) -> str:
-    rows = [
-        (f"`{setting.name}`", _cell(setting.kind), _cell(setting.default), _cell(setting.text))
+def _as_headings(settings: Iterable[Setting]) -> str:
+    return "".join(
+        f"#### {setting.name}\n\n{setting.text}\n\n"
+        f"*Values:* {setting.kind}. *Default:* {setting.default}.\n\n"
         for setting in settings
-    ]
-    return _table(("setting", "values", "default", "meaning"), rows)
+    )
 
 
 def _as_definitions(settings: Iterable[Setting]) -> str:

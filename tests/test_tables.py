@@ -55,15 +55,9 @@ class TestSettings:
         assert [setting.name for setting in many.settings] == ["many[].count", "many[].word"]
 
     def test_all(self) -> None:
-        """Each setting of the configuration has a line on the page."""
-        named = re.findall(r"^\| `([^`]+)` \|", tables.settings_page(), re.MULTILINE)
+        """Each setting of the configuration has a heading on the page, so that it can be linked."""
+        named = re.findall(r"^#### (.*)$", tables.settings_page(), re.MULTILINE)
         assert sorted(named) == sorted(settings(Config))
-
-    def test_cells(self) -> None:
-        """A table has as many cells in each row, whatever stands in them."""
-        for line in tables.settings_page().splitlines():
-            if line.startswith("|"):
-                assert len(re.findall(r"(?<!\\)\|", line)) == 5, line
 
     @pytest.mark.parametrize(
         "undescribed",
