@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, get_args
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -167,7 +168,20 @@ class TestBlocks:
         }
 
 
-def test_help_is_whole() -> None:
-    """No command's description is cut where all commands are listed."""
-    told = CliRunner().invoke(main, ["--help"], terminal_width=100).output
-    assert "..." not in told.partition("Commands:")[2]
+@pytest.mark.parametrize("group", [[], ["key"], ["setup"], ["store"]], ids=" ".join)
+def test_help_is_whole(group: list[str]) -> None:
+    """No command's description is cut where all commands are listed, on a terminal of 80 columns."""
+    told = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output
+    listed = told.partition("Commands:")[2]
+    assert listed.count("\n") > 1
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands(main, "c2c-agent")])
+def test_help_is_sentences(name: str) -> None:
+    """Each option and each command is explained by whole sentences."""
+    command = dict(commands(main, "c2c-agent"))[name]
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    for text in (command.help, *(option.help for option in options)):
+        assert text is not None
+        assert re.fullmatch(r"[A-Z].*[.]", text.strip(), re.DOTALL), text
