@@ -170,7 +170,7 @@ class TestBlocks:
 
 @pytest.mark.parametrize("group", [[], ["key"], ["setup"], ["store"]], ids=" ".join)
 def test_help_is_whole(group: list[str]) -> None:
-    """No command's description is cut where all commands are listed, on a terminal of 80 columns."""
+    """No command's description is cut where commands are listed, on a terminal of 80 columns."""
     told = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output
     listed = told.partition("Commands:")[2]
     assert listed.count("\n") > 1
