@@ -87,7 +87,7 @@ def notes(plan: Plan) -> list[str]:
     if files.group("c2c-agent") < 0 and any(change.kind is Kind.AGENT for change in plan.changes):
         said.append(
             "There is no group c2c-agent: the agent's files are for root alone. Make the user "
-            "(README.md says how), then chgrp them."
+            "(the page Start of the documentation says how), then chgrp them."
         )
     for change in plan.changes:
         if change.kind is Kind.AMI and change.before is not None:

@@ -288,7 +288,9 @@ class _Planner:
         return own or self._wishes.ami_secret
 
     def _yaml(self) -> str:
-        lines = ["# The agent's configuration; what is not here has its default (see README.md)."]
+        lines = [
+            "# The agent's configuration. What is not here has its default: man c2c-agent.yml."
+        ]
         ami = []
         address = self._general().get("bindaddr", "")
         if address not in _ANY_ADDRESS and address != _DEFAULT.host:
