@@ -30,7 +30,7 @@ MOST = 20
 #: HTTP connections at once, as by default.
 MOST_CONNECTIONS = 500
 
-#: Bytes that the agent may take more than before, whatever comes; docs/operation/limits.md says why.
+#: Bytes that the agent may take more than before, whatever comes: docs/operation/limits.md.
 GROWTH = 80 * 1024 * 1024
 
 #: A refusal has to come at once; the machine, and not the agent, decides what that is.
