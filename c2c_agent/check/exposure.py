@@ -59,7 +59,7 @@ def of_version(version: str) -> Finding | None:
         return None
     return Finding(
         "Asterisk's version",
-        f"{version} has a hole by its number: who may originate can run programs (CVE-2024-42365).",
+        f"{version} has a hole by its number: who may originate may run programs (CVE-2024-42365).",
         "Update Asterisk (18.24.2, 20.9.2, 21.4.2 or newer), unless your distribution has repaired "
         "it under this number; and keep the AMI secret to the agent.",
         warning=True,
@@ -73,7 +73,7 @@ def of_rights(ami: AmiConfig, commands: Collection[str]) -> Finding | None:
         return None
     return Finding(
         "AMI rights",
-        f"the AMI user also has {', '.join(wide)}, which opens this host to who has its secret",
+        f"the AMI user also has {', '.join(wide)}, which opens this host to whoever has its secret",
         f"In manager.conf [{ami.username}]: write = originate,call,reporting; then "
         "`manager reload`.",
         warning=True,
@@ -84,7 +84,7 @@ def of_no_filter(ami: AmiConfig) -> Finding:
     """AMI tells the agent of all calls of the PBX."""
     return Finding(
         "AMI eventfilter",
-        "AMI tells of everybody's calls, which costs both sides and is nobody's business here",
+        "AMI tells of everybody's calls, which costs both sides processor time",
         f"In manager.conf [{ami.username}]: eventfilter = {EVENT_FILTER} ; then `manager reload`.",
         warning=True,
     )
@@ -124,7 +124,7 @@ def of_context(name: str, extensions: Collection[str]) -> Finding | None:
         return None
     return Finding(
         f"context {name}",
-        f"the extension {wide[0]} takes anything, also what no number is",
+        f"the extension {wide[0]} takes anything, letters included",
         f"Name in [{name}] only what may be dialled there, for instance _[0-9*#+]!",
         warning=True,
     )
@@ -136,7 +136,7 @@ def of_key(key: Key) -> Finding | None:
         return None
     return Finding(
         f"key {key.name}",
-        "may dial any number, abroad and premium numbers included",
+        "may dial any number, also abroad and premium numbers",
         "Let `allow` name what it is for, such as _1XX or _NXXNXXXXXX.",
         warning=True,
     )

@@ -61,7 +61,9 @@ class Client:
         parts = _parse(url)
         secret = secret.strip()
         if not is_secret(secret):
-            raise ClientError("The key that was given is no key.")
+            raise ClientError(
+                "The key that was given is no key: it is empty, or has characters that no key has."
+            )
         self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._address = parts.netloc
         self._path = parts.path.rstrip("/") + _PREFIX
