@@ -25,7 +25,7 @@ from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import Config
 from c2c_agent.report.metrics import AgiSample, AmiSample, Metrics, OutboxSample, Sample
-from c2c_agent.web.openapi import description
+from c2c_agent.web.operation import description
 
 _FENCE: Final = re.compile(r"^```\{generated\} ([a-z-]+)\n```$", re.MULTILINE)
 
@@ -152,7 +152,7 @@ def _default(field: attrs.Attribute[Any]) -> str:
     if value is attrs.NOTHING:
         return "must be given"
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type]  # it is a class at run time
-        value = value.factory()
+        value = value.factory()  # type: ignore[union-attr]
     if value is None or value in ((), {}):
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 import c2c_agent
-from c2c_agent.__main__ import EXIT_STATUS, main
+from c2c_agent.__main__ import main
 from c2c_agent.call.outcome import Outcome
+from c2c_agent.cli.calls import EXIT_STATUS
 from c2c_agent.config.sections import EventName
 from c2c_agent.errors import ErrorCode
 from tests.pages import PROJECT, Block, blocks, pages, prose, source

@@ -12,7 +12,7 @@ from attrs import field, frozen
 from c2c_agent.config.rules import Shape, Within
 from c2c_agent.config.sections import Config
 from c2c_agent.text import described
-from c2c_agent.web.openapi import description
+from c2c_agent.web.operation import description
 from docs import tables
 from tests.test_man_pages import settings
 

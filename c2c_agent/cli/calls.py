@@ -40,10 +40,16 @@ EXIT_STATUS: Final[Mapping[str, int]] = {
 @click.command()
 @click.argument("first")
 @click.argument("second")
-@click.option("--dial-as", metavar="EXTENSION", help="With whose permission; default FIRST.")
-@click.option("--timeout", metavar="SECONDS", type=int, help="Of ringing, for each leg.")
-@click.option("--auto-answer", is_flag=True, help="Have the first phone answer by itself.")
-@click.option("--confirm", is_flag=True, help="Have the first press 1 before SECOND is rung.")
+@click.option(
+    "--dial-as",
+    metavar="EXTENSION",
+    help="Call with this user's permission. The default is FIRST.",
+)
+@click.option(
+    "--timeout", metavar="SECONDS", type=int, help="Let each phone ring for as long at most."
+)
+@click.option("--auto-answer", is_flag=True, help="Let the first phone answer by itself.")
+@click.option("--confirm", is_flag=True, help="Ask FIRST to press 1 before SECOND is rung.")
 @click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
 @url_option
 @config_option
@@ -60,7 +66,11 @@ def call(
     url: str | None,
     config_path: str | None,
 ) -> None:
-    """Ring FIRST, then SECOND, and connect them. The exit status tells the outcome."""
+    """Ring FIRST, then SECOND, and connect them.
+
+    With --wait, the exit status is 0 if the call connected. Otherwise it tells the outcome; the man
+    page lists them.
+    """
     client = client_of(config_path, url)
     asked = {"dial_first": first, "dial_second": second}
     if dial_as is not None:
@@ -91,12 +101,12 @@ def call(
 
 @click.command()
 @click.argument("request_id")
-@click.option("--json", "as_json", is_flag=True, help="The whole story, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON, for programs.")
 @url_option
 @config_option
 @plain_errors
 def status(request_id: str, *, as_json: bool, url: str | None, config_path: str | None) -> None:
-    """Show what became of a request."""
+    """Show what happened to a request."""
     story = client_of(config_path, url).status(request_id)
     if as_json:
         click.echo(json.dumps({"c2c_status": story}, indent=2))
@@ -112,7 +122,7 @@ def status(request_id: str, *, as_json: bool, url: str | None, config_path: str 
 @config_option
 @plain_errors
 def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None:
-    """Hang up whatever exists of a call."""
+    """Hang up a call, in whatever state it is."""
     response = client_of(config_path, url).cancel(request_id)["response"]
     for entry in response["errors"]:
         raise ClientError(str(entry["error"]["message"]))
@@ -121,33 +131,40 @@ def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None
 
 @click.command()
 @click.argument("request_id", required=False)
-@click.option("--target", help="Only what this webhook was not told.")
+@click.option("--target", metavar="NAME", help="Send what this webhook did not get.")
 @url_option
 @config_option
 @plain_errors
 def replay(
     request_id: str | None, *, target: str | None, url: str | None, config_path: str | None
 ) -> None:
-    """Report again what was given up: all of it, one call's, or one receiver's."""
+    """Send events again that webhooks did not get.
+
+    All events that were given up are sent again; or only those of the call REQUEST_ID, or only
+    those for the webhook --target.
+    """
     count = client_of(config_path, url).replay(target, request_id)
     click.echo(f"{count} reports are sent again")
 
 
 @click.command("stop-calls")
-@click.option("--reason", metavar="TEXT", default="", help="For the log and whoever looks.")
-@click.option("--hang-up", is_flag=True, help="Hang up the calls in progress, too.")
+@click.option("--reason", metavar="TEXT", default="", help="Say why. The log and `check` show it.")
+@click.option("--hang-up", is_flag=True, help="Also hang up the calls in progress.")
 @config_option
 @plain_errors
 def stop_calls(*, reason: str, hang_up: bool, config_path: str | None) -> None:
-    """Place no calls any more, until start-calls; also over restarts, and without an agent."""
+    """Place no calls any more, until start-calls.
+
+    This holds over restarts, and it works while no agent runs.
+    """
     config = load(config_path)
     try:
         count = _operator(config).stop_calls(reason, hang_up=hang_up)
     except ClientError as error:
         _turn(lambda: _switch(config).stop(Stopped(reason, hang_up=hang_up)))
-        click.echo("Calls are stopped; an agent that runs or starts finds them so.")
+        click.echo("Calls are stopped. An agent that runs, or that starts later, places none.")
         if hang_up:
-            click.echo("What is in progress is hung up by it, then.")
+            click.echo("It then hangs up the calls in progress.")
         click.echo(f"(No agent was told: {error})")
         return
     click.echo(
@@ -187,8 +204,8 @@ def _turn(turn: Callable[[], T]) -> T:
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on, and show calls as they come and change.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
-@click.option("--limit", default=20, show_default=True, help="How many of the latest.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
+@click.option("--limit", default=20, show_default=True, help="Show at most this many.")
 @url_option
 @config_option
 @plain_errors

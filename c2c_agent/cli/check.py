@@ -17,10 +17,14 @@ from c2c_agent.errors import ConfigError
 
 @click.command()
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @plain_errors
 def check(config_path: str | None, as_json: bool) -> None:
-    """Check the configuration and the whole way round through the PBX."""
+    """Check the configuration and the way through the PBX.
+
+    Each line is one finding: ok, WARN or FAIL. Below a WARN or a FAIL stands what to do about it.
+    The exit status is 1 if calls do not work.
+    """
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -35,7 +39,11 @@ def check(config_path: str | None, as_json: bool) -> None:
             _report([finding], as_json=False)
 
     if not _check_all(config, find):
-        find(Finding("check", "it was stopped before its end.", "Let it come to its end."))
+        find(
+            Finding(
+                "check", "The check was stopped before its end.", "Run it again, and let it finish."
+            )
+        )
     if as_json:
         _report(found, as_json=True)
     sys.exit(any(finding.failed for finding in found))

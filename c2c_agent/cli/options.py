@@ -27,7 +27,7 @@ def config_option(command: Callable[P, T]) -> Callable[P, T]:
         "config_path",
         metavar="FILE",
         default=None,
-        help=f"The configuration; default {configfile.DEFAULT_PATH}.",
+        help=f"The configuration file. The default is {configfile.DEFAULT_PATH}.",
     )(command)
 
 
@@ -70,7 +70,9 @@ def client_of(config_path: str | None, url: str | None) -> Client:
     return Client(url or local_url(config), secret or operator_secret(config))
 
 
-url_option = click.option("--url", metavar="URL", help="The agent, if it is not this host's.")
+url_option = click.option(
+    "--url", metavar="URL", help="The agent to ask. The default is this host's."
+)
 
 
 def program(*commands: click.Command) -> click.Group:
@@ -80,7 +82,10 @@ def program(*commands: click.Command) -> click.Group:
     @click.version_option(__version__, prog_name="c2c-agent")
     @config_option
     def main(config_path: str | None) -> None:
-        """Rings the first number, then the second, and tells the truth about it."""
+        """Ring the first number, then the second, and tell what happened.
+
+        `c2c-agent COMMAND --help` explains a command.
+        """
         del config_path  # the subcommands take it from the context
 
     return main

@@ -22,7 +22,10 @@ from c2c_agent.host import log
 @config_option
 @plain_errors
 def run(config_path: str | None) -> None:
-    """Run the agent in the foreground, as systemd does; SIGHUP reads the configuration again."""
+    """Run the agent in the foreground, as systemd does.
+
+    SIGHUP makes it read the configuration again, SIGTERM stops it.
+    """
     path = path_of(config_path)
     config = configfile.load(path)
     from c2c_agent.host import reactor as fair_reactor  # noqa: PLC0415

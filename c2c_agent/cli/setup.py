@@ -18,14 +18,17 @@ from c2c_agent.setup import plan as planning
 
 @click.group()
 def key() -> None:
-    """Keys for callers."""
+    """Make keys for callers."""
 
 
 @key.command("new")
 @click.argument("name")
 @plain_errors
 def key_new(name: str) -> None:
-    """Make a key, print it once, and the lines for the configuration."""
+    """Make a key, and print it once.
+
+    Also prints the lines for the configuration that let the key in.
+    """
     secret = new_secret()
     try:
         Config(server_id="any", keys=[Key(name, key_digest(secret))])
@@ -39,24 +42,24 @@ def key_new(name: str) -> None:
 
 @click.group()
 def setup() -> None:
-    """Set up what stands beside the agent."""
+    """Set up the PBX beside the agent."""
 
 
 @setup.command("asterisk")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
-@click.option("--undo", is_flag=True, help="Take back all that setup has done.")
+@click.option("--undo", is_flag=True, help="Give every file back as it was.")
 @click.option(
     "--allow",
     multiple=True,
     metavar="PATTERN",
-    help="What the first key may dial, such as _1XX; several with blanks between, or given again.",
+    help="Let the first key dial this, such as _1XX. Give it again for more, or use blanks.",
 )
 @click.option(
     "--asterisk-dir",
     metavar="FOLDER",
     default="/etc/asterisk",
     show_default=True,
-    help="Asterisk's configuration.",
+    help="Asterisk's configuration is in this folder.",
 )
 @config_option
 @plain_errors
@@ -68,9 +71,9 @@ def set_up_asterisk(
     asterisk_dir: str,
     config_path: str | None,
 ) -> None:
-    """Write the AMI user, the dialplan's includes and the agent's configuration.
+    """Write the AMI user, the dialplan and the agent's configuration.
 
-    Shows the difference of every file first. Says so where nothing has to change.
+    Shows the difference of every file first. If nothing has to change, it says so.
     """
     if undo and (dry_run or allow):
         raise click.UsageError("--undo goes with neither --dry-run nor --allow")

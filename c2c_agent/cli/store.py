@@ -11,7 +11,10 @@ from c2c_agent.cli.options import config_option, give_up, load, plain_errors
 
 @click.group()
 def store() -> None:
-    """Care of the store, whether the agent runs or not."""
+    """Check, copy or shrink the store.
+
+    The commands work while the agent runs, and while it does not.
+    """
 
 
 def _store_file(config_path: str | None) -> Path:
@@ -29,7 +32,10 @@ def _store_file(config_path: str | None) -> Path:
 @config_option
 @plain_errors
 def store_check(config_path: str | None) -> None:
-    """Read all of the store. The exit status is 0 if it is sound, else 1."""
+    """Read all of the store, and say whether it is sound.
+
+    The exit status is 0 if it is, else 1.
+    """
     from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     path = _store_file(config_path)
@@ -42,7 +48,10 @@ def store_check(config_path: str | None) -> None:
 @config_option
 @plain_errors
 def store_backup(file: Path, config_path: str | None) -> None:
-    """Copy the store to FILE, which may not exist yet: all of it, as it is at one moment."""
+    """Copy the store to FILE, as it is at one moment.
+
+    FILE must not exist yet.
+    """
     from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     store_care.backup(_store_file(config_path), file)
@@ -52,7 +61,10 @@ def store_backup(file: Path, config_path: str | None) -> None:
 @config_option
 @plain_errors
 def store_vacuum(config_path: str | None) -> None:
-    """Give back the room of deleted requests, in steps for which no call waits long."""
+    """Give back the room of deleted requests.
+
+    It works in small steps, so that no call waits for long.
+    """
     from c2c_agent.store.sqlite import care as store_care  # noqa: PLC0415
 
     path = _store_file(config_path)

@@ -286,8 +286,11 @@ class TestStopCalls:
         ]
         done = run(tmp_path, "stop-calls", "--hang-up", "--reason", "x")
         assert done.exit_code == 0
-        assert "Calls are stopped; an agent that runs or starts finds them so." in done.output
-        assert "What is in progress is hung up by it, then." in done.output
+        assert (
+            "Calls are stopped. An agent that runs, or that starts later, places none."
+            in done.output
+        )
+        assert "It then hangs up the calls in progress." in done.output
         [file] = tmp_path.rglob("calls.stopped")
         assert StopSwitch(file.parent).state() == Stopped("x", hang_up=True)
         done = run(tmp_path, "stop-calls")

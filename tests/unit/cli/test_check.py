@@ -127,7 +127,7 @@ class TestCheck:
         done = run(tmp_path, "check", *how)
         assert done.exit_code == 1
         assert "2 keys" in done.stdout
-        assert "it was stopped before its end" in done.stdout
+        assert "The check was stopped before its end" in done.stdout
 
     def test_a_mistake_of_ours(self, tmp_path: Path, findings: list[Finding | Exception]) -> None:
         """No clean bill of health: exit status 1."""
