@@ -20,7 +20,7 @@ class StoreError(C2CError):
 
 
 class ErrorCode(StrEnum):
-    """The `code` of an entry in a response's `errors`; the outside contract, section 1."""
+    """The `code` of an entry in a response's `errors`, as web/openapi.yml lists them."""
 
     INVALID_PARAMETER = "invalid_parameter"
     UNAUTHORIZED = "unauthorized"

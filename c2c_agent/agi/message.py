@@ -24,14 +24,14 @@ COMMAND_LIMIT: Final = 2000
 """A command line has fewer bytes than this, line end included.
 
 Asterisk's buffer has 2048 (8192 since 20.16, 21.11, 22.6), and what does not fit is executed as the
-*next* command; reference, section 5.3.
+*next* command (AGI_BUF_LEN in res/res_agi.c).
 """
 
 WORD_LIMIT: Final = 20
 """A command has at most this many words, the verb's own included.
 
-`parse_args` of res_agi.c means to stop at 127, but quoted words pass its check and overrun an array
-on the stack: Asterisk dies; reference, section 5.3. No AGI command needs more than ten.
+`parse_args` of res/res_agi.c means to stop at 127, but quoted words pass its check and overrun an
+array on the stack: Asterisk dies (seen on 16.28 and 22.10). No AGI command needs more than ten.
 """
 
 Command = NewType("Command", bytes)
@@ -65,7 +65,7 @@ def _snapshot(variables: Mapping[str, str]) -> Mapping[str, str]:
 class Environment:
     """What Asterisk says of the channel, once, when the session begins.
 
-    The names, all of which begin with `agi_`, are listed in the reference, section 5.2. Asterisk
+    The names, all of which begin with `agi_`, are those of `setup_env` in res/res_agi.c. Asterisk
     says `unknown` for a number or name that is empty, and leaves `agi_network_script` out when the
     URL has no path.
     """
@@ -126,7 +126,7 @@ class Environment:
 
 @frozen
 class Reply:
-    """The answer to one command; the reference, section 5.4, lists them.
+    """The answer to one command; `agi_handle_command` in res/res_agi.c has them.
 
     `code` is 200 (done), 510 (no such command), 511 (not on a channel that is hung up) or 520
     (wrong arguments). `result` is the word after `result=`, "" without one; what it means differs
@@ -165,7 +165,7 @@ class Hangup:
     """The line `HANGUP`: the channel is gone, or Asterisk ends the session for another reason.
 
     It is no reply and may come at any moment. The session goes on in dead mode: variables can be
-    read and set, most else is refused with 511; reference, section 5.5.
+    read and set, most else is refused with 511 (`run_agi` in res/res_agi.c).
     """
 
 
@@ -202,7 +202,7 @@ def exec_(application: str, arguments: str = "") -> Command:
     """Run a dialplan application; `result` is what it returns, -2 if there is no such one.
 
     The arguments are separated by commas, and nothing in them is expanded, unless somebody has set
-    the channel variable AGIEXECFULL; reference, section 5.3.
+    the channel variable AGIEXECFULL (`handle_exec` in res/res_agi.c).
     """
     return encode_command("EXEC", application, arguments)
 

@@ -4,10 +4,10 @@
 channel it is about, the factory's `accept` is called with an `agi.channel.AgiChannel`: a coroutine
 that holds the conversation, as those of `pbx.asterisk.bridge` do.
 
-Asterisk keeps a channel that was hung up for as long as the session lasts (reference, section 5.5),
-so the connection is closed as soon as the coroutine is done, however it ended. Every wait has a
-limit, except where it lasts as long as a call. Nothing piles up: what arrives is bounded by
-`agi.session`, and of what is sent there is at most one command.
+Asterisk keeps a channel that was hung up for as long as the session lasts (`run_agi` in
+res/res_agi.c), so the connection is closed as soon as the coroutine is done, however it ended.
+Every wait has a limit, except where it lasts as long as a call. Nothing piles up: what arrives is
+bounded by `agi.session`, and of what is sent there is at most one command.
 """
 
 from __future__ import annotations

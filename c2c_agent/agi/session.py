@@ -18,7 +18,8 @@ A session, with what Asterisk says on the left::
 Asterisk does one thing at a time in a session: it reads a command, carries it out and writes the
 reply, and it looks for a hangup in between. So `HANGUP` never stands inside the environment or the
 lines of another reply, but everywhere else, and commands cannot be sent ahead: Asterisk would leave
-the second one unread until more bytes come (reference, section 0.1, fact 11).
+the second one unread until more bytes come (`run_agi` in res/res_agi.c waits on the
+socket, not on what it has read already).
 """
 
 from __future__ import annotations

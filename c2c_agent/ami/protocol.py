@@ -69,7 +69,7 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-class Outcome(Generic[T]):
+class Eventual(Generic[T]):
     """What comes of something, once, for any number of those who wait for it."""
 
     def __init__(self) -> None:
@@ -127,8 +127,8 @@ class AmiProtocol(Protocol):
         self._login_sent = False
         self._ready = False
         self._ended = ""  # why
-        self._logged_in: Outcome[Message] = Outcome()
-        self._lost: Outcome[str] = Outcome()
+        self._logged_in: Eventual[Message] = Eventual()
+        self._lost: Eventual[str] = Eventual()
 
     @property
     def is_ready(self) -> bool:

@@ -1,7 +1,7 @@
 """What goes over the broker: the names of queues and exchanges, and the messages.
 
 Pure. A relay publishes jobs to the queue of an agent, and the agent publishes what became of them
-to the exchange of events (outside contract, section 5). Whoever may touch what, the broker's own
+to the exchange of events (docs/asyncapi.yml). Whoever may touch what, the broker's own
 permissions say; so all names begin alike.
 
     c2c.jobs.<agent_id>       queue, quorum: jobs and cancellations for one agent

@@ -22,7 +22,7 @@ PBX_KINDS: Final = ("asterisk", "switchvox", "other")
 #: that is done with them later.
 DEEPEST: Final = 32
 
-#: What people write between the digits of a number (outside contract, section 1).
+#: What people write between the digits of a number (docs/http-api.md).
 _DECORATION: Final = str.maketrans("", "", " .-/()")
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -173,7 +173,7 @@ class _Reader:
         return number
 
     def dial_as_spelling(self) -> str:
-        """The name under which dial_as was given; the specification's own misspelling counts."""
+        """The name under which dial_as was given; the public API's own misspelling counts."""
         right, misspelt = self._given("dial_as"), self._given("dail_as")
         if right is not None and misspelt is not None and right != misspelt:
             self._wrong("dial_as and dail_as are both given and differ.")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a request ended; exactly one (outside contract, section 1)."""
+    """How a request ended; exactly one (docs/outcomes.md)."""
 
     CONNECTED = "connected"
     FIRST_BUSY = "first_busy"

@@ -16,7 +16,7 @@ from c2c_agent.errors import ConfigError
 
 _PREFIX: Final = "whsec_"
 
-#: Bytes of a key, by the specification.
+#: Bytes of a key, by the Standard Webhooks specification 1.0.0.
 _SHORTEST: Final = 24
 _LONGEST: Final = 64
 

@@ -1,6 +1,6 @@
 """What is told of a call, to whom, and what may become of the telling.
 
-Pure. An event is what receivers of results hear (outside contract, section 5); a report is one
+Pure. An event is what receivers of results hear (docs/asyncapi.yml); a report is one
 event for one target. The store keeps a report from the transaction of the change that it tells of
 until it is delivered; `outbox` gives it to the target's `Reporter`.
 """

@@ -93,7 +93,7 @@ class Webhook:
         except Exception as error:  # noqa: BLE001 - no link, a bad certificate, too late, nonsense
             return self._failed(waiting, reason_of(error))
         pass_over_body(response, self._timeout, self._clock)
-        if 200 <= response.code <= 299:  # noqa: PLR2004 - this range is the specification's
+        if 200 <= response.code <= 299:  # noqa: PLR2004 - Standard Webhooks 1.0.0
             return Delivered()
         if response.code == _GONE:
             self._gone = True

@@ -1,6 +1,6 @@
 """What callers and receivers are shown of a call: the JSON of responses and of the status.
 
-Pure. The shapes are the outside contract's (section 1); nothing here decides anything.
+Pure. The shapes are those of web/openapi.yml; nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -103,5 +103,5 @@ def _exchange(call: Call, exchange: Exchange | None, name: str) -> Json | None:
 
 
 def _whole(at: float) -> str:
-    """Epoch seconds as the specification prints them."""
+    """Epoch seconds as the public Click-2-Call API prints them."""
     return str(int(at))

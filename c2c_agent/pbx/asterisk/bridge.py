@@ -93,7 +93,8 @@ async def bridge(
 async def _sip_response(channel: AgiChannel) -> int | None:
     """The last SIP response that a channel of the second leg ended with.
 
-    HANGUPCAUSE_KEYS has our own channel too, and no fixed order (reference, section 5.6).
+    HANGUPCAUSE_KEYS has our own channel too, and no fixed order
+    (`hangupcause_keys_read` in funcs/func_hangupcause.c goes through a hash table).
     """
     keys = ((await channel.command(_READ_LEGS)).value or "").split(",")
     found = None

@@ -24,7 +24,7 @@ def make_plan(
 ) -> OriginatePlan:
     """How a call is placed; `context` is that of `dial_as`.
 
-    The variables are those of the outside contract, section 4, and those that c2c-bridge needs.
+    The variables are those that docs/dialplan.md promises, and those that c2c-bridge needs.
     Raises ApiError for a number that the configuration does not say how to dial.
     """
     target = _dial_string(config.second_leg, job.dial_second, job, context)
