@@ -1,9 +1,9 @@
 """A call that somebody wants placed: what a caller sent, checked and made plain.
 
 Pure. The entry of every request (HTTP or broker) passes through `parse_job`, which collects every
-fault instead of stopping at the first. A number is freed of what people put between digits and then
-has to be a number; nothing else is ever repaired. That keeps every character that means something
-to Asterisk (`& , / @ ( " $` and control characters) out of all that follows.
+fault instead of stopping at the first. Which number was meant, `number` reads; nothing else is ever
+repaired. That keeps every character that means something to Asterisk (`& , / @ ( " $` and control
+characters) out of all that follows.
 """
 
 from __future__ import annotations
@@ -14,21 +14,33 @@ from typing import Final
 
 from attrs import field, frozen
 
+from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 PBX_KINDS: Final = ("asterisk", "switchvox", "other")
+
+#: All that a request may say of a call. Whatever else is in it is passed over, and kept nowhere.
+PARAMETERS: Final = frozenset(
+    {
+        "dial_first",
+        "dial_second",
+        "dial_as",
+        "dail_as",
+        "timeout",
+        "pbx",
+        "request_id",
+        "expires",
+        "auto_answer",
+        "confirm",
+        "max_duration",
+    }
+)
 
 #: Objects and lists within each other in a request: more than anybody means, and few enough for all
 #: that is done with them later.
 DEEPEST: Final = 32
 
-#: What people write between the digits of a number (docs/http-api.md).
-_DECORATION: Final = str.maketrans("", "", " .-/()")
-_NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-#: 32 characters and room for decoration; beyond that nobody meant a number.
-_LONGEST_TEXT: Final = 128
-_LARGEST_INT: Final = 10**32  # what has no more than 32 digits; Python refuses to print huge ones
 _YES: Final = (True, "true", "1")
 _NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
@@ -127,20 +139,6 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     )
 
 
-def plain_number(value: object, names: Collection[str]) -> str | None:
-    """Bring one number to its plain form; None if it is none."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_INT:
-        value = str(value)
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        return None
-    if value in names:
-        return value
-    if value[:4].lower() == "tel:":
-        value = value[4:]
-    number = value.translate(_DECORATION)
-    return number if _NUMBER.fullmatch(number) else None
-
-
 class _Reader:
     """Takes parameters one by one and collects what is wrong with them."""
 
@@ -163,14 +161,11 @@ class _Reader:
             if required:
                 self._wrong(f"{name} is missing.")
             return ""
-        number = plain_number(value, self._rules.names)
-        if number is None:
-            self._wrong(
-                f"{name} is not a number that can be dialled: 1 to 32 digits, * or #, "
-                "perhaps with a leading +."
-            )
+        try:
+            return read_number(value, self._rules.names)
+        except NumberError as error:
+            self._wrong(f"{name} is not a number that can be dialled: {error}.")
             return ""
-        return number
 
     def dial_as_spelling(self) -> str:
         """The name under which dial_as was given; the public API's own misspelling counts."""

@@ -25,9 +25,12 @@ BODY_LIMIT: Final = 64 * 1024
 
 _MOST_FIELDS: Final = 100
 
-#: A plus that a number begins with, perhaps in brackets or behind `tel:`. These as they are: who
-#: has them escaped has escaped the plus as well, and means a blank by one that is not.
-_LEADING_PLUS: Final = re.compile(r"=((?:tel:)?(?:\(|%20)*)\+", re.IGNORECASE)
+#: A plus that a number begins with, perhaps behind `tel:`, slashes, brackets, and what nobody sees.
+#: Of these ASCII as it is, but for blanks: who has that escaped has escaped the plus as well, and
+#: means a blank by one that is not. So does who has one that is escaped behind it.
+_LEADING_PLUS: Final = re.compile(
+    r"=((?:%20)*(?:(?:tel|callto):)?(?:[/().-]|%20|%[89A-F][0-9A-F])*)\+(?!\+*%2B)", re.IGNORECASE
+)
 
 
 @frozen

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import quote
 
 from c2c_agent.agi import message as agi_message
 from c2c_agent.agi.session import Session
@@ -29,6 +31,7 @@ from c2c_agent.call.call import Call, Received
 from c2c_agent.call.events import Relayed
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
+from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.files import document
 from c2c_agent.config.parse import parse
@@ -206,6 +209,48 @@ def job(data: bytes) -> None:
     agi_message.exec_("Dial", f"{plan.target},{plan.timeout},g")
 
 
+# Numbers
+
+
+def number(data: bytes) -> None:
+    """A number, however it is written: the one that was written, or none; never another.
+
+    It is the same as JSON, in a query and in a form.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        read = read_number(text)
+    except NumberError as error:
+        refusal = str(error)
+        read = ""
+    if not read:
+        assert refusal.isprintable()
+        return
+    assert re.fullmatch(r"\+?[0-9*#]{1,32}", read), read
+    assert read.startswith("+") is any(plus in text for plus in "+\uff0b\ufe62")
+    written = "".join(map(_digit, text))
+    plain = read.removeprefix("+")
+    if plain != written:
+        # A zero that stood alone in brackets, behind a country code: left out, and nothing else.
+        assert written in {f"{plain[:at]}0{plain[at:]}" for at in (1, 2, 3)}
+        assert read.startswith("+")
+        assert any(bracket in text for bracket in "(\uff08")
+    # As a form has it; and as `encodeURI` of ECMAScript has it, which leaves a plus as it is.
+    for safe in ("", "/:().*-+"):
+        given = b"dial_first=" + quote(text, safe=safe).encode()
+        for query, body in ((given, b""), (b"", given)):
+            values = read_parameters(query, "", body).values
+            assert read_number(values["dial_first"]) == read, values
+
+
+def _digit(character: str) -> str:
+    """A digit, `*` or `#` in ASCII; of anything else, nothing."""
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    return unicodedata.normalize("NFKC", character) if character in "*#\uff0a\uff03" else ""
+
+
 # Patterns
 
 
@@ -260,6 +305,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "agi": agi,
     "agi-words": agi_words,
     "job": job,
+    "number": number,
     "pattern": pattern,
     "configuration": configuration,
     "event": event,

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job, plain_number
+from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 RULES = JobRules(timeout=30, max_timeout=120, names=frozenset({"front-desk", "alice", "*97"}))
 #: A whole number of more digits than Python turns into text.
 HUGE = pytest.param(10**5000, id="huge")
+HUGE_NUMBER = pytest.param(10**5000, "it is no text", id="huge")
 UUID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
-NO_NUMBER = (
-    "{} is not a number that can be dialled: 1 to 32 digits, * or #, perhaps with a leading +."
-)
+NO_NUMBER = "{} is not a number that can be dialled: {}."
 
 
 def parsed(**parameters: object) -> CallJob:
@@ -93,7 +92,7 @@ class TestWhole:
             }
         ) == [
             "dial_first is missing.",
-            NO_NUMBER.format("dial_second"),
+            NO_NUMBER.format("dial_second", "it has '&' in it"),
             "dial_as and dail_as are both given and differ.",
             "timeout is not a whole number of seconds.",
             "pbx must be one of asterisk, switchvox, other.",
@@ -117,79 +116,42 @@ class TestWhole:
 
 
 class TestNumbers:
-    """What can be dialled."""
+    """What can be dialled; all ways to write it stand in `written_numbers`."""
 
     @pytest.mark.parametrize(
         ("given", "plain"),
         [
-            ("100", "100"),
             ("+49 (30) 12-34/5.6", "+4930123456"),
-            (" 100 ", "100"),
-            ("tel:+1-212-555-1234", "+12125551234"),
-            ("TEL:100", "100"),
-            ("*97", "*97"),
-            ("#31#0123", "#31#0123"),
+            ("tel:///+1-212-555-1234", "+12125551234"),
             (100, "100"),
-            (0, "0"),
-            ("1" * 32, "1" * 32),
-            ("+" + "1" * 32, "+" + "1" * 32),
-            (int("1" * 32), "1" * 32),
-            ("-" * 96 + "1" * 32, "1" * 32),
+            ("*97", "*97"),
             ("alice", "alice"),
             ("front-desk", "front-desk"),
         ],
     )
     def test_plain_form(self, given: object, plain: str) -> None:
         """Decoration and `tel:` are dropped, JSON's whole numbers are numbers, names stay."""
-        assert plain_number(given, RULES.names) == plain
-        assert parsed(dial_first=given).dial_first == plain
+        for name in ("dial_first", "dial_second", "dial_as"):
+            assert getattr(parsed(**{name: given}), name) == plain
 
     @pytest.mark.parametrize(
-        "given",
+        ("given", "found"),
         [
-            "1" * 33,
-            "+" + "1" * 33,
-            int("1" * 33),
-            HUGE,
-            "1" * 32 + "-" * 97,
-            "-",
-            "+",
-            "++1",
-            "1+1",
-            "tel:",
-            "tel:tel:1",
-            "tel:alice",
-            "sip:100",
-            "bob",
-            "Alice",
-            "alice ",
-            "frontdesk",
-            "100&200",
-            "100,1",
-            "100@internal",
-            '100"',
-            "${EXTEN}",
-            "[1]",
-            "100;x",
-            "100\n",
-            "100\r\nVariable: A=B",
-            "100\x00",
-            "100\u00a0200",
-            "\u0663",
-            -100,
-            -1,
-            True,
-            False,
-            1.0,
-            ["100"],
-            {"number": "100"},
+            ("100 x12", "it has 'x12' behind it, and a number alone can be dialled"),
+            ("100,1", "it has a pause in it (',')"),
+            ("bob", "it has letters in it ('bob')"),
+            ("alice ", "it has letters in it ('alice')"),
+            ("sip:100", "it begins with 'sip:'"),
+            ("100\r\nVariable: A=B", "it has U+000D in it"),
+            (1.0, "it is no text"),
+            (["100"], "it is no text"),
+            HUGE_NUMBER,
         ],
     )
-    def test_refused(self, given: object) -> None:
-        """Anything else is refused with the parameter's name, and never repaired."""
-        assert plain_number(given, RULES.names) is None
+    def test_refused(self, given: object, found: str) -> None:
+        """With the parameter's name and what was found in it, and never repaired."""
         for name in ("dial_first", "dial_second", "dial_as"):
-            assert fault(**{name: given}) == NO_NUMBER.format(name)
+            assert fault(**{name: given}) == NO_NUMBER.format(name, found)
 
     def test_names_only_where_allowed(self) -> None:
         """An extension with letters is one that the configuration names; without rules none is."""
@@ -216,7 +178,8 @@ class TestDialAs:
 
     def test_a_fault_bears_the_name_that_was_sent(self) -> None:
         """Who wrote `dail_as` finds it in the message."""
-        assert fault(dail_as="a b") == NO_NUMBER.format("dail_as")
+        found = "it has letters in it ('a')"
+        assert fault(dail_as="a b") == NO_NUMBER.format("dail_as", found)
 
     def test_defaults_to_the_plain_first_number(self) -> None:
         """The identity is the number as it is dialled, not as it was typed."""

@@ -272,6 +272,18 @@ def test_a_leading_plus_is_a_plus() -> None:
         (b"%28+030%29+12", "( 030) 12"),
         (b"tel:030+12", "tel:030 12"),
         (b"hotel:+49", "hotel: 49"),
+        (b"tel:///+49891234567", "tel:///+49891234567"),
+        (b"callto://+49", "callto://+49"),
+        (b"%20tel:%20+49", " tel: +49"),
+        (b"%C2%A0+49", "\u00a0+49"),
+        (b"%E2%80%AA+49%E2%80%AC", "\u202a+49\u202c"),
+        (b"(%E2%80%8E+49)", "(\u200e+49)"),
+        (b"-+49", "-+49"),
+        (b"%EF%BC%8B49", "\uff0b49"),
+        (b"+%2B49", " +49"),
+        (b"++%2B49", "  +49"),
+        (b"tel%3A%2F%2F%2F%2B49", "tel:///+49"),
+        (b"tel%3A%2F%2F%2F+49", "tel:/// 49"),
     ],
 )
 def test_a_plus_behind_what_people_write_before_it(text: bytes, number: str) -> None:
