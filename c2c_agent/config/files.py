@@ -80,17 +80,26 @@ def _read(path: str) -> tuple[Path, str]:
         raise ConfigError(f"{file}: a secret should be in this file: {_reason(error)}") from None
 
 
+#: What YAML 1.1 makes of a plain `<<` (https://yaml.org/type/merge.html).
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML in which a name that stands twice in a mapping is an error, not the last one's win."""
 
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, object]:
-    names = [loader.construct_object(name, deep=True) for name, _ in node.value]
+    names = [_name(loader, name) for name, _ in node.value]
     for name, (place, _) in zip(names, node.value, strict=True):
         if names.count(name) > 1:
             line = place.start_mark.line + 1
             raise yaml.YAMLError(f"{name!r} stands there twice, in line {line} for one")
     return loader.construct_mapping(node, deep=True)
+
+
+def _name(loader: _StrictLoader, node: yaml.Node) -> object:
+    """A name in a mapping; the merge key `<<` stands for names that may stand there once more."""
+    return "<<" if node.tag == _MERGE else loader.construct_object(node, deep=True)
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

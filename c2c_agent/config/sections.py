@@ -396,6 +396,16 @@ def _distinct_names(
             raise ImpossibleValueError(advice, attribute.name, index)
 
 
+def _distinct_hashes(_instance: object, attribute: Attribute[Any], keys: Sequence[Key]) -> None:
+    """A validator: no two keys have one secret, for nobody could say whose policy counts."""
+    known: dict[str, str] = {}
+    for index, key in enumerate(keys):
+        if key.sha256 in known:
+            advice = f"is that of the key {known[key.sha256]!r}; make one with c2c-agent key new"
+            raise ImpossibleValueError(advice, attribute.name, index, "sha256")
+        known[key.sha256] = key.name
+
+
 @frozen
 class Config:
     """The whole configuration."""
@@ -429,7 +439,7 @@ class Config:
     calls: CallsConfig = field(factory=CallsConfig, metadata=described("Limits of every call."))
     keys: Sequence[Key] = field(
         factory=tuple,
-        validator=_distinct_names,
+        validator=[_distinct_names, _distinct_hashes],
         metadata=described(
             "Who may place calls, and which. Without `allow` a key can dial nothing."
         ),

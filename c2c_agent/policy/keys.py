@@ -56,7 +56,8 @@ class Key:
     sha256: str = field(
         repr=False,
         metadata=described(
-            "The hash of the key. `c2c-agent key new` prints both.", values="64 hexadecimal digits"
+            "The hash of the key, which no other key may have. `c2c-agent key new` prints both.",
+            values="64 hexadecimal digits",
         ),
     )
     allow: Sequence[Pattern] = field(

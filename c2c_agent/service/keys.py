@@ -74,7 +74,7 @@ class AgentKeys:
         self.ring.change(keys)
 
     def _all(self) -> list[Key]:
-        shared, complaints = usable(self._rows, {key.name for key in self._configured})
+        shared, complaints = usable(self._rows, self._configured, self._operator_sha256)
         for complaint in complaints:
             _log.warn("left out: {complaint}", complaint=complaint)
         keys = [*filter(_has_its_timezone, shared), *self._configured]
@@ -83,11 +83,17 @@ class AgentKeys:
         return [*keys, operator_key(self._operator_sha256, keys)]
 
 
-def usable(rows: Iterable[KeyRow], configured: Collection[str]) -> tuple[list[Key], list[str]]:
+def usable(
+    rows: Iterable[KeyRow], configured: Iterable[Key], operator_sha256: str | None = None
+) -> tuple[list[Key], list[str]]:
     """The keys of these rows, and what is wrong with the others.
 
-    `configured` are the names in the configuration: each is that key's alone.
+    Names and secrets of `configured` keys are theirs alone, as is that of the agent's own host.
     """
+    names, secrets = set(), {operator_sha256: OPERATOR}
+    for key in configured:
+        names.add(key.name)
+        secrets[key.sha256] = key.name
     keys: list[Key] = []
     complaints: list[str] = []
     for row in rows:
@@ -99,9 +105,12 @@ def usable(rows: Iterable[KeyRow], configured: Collection[str]) -> tuple[list[Ke
             continue
         if key.name == OPERATOR:
             complaints.append(f"{place}: that is the agent's own name for its host's key")
-        elif key.name in configured:
+        elif key.name in names:
             complaints.append(f"{place}: the configuration has one of that name, which counts")
+        elif key.sha256 in secrets:
+            complaints.append(f"{place}: sha256: is that of the key {secrets[key.sha256]!r}")
         else:
+            secrets[key.sha256] = key.name
             keys.append(key)
     return keys, complaints
 

@@ -16,6 +16,7 @@ from c2c_agent.config.files import (
 )
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.errors import ConfigError
+from c2c_agent.policy.pattern import parse_pattern
 
 ZEROS = "0" * 64
 
@@ -117,6 +118,36 @@ keys:
         path = written(tmp_path / "c.yml", "keys:\n- name: crm\n  deny: [_1X.]\n  deny: [_2X.]\n")
         with pytest.raises(ConfigError, match=r"c\.yml: no valid YAML: 'deny' stands there twice"):
             load(path)
+
+    def test_merge_keys(self, tmp_path: Path) -> None:
+        """What several keys have in common is written once, and each may say something else."""
+        path = written(
+            tmp_path / "c.yml",
+            f"""
+            keys:
+            - &usual {{name: crm, sha256: "{ZEROS}", allow: [_1XX], per_minute: 5}}
+            - <<: *usual
+              name: shop
+              sha256: "{"1" * 64}"
+              per_minute: 7
+            - <<: [{{per_day: 3}}, *usual]
+              name: door
+              sha256: "{"2" * 64}"
+            """,
+        )
+        keys = load(path).keys
+        assert [(key.name, key.per_minute, key.per_day) for key in keys] == [
+            ("crm", 5, None),
+            ("shop", 7, None),
+            ("door", 5, 3),
+        ]
+        assert {key.allow for key in keys} == {(parse_pattern("_1XX"),)}
+
+    @pytest.mark.parametrize("text", ["<<: 1", "calls: {<<: [1]}", "<<: {a: 1}\n<<: {b: 1}"])
+    def test_merge_keys_that_are_none(self, tmp_path: Path, text: str) -> None:
+        """An error in a line, as of any YAML."""
+        with pytest.raises(ConfigError, match=r"c\.yml: no valid YAML"):
+            load(written(tmp_path / "c.yml", text))
 
     def test_no_such_file(self, tmp_path: Path) -> None:
         """The path is told, and what the system says."""

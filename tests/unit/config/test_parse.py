@@ -17,6 +17,8 @@ from c2c_agent.policy.pattern import parse_pattern
 
 ZEROS = "0" * 64
 ONES = "1" * 64
+#: Each key has a secret of its own.
+HASHES = {"bare": "2" * 64, "shop": "3" * 64, "door": "4" * 64}
 
 
 def parsed(*documents: object) -> Config:
@@ -34,7 +36,7 @@ def told(*documents: object) -> list[str]:
 
 def a_key(name: str = "crm", **more: object) -> dict[str, object]:
     """A key as it stands in the YAML."""
-    return {"name": name, "sha256": ZEROS, **more}
+    return {"name": name, "sha256": HASHES.get(name, ZEROS), **more}
 
 
 def a_webhook(name: str = "crm", **more: object) -> dict[str, object]:
@@ -146,7 +148,7 @@ class TestWell:
                 auto_answer_always=True,
                 confirm=True,
             ),
-            Key("bare", ZEROS),
+            Key("bare", HASHES["bare"]),
         )
         assert config.amqp == AmqpConfig(
             host="broker.example.com",
@@ -275,8 +277,8 @@ class TestMerging:
         )
         assert [(key.name, key.sha256, key.per_minute) for key in config.keys] == [
             ("crm", ONES, None),
-            ("shop", ZEROS, None),
-            ("door", ZEROS, None),
+            ("shop", HASHES["shop"], None),
+            ("door", HASHES["door"], None),
         ]
 
     def test_null_switches_a_section_off_and_a_later_one_on_again(self) -> None:
@@ -530,6 +532,14 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
     "keys of one name in a later file": (
         [{"keys": [a_key("a")]}, {"keys": [a_key("a"), a_key("a")]}],
         ["conf.d/1.yml: keys[1]: each needs a name of its own; 'a' stands there twice"],
+    ),
+    "keys of one secret": (
+        [{"keys": [a_key("a"), a_key("b")]}],
+        [("main.yml: keys[1].sha256: is that of the key 'a'; make one with c2c-agent key new")],
+    ),
+    "keys of one secret in two files": (
+        [{"keys": [a_key("a"), a_key("shop")]}, {"keys": [a_key("b")]}],
+        [("conf.d/1.yml: keys[2].sha256: is that of the key 'a'; make one with c2c-agent key new")],
     ),
     "agent with a blank": (
         [{"keys": [a_key(agent="p b")]}],

@@ -24,7 +24,7 @@ def test_a_key() -> None:
     """Everything that a key of the configuration can have."""
     row = KeyRow("shop", ZEROS, {"allow": ["_1XX"], "agent": "pbx1", "per_minute": 60})
     key = Key("shop", ZEROS, allow=(parse_pattern("_1XX"),), agent="pbx1", per_minute=60)
-    assert usable([row], {"crm"}) == ([key], [])
+    assert usable([row], [CRM]) == ([key], [])
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,39 @@ def test_a_key() -> None:
 def test_one_that_cannot_be_used(row: KeyRow, complaint: str) -> None:
     """It is named, with what is wrong; the others work."""
     good = KeyRow("shop", ZEROS, {})
-    keys, complaints = usable([row, good], {"crm"})
+    keys, complaints = usable([row, good], [CRM])
     assert [key.name for key in keys] == ["shop"]
     assert len(complaints) == 1
     assert complaints[0].startswith(f"key {row.name!r} of the store: ")
     assert complaint in complaints[0]
+
+
+def test_secrets_that_are_taken() -> None:
+    """A row that repeats one is left out and named, whosever it is; the first has it."""
+    rows = [
+        KeyRow("again", CRM.sha256, {"allow": ["_X."]}),
+        KeyRow("host", "f" * 64, {}),
+        KeyRow("one", ZEROS, {}),
+        KeyRow("two", ZEROS, {"allow": ["_X."]}),
+    ]
+    keys, complaints = usable(rows, [CRM], "f" * 64)
+    assert [key.name for key in keys] == ["one"]
+    assert complaints == [
+        "key 'again' of the store: sha256: is that of the key 'crm'",
+        "key 'host' of the store: sha256: is that of the key 'operator'",
+        "key 'two' of the store: sha256: is that of the key 'one'",
+    ]
+
+
+def test_a_secret_that_the_configuration_has_too(tmp_path: Path) -> None:
+    """The policy of the configuration counts, and the log names the row."""
+    keys = AgentKeys([CRM], lambda _names: None)
+    keys.open(tmp_path / "operator.key")
+    with capturedLogs() as logged:
+        keys.take([KeyRow("wide", CRM.sha256, {"allow": ["_X."]})])
+    assert [key.name for key in keys.ring] == ["crm", "operator"]
+    told = [formatEvent(event) for event in logged]
+    assert "left out: key 'wide' of the store: sha256: is that of the key 'crm'" in told
 
 
 def opened(file: Path) -> AgentKeys:
