@@ -20,7 +20,12 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, Unrouta
 from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -221,6 +226,17 @@ class _Connection(TwistedProtocolConnection):  # type: ignore[misc]  # pika has 
         self._ready: Deferred[Any] = self.ready
         self._when_lost = lost
         self._reason = ""
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        """Have every message leave at once.
+
+        pika writes a message in three frames. The second would wait until the broker has
+        acknowledged the first (Nagle's algorithm, RFC 9293 section 3.7.4), which the broker's
+        host delays by up to 40 ms.
+        """
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        super().connectionMade()
 
     async def logged_in(self) -> None:
         """Wait until the broker has let us in."""
