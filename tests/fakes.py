@@ -331,9 +331,16 @@ class FakeOutbox:
 
     def __init__(self) -> None:
         self.woken = 0
+        self.owing: list[str] = []
 
     def reports(self, before: Call, after: Call) -> Sequence[Report]:
         return reports(before, after, [Target("crm")], server_id="pbx1")
+
+    def stored(self, call: Call, reports: Sequence[Report]) -> None:  # noqa: ARG002
+        self.woken += bool(reports)
+
+    def owed(self, call: Call) -> None:
+        self.owing.append(call.request_id)
 
     def wake(self) -> None:
         self.woken += 1

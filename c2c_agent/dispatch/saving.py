@@ -33,6 +33,12 @@ class ReportQueue(Protocol):
     def reports(self, before: Call, after: Call) -> Sequence[Report]:
         """What is to be told of a change."""
 
+    def stored(self, call: Call, reports: Sequence[Report]) -> None:
+        """The store has a call, and the reports of its change."""
+
+    def owed(self, call: Call) -> None:
+        """The store could not take a call: its reports come later, with another change."""
+
     def wake(self) -> None:
         """Reports may have come into the store."""
 
@@ -167,9 +173,11 @@ class Saving:
         number = durability.give(call)
 
         def kept(_: None) -> bool:
-            # With what is stored at last come the reports of the attempts that failed.
-            if self._outbox is not None and (reports or durability.is_behind):
-                self._outbox.wake()
+            if self._outbox is not None:
+                self._outbox.stored(call, reports)
+                if durability.is_behind:
+                    # With it come the reports of the attempts that failed.
+                    self._outbox.wake()
             durability.take(number)
             if ended:
                 durability.end_stored()
@@ -178,6 +186,8 @@ class Saving:
         def failed(failure: Failure) -> bool:
             reason = failure.getErrorMessage()
             durability.refuse(number)
+            if self._outbox is not None:
+                self._outbox.owed(call)
             _log.error(
                 "call {call} could not be stored: {reason}", call=call.request_id, reason=reason
             )

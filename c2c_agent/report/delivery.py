@@ -53,9 +53,8 @@ class Report:
 
 @frozen
 class Waiting:
-    """A report that waits in the store, under a number; `attempts` have failed so far."""
+    """A report that waits in the store; `attempts` have failed so far."""
 
-    id: int
     report: Report
     attempts: int = 0
 

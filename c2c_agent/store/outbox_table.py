@@ -6,7 +6,7 @@ postponed, given up, sent again and deleted. Who waits for what stands in the sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -19,31 +19,41 @@ T = TypeVar("T")
 #: No pause is that long, in seconds: what is due later was postponed by a clock that was wrong.
 _NEVER: Final = 2 * 86400
 
-#: The oldest report of each request that is due: what comes after it has to wait for it.
+#: The reports of each request whose oldest is due: what comes after that goes out after it.
 _DUE: Final = f"""
-    SELECT id, attempts, target, event_id, type, request_id, created_at, body
-    FROM outbox AS head
-    WHERE server_id = :server_id AND target = :target AND dead_at IS NULL
-    AND (due_at <= :now OR due_at > :now + {_NEVER}) AND NOT EXISTS (
-        SELECT 1 FROM outbox AS earlier
-        WHERE earlier.target = head.target AND earlier.request_id = head.request_id
-        AND earlier.dead_at IS NULL AND earlier.id < head.id
+    WITH head AS (
+        SELECT id, request_id, due_at FROM outbox AS oldest
+        WHERE server_id = :server_id AND target = :target AND dead_at IS NULL
+        AND (due_at <= :now OR due_at > :now + {_NEVER}) AND NOT EXISTS (
+            SELECT 1 FROM outbox AS earlier
+            WHERE earlier.target = oldest.target AND earlier.request_id = oldest.request_id
+            AND earlier.dead_at IS NULL AND earlier.id < oldest.id
+        )
+        ORDER BY due_at, id LIMIT :most
     )
-    ORDER BY due_at, id LIMIT :most
+    SELECT attempts, target, event_id, type, one.request_id, created_at, body
+    FROM head JOIN outbox AS one
+    ON one.target = :target AND one.request_id = head.request_id AND one.dead_at IS NULL
+    ORDER BY head.due_at, head.id, one.id
 """  # noqa: S608 - a number of our own
 _NEXT_DUE: Final = """
     SELECT min(due_at) FROM outbox
     WHERE server_id = :server_id AND target = :target AND dead_at IS NULL AND due_at > :now
 """
-_DELIVERED: Final = "DELETE FROM outbox WHERE id = :id"
-_FAILED: Final = "UPDATE outbox SET attempts = attempts + :counted, reason = :reason WHERE id = :id"
+#: Of `{}`, which stands for the names of the values.
+_DELIVERED: Final = "DELETE FROM outbox WHERE target = :target AND event_id IN ({})"
+_FAILED: Final = """
+    UPDATE outbox SET attempts = attempts + :counted, reason = :reason
+    WHERE target = :target AND event_id = :event_id
+"""
 #: All that waits for a report waits as long as it does.
 _POSTPONE: Final = """
     UPDATE outbox SET due_at = :due_at
     WHERE target = :target AND request_id = :request_id AND dead_at IS NULL
 """
 _BURY: Final = """
-    UPDATE outbox SET attempts = attempts + 1, reason = :reason, dead_at = :now WHERE id = :id
+    UPDATE outbox SET attempts = attempts + 1, reason = :reason, dead_at = :now
+    WHERE target = :target AND event_id = :event_id
 """
 _REPLAY: Final = """
     UPDATE outbox SET attempts = 0, dead_at = NULL, due_at = :now
@@ -82,21 +92,27 @@ class OutboxTable:
     def due(
         self, target: str, now: float, most: int
     ) -> Deferred[tuple[Sequence[Waiting], float | None]]:
-        """What may be delivered now, the first due first, and when the next one will be due."""
+        """What may be delivered now, of so many requests, and when the next one will be due.
+
+        The requests stand in the order in which they are due, the reports of each in that in which
+        they are to be told.
+        """
 
         def query(reader: Connection) -> tuple[Sequence[Waiting], float | None]:
             values = self._ours(target=target, now=now, most=most)
-            heads = [_waiting(*row) for row in reader.execute(_DUE, values)]
+            due = [_waiting(*row) for row in reader.execute(_DUE, values)]
             (next_due,) = reader.execute(_NEXT_DUE, values).fetchone()
-            return heads, next_due
+            return due, next_due
 
         return self._database.read(query)
 
-    def delivered(self, waiting: Waiting) -> Deferred[None]:
-        """Forget a report: its target has it."""
+    def delivered(self, target: str, event_ids: Collection[str]) -> Deferred[None]:
+        """Forget reports, at least one: their target has them."""
+        values = {f"event_{number}": event_id for number, event_id in enumerate(event_ids)}
+        statement = _DELIVERED.format(", ".join(f":{name}" for name in values))
 
         def change(writer: Connection) -> None:
-            writer.execute(_DELIVERED, {"id": waiting.id})
+            writer.execute(statement, {"target": target, **values})
 
         return self._database.write(change)
 
@@ -105,7 +121,7 @@ class OutboxTable:
     ) -> Deferred[None]:
         """Try again at `due_at`; later reports of the same request wait with it."""
         values: dict[str, Any] = {
-            "id": waiting.id,
+            "event_id": waiting.report.event_id,
             "target": waiting.report.target,
             "request_id": waiting.report.request_id,
             "due_at": due_at,
@@ -122,7 +138,7 @@ class OutboxTable:
     def bury(self, waiting: Waiting, now: float, reason: str) -> Deferred[None]:
         """Give a report up: what comes after it is due now."""
         values: dict[str, Any] = {
-            "id": waiting.id,
+            "event_id": waiting.report.event_id,
             "target": waiting.report.target,
             "request_id": waiting.report.request_id,
             "due_at": now,
@@ -162,6 +178,6 @@ class OutboxTable:
         return {"server_id": self._database.server_id, **values}
 
 
-def _waiting(row_id: int, attempts: int, *columns: Any) -> Waiting:
+def _waiting(attempts: int, *columns: Any) -> Waiting:
     target, event_id, kind, request_id, at, body = columns
-    return Waiting(row_id, Report(target, event_id, kind, request_id, at, body), attempts)
+    return Waiting(Report(target, event_id, kind, request_id, at, body), attempts)

@@ -163,7 +163,7 @@ class Reports(PostgresTests, contract.Reports):
         assert await ours.replay(400.0, "shop") == 0
         assert await ours.replay(400.0, "crm", call(1).request_id) == 1
         assert (await ours.depths())["crm"].waiting == 1
-        await ours.delivered(waiting)
+        await ours.delivered("crm", ["1"])
         assert self.rows("SELECT * FROM outbox") == []
 
     async def test_of_another(self) -> None:

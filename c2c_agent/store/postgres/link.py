@@ -63,7 +63,7 @@ PATIENCE: Final = 20.0
 _LOOK: Final = 1.0
 
 #: A value in a statement; not the two colons of a PostgreSQL cast.
-_VALUE: Final = re.compile(r"(?<!:):([a-z_]+)")
+_VALUE: Final = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 def login(url: str, password: str | None, name: str) -> str:

@@ -44,7 +44,7 @@ class Results(SynchronousTestCase):
         """Deliver the event of a call that rings."""
         after = a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),))
         [report] = reports(a_call(), after, [self.results.target], server_id="pbx1.test")
-        delivering = self.results.deliver(Waiting(1, report))
+        delivering = self.results.deliver(Waiting(report))
         delivered: Delivery = self.successResultOf(Deferred.fromCoroutine(delivering))
         return delivered
 

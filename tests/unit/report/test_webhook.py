@@ -47,7 +47,7 @@ HOUR = 3600
 PAUSES = [5, 5 * 60, 30 * 60, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
 
 REPORT = Report("crm", "evt-1", "call.ended", REQUEST_ID, 1.0, '{"type":"call.ended","é":1}')
-FIRST = Waiting(7, REPORT)
+FIRST = Waiting(REPORT)
 
 
 class Receiver(Resource):
