@@ -85,7 +85,8 @@ class JobRules:
 
     `names` are the extensions with letters that may stand in place of a number. `auto_answer` is
     the profile that may be asked for; `auto_answer_always`: it counts where nothing is said, as
-    `confirm` does. `agent`: to which agent a relay gives it.
+    `confirm` does. `agent`: to which agent a relay gives it. `default_first` and `default_as` are
+    meant where a request has no `dial_first` or `dial_as`.
     """
 
     timeout: int = 30
@@ -95,6 +96,8 @@ class JobRules:
     auto_answer_always: bool = False
     confirm: bool = False
     agent: str | None = None
+    default_first: str | None = None
+    default_as: str | None = None
 
 
 def is_request_id(text: object) -> bool:
@@ -109,9 +112,9 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     that is missing or wrong.
     """
     reader = _Reader(parameters, rules)
-    dial_first = reader.number("dial_first", required=True)
-    dial_second = reader.number("dial_second", required=True)
-    dial_as = reader.number(reader.dial_as_spelling())
+    dial_first = reader.number("dial_first", default=rules.default_first)
+    dial_second = reader.number("dial_second")
+    dial_as = reader.number(reader.dial_as_spelling(), default=rules.default_as or "")
     timeout = reader.timeout()
     pbx = reader.pbx()
     request_id = reader.request_id()
@@ -155,12 +158,13 @@ class _Reader:
         value = self._parameters.get(name)
         return None if value == "" else value
 
-    def number(self, name: str, *, required: bool = False) -> str:
+    def number(self, name: str, *, default: str | None = None) -> str:
+        """The number that was given, or else the default; None: there has to be one."""
         value = self._given(name)
         if value is None:
-            if required:
+            if default is None:
                 self._wrong(f"{name} is missing.")
-            return ""
+            return default or ""
         try:
             return read_number(value, self._rules.names)
         except NumberError as error:

@@ -197,6 +197,7 @@ class Intake:
             key.auto_answer_always,
             key.confirm,
             key.agent,
+            key.default_first,
         )
         try:
             job = parse_job(parameters, rules)

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import ge, matches_re, optional
 
-from c2c_agent.call.job import CallJob
+from c2c_agent.call.job import CallJob, plain_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
@@ -44,7 +44,8 @@ class Key:
     `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
     `confirm`: whoever answers first is asked to press 1, unless a call says no. `agent`: to which
-    agent a relay gives its calls.
+    agent a relay gives its calls. `first`, `second`: which of the allowed numbers may be that leg;
+    None: all. `default_first` is rung first where a request names nobody.
     """
 
     name: str = field(
@@ -182,6 +183,29 @@ class Key:
             "The agent to which a relay gives the calls of this key.", values="an `amqp.agent_id`"
         ),
     )
+    first: Sequence[Pattern] | None = field(
+        default=None,
+        metadata=described(
+            "Which numbers may be rung first, of those that the key may dial. Name the phones of "
+            "your own side here: then a key that leaks cannot connect two outside numbers.",
+            default="all that `allow` names",
+        ),
+    )
+    second: Sequence[Pattern] | None = field(
+        default=None,
+        metadata=described(
+            "Which numbers may be rung second, of those that the key may dial.",
+            default="all that `allow` names",
+        ),
+    )
+    default_first: str | None = field(
+        default=None,
+        metadata=described(
+            "Who is rung first where a request has no `dial_first`.",
+            values="a number that the key may ring first",
+            default="a request has to say it",
+        ),
+    )
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:
@@ -192,6 +216,13 @@ class Key:
     def _check_sha256(self, _attribute: object, value: str) -> None:
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ValueError("sha256 must be the 64 hexadecimal digits that `key new` prints")
+
+    @default_first.validator
+    def _check_default_first(self, _attribute: object, value: str | None) -> None:
+        if value is not None and not (
+            plain_number(value, self.names) == value and self.may_ring_first(value)
+        ):
+            raise ValueError(f"must be a number that the key may ring first, not {value!r}")
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -209,9 +240,17 @@ class Key:
         denied = any(pattern.covers(form) for pattern in self.deny for form in forms)
         return _any(self.allow, number) and not denied
 
+    def may_ring_first(self, number: str, international_prefix: str | None = None) -> bool:
+        """Whether `number` may be dialled, and be the first leg."""
+        return _may(self.first, number) and self.may_dial(number, international_prefix)
+
+    def may_ring_second(self, number: str, international_prefix: str | None = None) -> bool:
+        """Whether `number` may be dialled, and be the second leg."""
+        return _may(self.second, number) and self.may_dial(number, international_prefix)
+
     def may_dial_as(self, extension: str) -> bool:
         """Whether calls may be made with `extension`'s permission and identity."""
-        return self.dial_as is None or _any(self.dial_as, extension)
+        return _may(self.dial_as, extension)
 
     def may_call_at(self, time: WeekTime) -> bool:
         """Whether calls may be placed when the clock shows that."""
@@ -219,11 +258,11 @@ class Key:
 
     def faults(self, job: CallJob, international_prefix: str | None = None) -> list[Fault]:
         """What this key may not do of `job`; both numbers are checked."""
-        refused = [
-            f"dial this {name}"
-            for name, number in (("dial_first", job.dial_first), ("dial_second", job.dial_second))
-            if not self.may_dial(number, international_prefix)
-        ]
+        refused = []
+        if not self.may_ring_first(job.dial_first, international_prefix):
+            refused.append("dial this dial_first")
+        if not self.may_ring_second(job.dial_second, international_prefix):
+            refused.append("dial this dial_second")
         if not self.may_dial_as(job.dial_as):
             refused.append("place calls as this dial_as")
         return [Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.") for what in refused]
@@ -238,6 +277,11 @@ def _forms(number: str, international_prefix: str | None) -> Sequence[str]:
     if number.startswith(international_prefix):
         return (number, "+" + number.removeprefix(international_prefix))
     return (number,)
+
+
+def _may(patterns: Iterable[Pattern] | None, number: str) -> bool:
+    """Whether one of these permits it; None: they are no limit."""
+    return patterns is None or _any(patterns, number)
 
 
 def _any(patterns: Iterable[Pattern], number: str) -> bool:

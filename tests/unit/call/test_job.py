@@ -39,6 +39,29 @@ def fault(**parameters: object) -> str:
     return message
 
 
+class TestDefaults:
+    """What a request may leave out."""
+
+    RULES: ClassVar = JobRules(default_first="100", default_as="150")
+
+    def test_first_and_identity(self) -> None:
+        """They are the rules', where the request has none; an empty one is none."""
+        for given_first in ({}, {"dial_first": ""}):
+            job = parse_job({"dial_second": "200", **given_first}, self.RULES)
+            assert (job.dial_first, job.dial_as) == ("100", "150")
+
+    def test_what_is_given_counts(self) -> None:
+        """Whatever the rules say."""
+        asked = {"dial_first": "101", "dial_second": "200", "dail_as": "151"}
+        job = parse_job(asked, self.RULES)
+        assert (job.dial_first, job.dial_as) == ("101", "151")
+
+    def test_the_second_has_none(self) -> None:
+        """Nobody is rung second by default."""
+        with pytest.raises(ApiError, match="dial_second is missing"):
+            parse_job({}, self.RULES)
+
+
 class TestWhole:
     """All parameters together."""
 

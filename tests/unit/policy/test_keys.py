@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,34 @@ class TestKey:
             "This key may not dial this dial_first.",
             "This key may not dial this dial_second.",
         ]
+
+    def test_legs_of_their_own(self) -> None:
+        """`first` and `second` narrow what is allowed, each for its leg; they allow nothing."""
+        user = evolve(key(allow=("_X.",)), first=patterns("_1XX"), second=patterns("_0X.", "_9XX"))
+        assert user.faults(job("100", "0301234")) == []
+        assert [fault.message for fault in user.faults(job("0301234", "0401234"))] == [
+            "This key may not dial this dial_first."
+        ]
+        assert [fault.message for fault in user.faults(job("100", "101"))] == [
+            "This key may not dial this dial_second."
+        ]
+        narrow = evolve(user, allow=patterns("_1XX"))
+        assert not narrow.may_ring_second("0301234")
+        assert not evolve(user, first=()).may_ring_first("100")
+
+    def test_legs_denied(self) -> None:
+        """What is denied is so whatever a leg has."""
+        user = evolve(key(allow=("_X.",), deny=("_00.",)), second=patterns("_X."))
+        assert not user.may_ring_second("0049301234")
+
+    def test_default_first(self) -> None:
+        """Only a number that may be rung first can be the default."""
+        user = evolve(key(allow=("_X.", "alice")), first=patterns("_1XX", "alice"))
+        assert evolve(user, default_first="100").default_first == "100"
+        assert evolve(user, default_first="alice").default_first == "alice"
+        for number in ("200", "1-00", "bob", ""):
+            with pytest.raises(ValueError, match="a number that the key may ring first"):
+                evolve(user, default_first=number)
 
     def test_deny_wins(self) -> None:
         """What is denied stays so, whatever allows it."""
