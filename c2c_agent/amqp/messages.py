@@ -48,6 +48,7 @@ _JOB_FIELDS: Final = (
     "auto_answer",
     "confirm",
     "max_duration",
+    "metadata",
 )
 
 
@@ -96,6 +97,8 @@ def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, obje
         message["confirm"] = job.confirm
     if job.max_duration is not None:
         message["max_duration"] = job.max_duration
+    if job.metadata:
+        message["metadata"] = dict(job.metadata)
     return message
 
 

@@ -44,6 +44,11 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 _YES: Final = (True, "true", "1")
 _NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
+#: In a query or form, what stands before the name of one of them.
+_METADATA: Final = "metadata."
+_METADATA_NAME: Final = re.compile(r"[a-z0-9_]{1,32}")
+_MOST_METADATA: Final = 16
+_LONGEST_METADATA: Final = 256  # characters of a value
 _LONGEST_TALK: Final = 86400  # seconds, what `calls.max_duration` may be at most
 
 #: How many seconds whoever answers first takes at the most to confirm: three times a tone, a prompt
@@ -68,6 +73,7 @@ class CallJob:
     max_duration: int | None = None  # seconds of talk at most; None: what the configuration says
     no_auto_answer: bool = False  # said in so many words, so that no other key's default counts
     no_confirm: bool = False  # likewise
+    metadata: Mapping[str, str] = field(factory=dict)  # the caller's own words, told back as given
 
     @property
     def seconds_before_talk(self) -> int:
@@ -123,6 +129,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     auto_answer = reader.auto_answer(wants_auto_answer)
     confirm = reader.flag("confirm")
     max_duration = reader.max_duration()
+    metadata = reader.metadata()
     if reader.faults:
         raise ApiError(*reader.faults)
     return CallJob(
@@ -139,6 +146,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
         max_duration=max_duration,
         no_auto_answer=wants_auto_answer is False,
         no_confirm=confirm is False,
+        metadata=metadata,
     )
 
 
@@ -239,6 +247,27 @@ class _Reader:
             message = "This key may not let phones answer by themselves."
             self.faults.append(Fault(ErrorCode.NOT_ALLOWED, message))
         return self._rules.auto_answer if wanted else None
+
+    def metadata(self) -> Mapping[str, str]:
+        """The caller's own words: an object, or one by one as `metadata.<name>`."""
+        given = self._given("metadata")
+        if given is not None and not isinstance(given, Mapping):
+            self._wrong("metadata is not an object; in a query, write metadata.<name>=<text>.")
+            return {}
+        words: dict[str, object] = {**(given or {})}
+        for parameter, value in self._parameters.items():
+            name = parameter.removeprefix(_METADATA)
+            if name != parameter:
+                if words.get(name, value) != value:
+                    self._wrong(f"{parameter[:50]} is given twice.")
+                words[name] = value
+        if len(words) > _MOST_METADATA:
+            self._wrong(f"metadata has more than {_MOST_METADATA} entries.")
+        elif not all(map(_METADATA_NAME.fullmatch, words)):
+            self._wrong("metadata: a name is 1 to 32 of a-z, 0-9 and _.")
+        elif any(not isinstance(v, str) or len(v) > _LONGEST_METADATA for v in words.values()):
+            self._wrong(f"metadata: a value is a text of at most {_LONGEST_METADATA} characters.")
+        return {name: value for name, value in words.items() if isinstance(value, str)}
 
     def flag(self, name: str) -> bool | None:
         value = self._given(name)

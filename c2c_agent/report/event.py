@@ -77,6 +77,7 @@ def call_summary(call: Call) -> Json:
         "dial_second": _leg(job.dial_second if job else None, call.second),
         "dial_as": job.dial_as if job else None,
         "talk_seconds": _rounded(call.talk_seconds),
+        "metadata": dict(job.metadata) if job else {},
         "timeline": [_entry(call, entry) for entry in call.timeline],
     }
 

@@ -40,7 +40,9 @@ def test_whose_event_it_is(agent: str) -> None:
 class TestJobs:
     def test_there_and_back(self) -> None:
         """An agent reads what a relay writes."""
-        wanted = evolve(JOB, auto_answer="call-info", confirm=True, max_duration=60)
+        wanted = evolve(
+            JOB, auto_answer="call-info", confirm=True, max_duration=60, metadata={"ticket": "7"}
+        )
         read = read_job(encode(job_message(REQUEST_ID, wanted, 1003.5)))
         job = parse_job(read, JobRules(auto_answer="alert-info"))
         assert job == evolve(

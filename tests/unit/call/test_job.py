@@ -39,6 +39,55 @@ def fault(**parameters: object) -> str:
     return message
 
 
+class TestMetadata:
+    """The caller's own words."""
+
+    def test_as_an_object_and_one_by_one(self) -> None:
+        """Both ways to say it mean the same."""
+        words = {"ticket": "4711", "note_2": "any text; \u202e, too"}
+        assert parsed(metadata=words).metadata == words
+        one_by_one = {f"metadata.{name}": text for name, text in words.items()}
+        assert parsed(**one_by_one).metadata == words
+        assert parsed(
+            **{"metadata": {"a": "1"}, "metadata.a": "1", "metadata.b": "2"}
+        ).metadata == {
+            "a": "1",
+            "b": "2",
+        }
+        assert parsed(metadata="").metadata == parsed().metadata == {}
+
+    def test_as_much_as_may_be(self) -> None:
+        """16 texts of 256 characters, with names of 32."""
+        words = {f"{number:_>32}": "x" * 256 for number in range(16)}
+        assert parsed(metadata=words).metadata == words
+        assert fault(metadata={**words, "one": "more"}) == "metadata has more than 16 entries."
+
+    @pytest.mark.parametrize("name", ["Ticket", "a-b", "", "x" * 33, "a.b", "\u00e4", "a\n"])
+    def test_names(self, name: str) -> None:
+        """Nothing that a receiver would have to quote."""
+        told = "metadata: a name is 1 to 32 of a-z, 0-9 and _."
+        assert fault(metadata={name: "x"}) == told
+        assert fault(**{f"metadata.{name}": "x"}) == told
+
+    @pytest.mark.parametrize("value", [1, None, True, ["x"], {"x": "y"}, "x" * 257])
+    def test_values(self, value: object) -> None:
+        """Texts, and no long ones."""
+        told = "metadata: a value is a text of at most 256 characters."
+        assert fault(metadata={"a": value}) == told
+
+    @pytest.mark.parametrize("value", ["ticket=1", ["a"], 1])
+    def test_no_object(self, value: object) -> None:
+        """The message says how it is written in a query."""
+        assert fault(metadata=value) == (
+            "metadata is not an object; in a query, write metadata.<name>=<text>."
+        )
+
+    def test_given_twice(self) -> None:
+        """With two meanings it is refused."""
+        told = fault(**{"metadata": {"a": "1"}, "metadata.a": "2"})
+        assert told == "metadata.a is given twice."
+
+
 class TestDefaults:
     """What a request may leave out."""
 

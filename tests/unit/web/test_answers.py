@@ -217,6 +217,7 @@ class TestStatus:
                     },
                     "dial_as": "101",
                     "talk_seconds": 12.3,
+                    "metadata": {},
                     "timeline": [
                         {"utc.time": "1435628937.900", "event": "accepted"},
                         {"utc.time": "1435628941.123", "event": "first_ringing"},
@@ -249,8 +250,15 @@ class TestStatus:
             "dial_second": {"number": "200", **nothing},
             "dial_as": "100",
             "talk_seconds": None,
+            "metadata": {},
             "timeline": [],
         }
+
+    def test_the_callers_own_words(self) -> None:
+        """They are shown as they were given."""
+        job = CallJob("100", "200", "100", 30, metadata={"ticket": "4711", "note": " <b>&\n"})
+        shown = status(a_call(job=job, received=RECEIVED))["c2c_status"]
+        assert shown["call"]["metadata"] == {"ticket": "4711", "note": " <b>&\n"}
 
     def test_of_a_request_that_was_no_job(self) -> None:
         """Where nobody could be dialled there are no numbers; what came in is shown."""

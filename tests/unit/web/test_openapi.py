@@ -95,10 +95,13 @@ class TestDescription:
         assert set(who) == {None, *(by.value for by in HungUpBy)}
 
     def test_ways_to_say_it(self) -> None:
-        """A call's parameters are the same in the query string and in a body; so is the key."""
+        """A call's parameters are the same in the query string and in a body; so is the key.
+
+        Metadata alone is an object in a body, and written one by one in a query.
+        """
         in_query = {each["name"] for each in DESCRIPTION["paths"]["/c2c/v2"]["get"]["parameters"]}
         in_body = set(DESCRIPTION["components"]["schemas"]["CallRequest"]["properties"])
-        assert in_body == {*in_query, "api_key"}
+        assert in_body == {*in_query, "api_key", "metadata"}
 
     def test_what_is_no_answer(self) -> None:
         """The schemas refuse what the program does not say: so they can be believed."""
