@@ -44,7 +44,23 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 _YES: Final = (True, "true", "1")
 _NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
-#: In a query or form, what stands before the name of one of them.
+#: What a request for a call may say, beside metadata.
+_PARAMETERS: Final = frozenset(
+    {
+        "dial_first",
+        "dial_second",
+        "dial_as",
+        "timeout",
+        "pbx",
+        "request_id",
+        "expires",
+        "auto_answer",
+        "confirm",
+        "max_duration",
+    }
+)
+
+#: In a query or form, what stands before the name of one of the caller's own words.
 _METADATA: Final = "metadata."
 _METADATA_NAME: Final = re.compile(r"[a-z0-9_]{1,32}")
 _MOST_METADATA: Final = 16
@@ -104,6 +120,12 @@ class JobRules:
     agent: str | None = None
     default_first: str | None = None
     default_as: str | None = None
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a request for a call may have a parameter of that name."""
+    words = name.removeprefix(_METADATA)
+    return name in _PARAMETERS or (words != name and _METADATA_NAME.fullmatch(words) is not None)
 
 
 def is_request_id(text: object) -> bool:

@@ -10,14 +10,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import ge, matches_re, optional
+from attrs.validators import deep_iterable, deep_mapping, ge, matches_re, optional
 
-from c2c_agent.call.job import CallJob, plain_number
+from c2c_agent.call.job import CallJob, is_parameter, plain_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
@@ -33,6 +33,32 @@ AGENT_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: Ways to ask a phone to answer by itself; what each sends stands in asterisk-conf/c2c-bridge.conf.
 AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
 
+_ANY_NAME: Final = re.compile(r"(?!api_key\Z).{1,64}")
+
+#: Ways to ask for a call over HTTP.
+Method: TypeAlias = Literal["GET", "POST"]
+
+#: An origin as browsers write it (RFC 6454, section 6.2); a `*` would be everybody.
+_ORIGIN: Final = re.compile(
+    r"(?!http://[^:]*:80\Z|https://[^:]*:443\Z)"
+    r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+)
+
+
+def _origin(_instance: object, _attribute: object, value: str) -> None:
+    """A validator: an origin, and nothing more."""
+    if _ORIGIN.fullmatch(value) is None:
+        raise ValueError(
+            "must be an origin as browsers write it, such as https://crm.example.com: lower case, "
+            f"without a path, a wildcard or the usual port, not {value!r}"
+        )
+
+
+def _parameter(_instance: object, _attribute: object, value: str) -> None:
+    """A validator: a parameter of a request for a call."""
+    if not is_parameter(value):
+        raise ValueError(f"must be a parameter such as dial_second, not {value!r}")
+
 
 @frozen
 class Key:
@@ -45,7 +71,10 @@ class Key:
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
     `confirm`: whoever answers first is asked to press 1, unless a call says no. `agent`: to which
     agent a relay gives its calls. `first`, `second`: which of the allowed numbers may be that leg;
-    None: all. `default_first` is rung first where a request names nobody.
+    None: all. `default_first` is rung first where a request names nobody. `origins`: which pages
+    may use the key in a browser; empty: no browser is told that any may. `methods`: by which calls
+    may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
+    caller calls a parameter, and what it is called here.
     """
 
     name: str = field(
@@ -206,6 +235,43 @@ class Key:
             default="a request has to say it",
         ),
     )
+    origins: Sequence[str] = field(
+        default=(),
+        validator=deep_iterable(_origin),
+        metadata=described(
+            "The pages that may use the key in a browser, by their origins, such as "
+            "`https://crm.example.com`. A browser lets a page of another origin read no answer. "
+            "Where origins are named, requests from pages of other origins are refused. A page of "
+            "this server, and a program that is no browser, needs no origin.",
+            values="list of origins, without path or wildcard",
+            default="no browser is told that a page may",
+        ),
+    )
+    methods: Sequence[Method] | None = field(
+        default=None,
+        metadata=described(
+            "How the key may place calls. With `[POST]` no link and no image in a page places one.",
+            values="list of `GET`, `POST`",
+            default="both",
+        ),
+    )
+    http_errors: bool = field(
+        default=False,
+        metadata=described(
+            "Whether the HTTP status says what went wrong: 401, 403, 409, 422, 429, 502 or 503, "
+            "with the same JSON. Without it every answer is 200, as the public API promises."
+        ),
+    )
+    map: Mapping[str, str] = field(
+        factory=dict,
+        hash=False,
+        validator=deep_mapping(matches_re(_ANY_NAME), _parameter),
+        metadata=described(
+            "What the caller calls a parameter, and which one it is, such as `{to: dial_second}`. "
+            "For programs whose request cannot be changed.",
+            values="mapping of names to parameters",
+        ),
+    )
 
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:
@@ -313,6 +379,14 @@ class KeyRing:
     def named(self, name: str) -> Key | None:
         """The key of a name."""
         return next((key for key in self._keys if key.name == name), None)
+
+    def welcomes(self, origin: str) -> bool:
+        """Whether pages of that origin may use some key."""
+        return any(origin in key.origins for key in self._keys)
+
+    def shows_errors(self, origin: str) -> bool:
+        """Whether a key that pages of that origin may use has the HTTP status say what is wrong."""
+        return any(key.http_errors for key in self._keys if origin in key.origins)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)

@@ -1,8 +1,8 @@
 """The HTTP server.
 
 `server` listens, on `connections` that are counted and bounded; `request` reads what a client
-sent, and `ask` who asks what. `api` has the routes: `calls` answers for calls, `operation` for
-those who look after the agent. `answers` is the JSON of all of it, `stream` sends events as they
-come, and `openapi.yml` describes the whole. It sees of a call what `dispatch` and `report` show,
-and knows no PBX.
+sent, `browser` what it says of the page that asks, and `ask` who asks what. `api` has the routes:
+`calls` answers for calls, `operation` for those who look after the agent. `answers` is the JSON of
+all of it, `stream` sends events as they come, and `openapi.yml` describes the whole. It sees of a
+call what `dispatch` and `report` show, and knows no PBX.
 """

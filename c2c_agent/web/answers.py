@@ -6,6 +6,7 @@ Pure. The shapes are those of web/openapi.yml; nothing here decides anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from attrs import frozen
 
@@ -14,15 +15,48 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.event import Json, _exact, call_summary
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.web.browser import HeaderFields
+
+#: The HTTP status that says the same as the code of an error.
+_STATUS: Final[Mapping[str, int]] = {
+    ErrorCode.INVALID_PARAMETER: 422,
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.NOT_ALLOWED: 403,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.TOO_MANY_CALLS: 429,
+    ErrorCode.REQUEST_ID_CONFLICT: 409,
+    ErrorCode.UNKNOWN_DIAL_AS: 422,
+    ErrorCode.UNSUPPORTED_PBX: 422,
+    ErrorCode.PBX_ERROR: 502,
+    ErrorCode.PBX_UNAVAILABLE: 503,
+    ErrorCode.EXPIRED: 422,
+    ErrorCode.INTERNAL_ERROR: 500,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.TOO_MANY_STREAMS: 429,
+}
 
 
 @frozen
 class Reply:
-    """What goes back to the client: JSON, metrics in Prometheus's own format, or live events."""
+    """What goes back to the client: JSON, metrics in Prometheus's own format, or live events.
 
-    body: Json | Exposition | Watch
+    None: there is nothing to say, beyond the `headers`.
+    """
+
+    body: Json | Exposition | Watch | None
     code: int = 200
     retry_after: int | None = None
+    headers: HeaderFields = ()
+
+
+def http_status(body: object) -> int:
+    """The HTTP status that says what an answer's first error says; 200 where there is none."""
+    match body:
+        case {"response": {"errors": [{"error": {"code": code}}, *_]}}:
+            return _STATUS[code]
+        case {"errors": [{"error": {"code": code}}, *_]}:
+            return _STATUS[code]
+    return 200
 
 
 def refused(*faults: Fault, method: str, server_id: str) -> Reply:

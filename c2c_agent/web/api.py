@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import UNAUTHORIZED
 
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -21,8 +23,9 @@ from c2c_agent.policy.keys import KeyRing
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web import answers
-from c2c_agent.web.answers import Reply
+from c2c_agent.web.answers import Reply, http_status
 from c2c_agent.web.ask import PREFIX, Access, Ask
+from c2c_agent.web.browser import VARY, preflight, readable
 from c2c_agent.web.calls import Calls
 from c2c_agent.web.operation import KillSwitch, Operation
 
@@ -101,6 +104,29 @@ class Api:
                 return handlers.get(method, self.wrong_method), match.groupdict().get("item", "")
         return self.nothing_here, ""
 
+    async def answer(self, handler: Handler, ask: Ask) -> Reply:
+        """What a handler replies, in the form in which the client can take it."""
+        if not ask.path.startswith(PREFIX):
+            return await handler(ask)
+        if ask.browser.asks_first and self._access.keys.welcomes(ask.browser.origin):
+            return Reply(None, code=204, headers=(VARY, *preflight(ask.browser)))
+        key = self._access.key(ask)
+        fault = None if key is None else self._access.page_fault(ask, key)
+        reply = await handler(ask) if fault is None else self._refused(ask.path, fault)
+        return self.for_client(ask, reply)
+
+    def for_client(self, ask: Ask, reply: Reply) -> Reply:
+        """A reply with what the client's browser has to know, and the status that its key wants."""
+        if not ask.path.startswith(PREFIX):
+            return reply
+        code = http_status(reply.body) if self._access.shows_errors(ask) else reply.code
+        headers = [*reply.headers, VARY]
+        if self._access.may_read(ask):
+            headers += readable(ask.browser.origin)
+        if code == UNAUTHORIZED:
+            headers.append(("WWW-Authenticate", "Bearer"))
+        return evolve(reply, code=code, headers=headers)
+
     async def nothing_here(self, ask: Ask) -> Reply:
         """Answer for a path that does not exist."""
         return self._absent(ask, f"There is nothing at {ask.path[:200]}.", 404)
@@ -111,9 +137,8 @@ class Api:
 
     def failed(self, ask_path: str) -> Reply:
         """The answer where a handler failed by a mistake of ours, or the store by its own."""
-        if ask_path.startswith((PREFIX + "/status/", PREFIX + "/events/")):
-            return Reply(answers.no_status(_INTERNAL))
-        return Reply(self._fail(_INTERNAL).body, code=200 if ask_path.startswith(PREFIX) else 500)
+        reply = self._refused(ask_path, _INTERNAL)
+        return reply if ask_path.startswith(PREFIX) else evolve(reply, code=500)
 
     def looks_after(self, ask: Ask) -> bool:
         """Whether a request is of somebody who looks after the agent: health, or its own host."""
@@ -124,13 +149,17 @@ class Api:
 
     def busy(self, ask_path: str, retry_after: int) -> Reply:
         """The answer where there are more connections than may be."""
-        if ask_path.startswith(PREFIX + "/status/"):
-            return Reply(answers.no_status(_BUSY), retry_after=retry_after)
-        return Reply(self._fail(_BUSY).body, retry_after=retry_after)
+        return evolve(self._refused(ask_path, _BUSY), retry_after=retry_after)
 
     def _absent(self, ask: Ask, message: str, code: int) -> Reply:
         reply = self._fail(Fault(ErrorCode.NOT_FOUND, message))
         return reply if ask.path.startswith(PREFIX) else Reply(reply.body, code=code)
+
+    def _refused(self, ask_path: str, fault: Fault) -> Reply:
+        """A refusal in the shape that a path answers in."""
+        if ask_path.startswith((PREFIX + "/status/", PREFIX + "/events/")):
+            return Reply(answers.no_status(fault))
+        return self._fail(fault)
 
     def _fail(self, fault: Fault) -> Reply:
         return answers.refused(

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Call
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import Key, KeyRing
+from c2c_agent.web.browser import Browser, origin_of
 from c2c_agent.web.request import Parameters
 
 _log = Logger()
@@ -33,12 +34,19 @@ class Ask:
     bearer: str | None
     client: str
     last_event_id: str = ""
+    browser: Browser = Browser()
 
     @property
     def secret(self) -> str | None:
         """The key that was presented."""
         given = self.parameters.values.get("api_key")
         return given if isinstance(given, str) and given else self.bearer
+
+    @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether a page asks that is not of this server."""
+        origin = self.browser.origin
+        return bool(origin) and origin != origin_of(self.base_url)
 
     def status_url(self, request_id: str) -> str:
         """Where the client finds the story of a request."""
@@ -68,6 +76,34 @@ class Access:
     def key(self, ask: Ask) -> Key | None:
         """The key that was presented, if it is known."""
         return self.keys.find(ask.secret) if ask.secret else None
+
+    def page_fault(self, ask: Ask, key: Key) -> Fault | None:
+        """Why the page that asks may not use a key; None: it may, or it is no page that asks.
+
+        A browser alone would keep the page from reading the answer, but the call would be placed.
+        """
+        if not key.origins or not ask.is_from_elsewhere or ask.browser.origin in key.origins:
+            return None
+        message = f"Pages of {ask.browser.origin[:200]} may not use this key."
+        return Fault(ErrorCode.NOT_ALLOWED, message)
+
+    def may_read(self, ask: Ask) -> bool:
+        """Whether the page that asks may read the answer.
+
+        That is for the key to say; where none was presented, or none that is known, any key's word
+        counts: so a page is told that its key has ended.
+        """
+        if not ask.is_from_elsewhere:
+            return False
+        key = self.key(ask)
+        if key is None:
+            return self.keys.welcomes(ask.browser.origin)
+        return ask.browser.origin in key.origins
+
+    def shows_errors(self, ask: Ask) -> bool:
+        """Whether the HTTP status is to say what went wrong: likewise."""
+        key = self.key(ask)
+        return self.keys.shows_errors(ask.browser.origin) if key is None else key.http_errors
 
     def is_operator(self, key: Key) -> bool:
         """Whether it is the operator's."""

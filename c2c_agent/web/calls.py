@@ -25,6 +25,7 @@ from c2c_agent.text import one_copy
 from c2c_agent.web import answers
 from c2c_agent.web.answers import Reply
 from c2c_agent.web.ask import PREFIX, Access, Ask
+from c2c_agent.web.request import renamed
 
 #: The longest that a status is held back, in seconds.
 _MAX_WAIT: Final = 60
@@ -68,7 +69,14 @@ class Calls:
             if faults and ask.secret is None:
                 return self._fail(*faults)  # the key may stand in what could not be read
             return self._fail(*faults, self._access.unauthorized(ask))
+        fault = _no_call(ask, key)
+        if fault is not None:
+            return self._fail(fault)
         values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
+        values, twice = renamed(values, key.map)
+        faults += tuple(
+            Fault(ErrorCode.INVALID_PARAMETER, f"{name!r} is given twice.") for name in twice
+        )
         url = one_copy(ask.base_url + PREFIX)  # kept with the call: one copy for all
         submission = await self._intake.submit(key, values, faults, url=url, method=ask.method)
         body = answers.response(
@@ -204,6 +212,17 @@ class Calls:
                 changed.addErrback(_let_go).cancel()
             left = deadline - self._clock.seconds()
         return await self._dispatcher.find(call.request_id) or call
+
+
+def _no_call(ask: Ask, key: Key) -> Fault | None:
+    """Why a request by this key places no call, whatever is in it."""
+    if ask.browser.early:
+        message = "A browser asks for this early, before anybody has: that places no call."
+        return Fault(ErrorCode.NOT_ALLOWED, message)
+    if key.methods is not None and ask.method not in key.methods:
+        message = f"This key places calls by {' or '.join(key.methods)} alone, not {ask.method}."
+        return Fault(ErrorCode.NOT_ALLOWED, message)
+    return None
 
 
 def _let_go(failure: Any) -> None:

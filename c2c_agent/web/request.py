@@ -61,6 +61,23 @@ def read_parameters(
     return Parameters(values, tuple(Fault(ErrorCode.INVALID_PARAMETER, text) for text in faults))
 
 
+def renamed(
+    values: Mapping[str, object], names: Mapping[str, str]
+) -> tuple[dict[str, object], list[str]]:
+    """Parameters under the names that they have here, and what was given twice by that.
+
+    `names`: what a caller calls a parameter, and what it is called here.
+    """
+    given: dict[str, object] = {}
+    twice: list[str] = []
+    for name, value in values.items():
+        known = names.get(name, name)
+        if known in given and str(given[known]) != str(value):
+            twice.append(known)
+        given[known] = value
+    return given, twice
+
+
 def _collect(
     values: dict[str, object], faults: list[str], fields: Iterable[tuple[str, object]]
 ) -> None:

@@ -22,6 +22,7 @@ from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.answers import Reply
 from c2c_agent.web.api import Api
 from c2c_agent.web.ask import PREFIX, Ask
+from c2c_agent.web.browser import read_browser
 from c2c_agent.web.connections import RETRY_AFTER, BoundedRequest, ClientConnection, Connections
 from c2c_agent.web.request import Proxies, read_parameters
 from c2c_agent.web.stream import EventStream, write_head
@@ -31,8 +32,8 @@ _log = Logger()
 #: Seconds without a byte from a client after which its connection is closed.
 _IDLE: Final = 60
 
-#: A whole answer, with the type and the bytes of its body; or a stream.
-Answer: TypeAlias = tuple[Reply, str, bytes] | Watch
+#: An answer, with the type and the bytes of its body; of a stream there are none yet.
+Answer: TypeAlias = tuple[Reply, str, bytes]
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
 
@@ -55,7 +56,8 @@ class ApiResource(Resource):
         """Answer a request, now or later."""
         path = request.path.decode("ascii", "backslashreplace")
         method = request.method.decode("ascii", "backslashreplace")
-        answering = Deferred.fromCoroutine(self._answer(request, method, path))
+        read: list[Ask] = []  # the request, as soon as it is read
+        answering = Deferred.fromCoroutine(self._answer(request, method, path, read))
         gone: list[Failure] = []
 
         def leave(reason: Failure) -> None:
@@ -73,13 +75,18 @@ class ApiResource(Resource):
                 _log.warn("{method} {path}: {reason}", method=method, path=path, reason=reason)
             else:
                 _log.failure("{method} {path} failed", failure, method=method, path=path)
-            return _encode(self._api.failed(path))
+            reply = self._api.failed(path)
+            return _encode(self._api.for_client(read[0], reply) if read else reply)
 
         def write(answer: Answer | None) -> None:
-            if isinstance(answer, Watch):
-                self._stream(request, answer, gone=bool(gone))
-            elif answer is not None and not gone:
-                _write(request, *answer)
+            if answer is None:
+                return
+            reply, content_type, body = answer
+            if isinstance(reply.body, Watch):
+                _set_headers(request, reply)
+                self._stream(request, reply.body, gone=bool(gone))
+            elif not gone:
+                _write(request, reply, content_type, body)
 
         answering.addErrback(failed).addCallback(write)
         answering.addErrback(lambda failure: _log.failure("an answer was not sent", failure))
@@ -95,12 +102,15 @@ class ApiResource(Resource):
         else:
             EventStream(request, watch, self._clock)
 
-    async def _answer(self, request: BoundedRequest, method: str, path: str) -> Answer:
+    async def _answer(
+        self, request: BoundedRequest, method: str, path: str, read: list[Ask]
+    ) -> Answer:
         handler, item = self._api.route(method, path)
         ask = self._ask(request, method, path, item)
+        read.append(ask)
         if getattr(request.channel, "is_spare", False) and not self._api.looks_after(ask):
-            return _encode(self._api.busy(path, RETRY_AFTER))
-        return _encode(await handler(ask))
+            return _encode(self._api.for_client(ask, self._api.busy(ask.path, RETRY_AFTER)))
+        return _encode(await self._api.answer(handler, ask))
 
     def _ask(self, request: BoundedRequest, method: str, path: str, item: str) -> Ask:
         _, _, query = request.uri.partition(b"?")
@@ -119,6 +129,7 @@ class ApiResource(Resource):
                 ",".join(_headers(request, "x-forwarded-for")),
             ),
             last_event_id=_header(request, b"last-event-id"),
+            browser=read_browser(method, lambda name: _header(request, name.encode())),
         )
 
 
@@ -147,8 +158,8 @@ def _base_url(request: BoundedRequest) -> str:
 
 
 def _encode(reply: Reply) -> Answer:
-    if isinstance(reply.body, Watch):
-        return reply.body
+    if reply.body is None or isinstance(reply.body, Watch):
+        return reply, "", b""
     if isinstance(reply.body, Exposition):
         return reply, reply.body.content_type, reply.body.content
     return reply, "application/json", json.dumps(reply.body).encode() + b"\n"
@@ -156,13 +167,20 @@ def _encode(reply: Reply) -> Answer:
 
 def _write(request: BoundedRequest, reply: Reply, content_type: str, body: bytes) -> None:
     request.setResponseCode(reply.code)
-    request.setHeader("content-type", content_type)
-    request.setHeader("content-length", str(len(body)))
+    if content_type:
+        request.setHeader("content-type", content_type)
+        request.setHeader("content-length", str(len(body)))
     request.setHeader("cache-control", "no-store")
+    _set_headers(request, reply)
     if reply.retry_after is not None:
         request.setHeader("retry-after", str(reply.retry_after))
     request.write(body)
     request.finish()
+
+
+def _set_headers(request: BoundedRequest, reply: Reply) -> None:
+    for name, value in reply.headers:
+        request.setHeader(name, value)
 
 
 class ApiSite(Site):

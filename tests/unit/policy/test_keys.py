@@ -63,6 +63,24 @@ def job(first: str = "100", second: str = "101", dial_as: str = "100") -> CallJo
     return CallJob(dial_first=first, dial_second=second, dial_as=dial_as, timeout=30)
 
 
+class TestPages:
+    """What a ring of keys says of pages."""
+
+    def test_origins(self) -> None:
+        """Pages of an origin are welcome where some key names it, and told errors as that says."""
+        page, other = "https://crm.example.com", "https://other.example.com"
+        ring = KeyRing(
+            [key(), evolve(key("a"), origins=(page,)), evolve(key("b"), http_errors=True)]
+        )
+        assert ring.welcomes(page)
+        assert not ring.welcomes(other)
+        assert not ring.welcomes("")
+        assert not ring.shows_errors(page)
+        ring.change([evolve(key(), origins=(page,), http_errors=True)])
+        assert ring.shows_errors(page)
+        assert not ring.shows_errors(other)
+
+
 class TestKey:
     """What a key opens."""
 
@@ -102,6 +120,43 @@ class TestKey:
         for number in ("200", "1-00", "bob", ""):
             with pytest.raises(ValueError, match="a number that the key may ring first"):
                 evolve(user, default_first=number)
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "https://crm.example.com",
+            "http://localhost:8080",
+            "http://[::1]:81",
+            "moz-extension://a-1",
+        ],
+    )
+    def test_origins(self, origin: str) -> None:
+        """As browsers write them."""
+        assert evolve(key(), origins=(origin,)).origins == (origin,)
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            *("*", "null", "https://*.example.com", "https://crm.example.com/", "crm.example.com"),
+            *("https://CRM.example.com", "https://crm.example.com:443", "http://crm:80", ""),
+            *("https://a@crm", "https://crm\n"),
+        ],
+    )
+    def test_what_is_no_origin(self, origin: str) -> None:
+        """Nothing that matches more than one, or never would."""
+        with pytest.raises(ValueError, match="an origin as browsers write it"):
+            evolve(key(), origins=(origin,))
+
+    def test_map(self) -> None:
+        """To parameters alone; the key itself has no other name."""
+        names = {"from": "dial_first", "id": "metadata.record_1"}
+        assert evolve(key(), map=names).map == names
+        for name in ("dial_frist", "api_key", "metadata", "metadata.A", ""):
+            with pytest.raises(ValueError, match="a parameter such as dial_second"):
+                evolve(key(), map={"x": name})
+        for name in ("api_key", "", "x" * 65):
+            with pytest.raises(ValueError, match="must match"):
+                evolve(key(), map={name: "dial_first"})
 
     def test_deny_wins(self) -> None:
         """What is denied stays so, whatever allows it."""

@@ -20,7 +20,8 @@ from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.answers import Reply
 from c2c_agent.web.api import Api
 from c2c_agent.web.ask import PREFIX, Ask
-from c2c_agent.web.request import read_parameters
+from c2c_agent.web.browser import Browser
+from c2c_agent.web.request import Parameters, read_parameters
 from tests.fakes import (
     CALL_PARAMETERS,
     CRM,
@@ -59,10 +60,11 @@ class ApiTest(DeskTest):
         self.answers: list[Reply] = []
         self.replayed: list[tuple[str | None, str | None]] = []
         operator = operator_key(key_digest(OPERATOR_SECRET), [CRM, SHOP])
+        self.ring = KeyRing([CRM, SHOP, operator])
         self.api = Api(
             config=self.config,
             server_id="pbx1.example.com",
-            keys=KeyRing([CRM, SHOP, operator]),
+            keys=self.ring,
             operator=OPERATOR,
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
@@ -102,6 +104,7 @@ class ApiTest(DeskTest):
         key: str | None = CRM_SECRET,
         json_body: object = None,
         last_event_id: str = "",
+        browser: Any = Browser(),
         **form: Any,
     ) -> Deferred[Reply]:
         """Ask with a key as bearer; parameters in the query, the form, or as JSON."""
@@ -109,20 +112,34 @@ class ApiTest(DeskTest):
         kind, body = "", urlencode(form).encode()
         if json_body is not None:
             kind, body = "application/json; charset=utf-8", json.dumps(json_body).encode()
-        handler, item = self.api.route(method, path)
-        ask = Ask(
-            method=method,
-            path=path,
-            base_url=BASE,
-            item=item,
-            parameters=read_parameters(text.encode(), kind, body),
+        parameters = read_parameters(text.encode(), kind, body)
+        ask = self.ask_of(
+            method,
+            path,
+            parameters=parameters,
             bearer=key,
-            client="192.0.2.7",
             last_event_id=last_event_id,
+            browser=browser,
         )
-        asked = Deferred.fromCoroutine(handler(ask))
+        handler, _ = self.api.route(method, path)
+        asked = Deferred.fromCoroutine(self.api.answer(handler, ask))
         asked.addCallback(self.note)
         return asked
+
+    def ask_of(self, method: str, path: str, **more: Any) -> Ask:
+        """A request, read."""
+        return Ask(
+            **{
+                "method": method,
+                "path": path,
+                "base_url": BASE,
+                "item": self.api.route(method, path)[1],
+                "parameters": Parameters(),
+                "bearer": None,
+                "client": "192.0.2.7",
+                **more,
+            }
+        )
 
     def note(self, reply: Reply) -> Reply:
         """Remember an answer, for the end."""
