@@ -24,6 +24,7 @@ from c2c_agent.call.call import Call, CallState, OriginatePlan
 from c2c_agent.call.events import Gone, LegEvent
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.job import CallJob
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -37,7 +38,7 @@ from c2c_agent.policy.meter import Admission, LimitReached, Meter
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.report.delivery import Report, Target, reports
 from c2c_agent.report.live import Live
-from c2c_agent.store.call_store import Claim
+from c2c_agent.store.call_store import EVERY, Claim, Wanted
 
 #: When the clock of a desk stands at 0; the time in the specification's examples.
 EPOCH = 1_435_628_937.0
@@ -171,14 +172,28 @@ class FakeStore:
 
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:
         if not self.shared:
-            return self.find(call.request_id).addCallback(Claim)
+            self.reads.append(call.request_id)
+            return self._read(lambda: self._before(call, key))
         self.claims.append((key, limits))
         return self._read(lambda: self._decide(call, key))
 
-    def _decide(self, call: Call, key: Key | None) -> Claim:
+    def _before(self, call: Call, key: Key | None) -> Claim:
         earlier = self.kept(call.request_id)
-        if earlier is not None:
+        if earlier is not None or key is None or call.job is None:
             return Claim(earlier)
+        for one in reversed(self.all_kept()):
+            lately = call.received.at - one.received.at < key.repeat_window
+            refused = one.outcome in {Outcome.REJECTED, Outcome.EXPIRED, Outcome.PBX_ERROR}
+            if one.key == call.key and one.job is not None and lately and not refused:
+                numbers = one.job.dial_first, one.job.dial_second
+                if numbers == (call.job.dial_first, call.job.dial_second):
+                    return Claim(one, repeated=True)
+        return Claim()
+
+    def _decide(self, call: Call, key: Key | None) -> Claim:
+        before = self._before(call, key)
+        if before.earlier is not None:
+            return before
         self._write(call)
         return Claim(admitted=None if key is None else self.admitted)
 
@@ -207,10 +222,16 @@ class FakeStore:
         self.reads.append(request_id)
         return self._read(lambda: self.kept(request_id))
 
-    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
+    def recent(
+        self, limit: int, key_name: str | None = None, wanted: Wanted = EVERY
+    ) -> Deferred[list[Call]]:
         def query() -> list[Call]:
-            calls = [call for call in self.all_kept() if key_name in {None, call.key}]
-            return sorted(calls, key=lambda call: call.received.at, reverse=True)[:limit]
+            calls = [
+                call
+                for call in self.all_kept()
+                if key_name in {None, call.key} and _is_wanted(call, wanted)
+            ]
+            return sorted(calls, key=_place, reverse=True)[:limit]
 
         return self._read(query)
 
@@ -229,6 +250,21 @@ class FakeStore:
     def _taken(self, most: int | None) -> list[tuple[Call, Deferred[None]]]:
         taken, self._writing = self._writing[:most], [] if most is None else self._writing[most:]
         return taken
+
+
+def _place(call: Call) -> tuple[float, str]:
+    return call.received.at, call.request_id
+
+
+def _is_wanted(call: Call, wanted: Wanted) -> bool:
+    numbers = {call.job.dial_first, call.job.dial_second} if call.job is not None else set()
+    return (
+        (wanted.since is None or call.received.at >= wanted.since)
+        and (wanted.until is None or call.received.at < wanted.until)
+        and (wanted.number is None or wanted.number in numbers)
+        and wanted.outcome in {None, call.outcome}
+        and (wanted.after is None or _place(call) < wanted.after)
+    )
 
 
 class FakeDriver:

@@ -12,10 +12,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.call.call import Call, CallState, Entry, Received
+from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
+from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import StoreError
+from c2c_agent.policy.keys import Key
 from c2c_agent.report.delivery import Report
+from c2c_agent.store.call_store import Wanted
 from c2c_agent.store.sql_store import SqlStore
+from tests.fakes import CRM
 from tests.playbook import a_call
 
 
@@ -229,6 +234,94 @@ class Keeping(StoreContract):
         self.store.close()
         with pytest.raises(StoreError, match="closed"):
             await self.store.save(a_call())
+
+
+class Looking(StoreContract):
+    """Calls that are looked for."""
+
+    @staticmethod
+    def numbers(first: str, second: str) -> CallJob:
+        """A job for these."""
+        return CallJob(first, second, first, 30)
+
+    async def test_what_is_wanted(self) -> None:
+        """Each condition by itself, and all together; the newest first."""
+        store = self.opened()
+        one = ended(call(1, job=self.numbers("100", "0301")), Outcome.SECOND_BUSY)
+        two = ended(call(2, job=self.numbers("101", "0302"), key="shop"))
+        three = call(3, job=self.numbers("0301", "101"))
+        four = ended(call(4, job=None), Outcome.REJECTED)
+        await self.all_saved(one, two, three, four)
+        for wanted, found in (
+            (Wanted(), [four, three, two, one]),
+            (Wanted(since=2.0), [four, three, two]),
+            (Wanted(until=2.0), [one]),
+            (Wanted(since=2.0, until=4.0), [three, two]),
+            (Wanted(number="0301"), [three, one]),
+            (Wanted(number="101", until=3.0), [two]),
+            (Wanted(outcome=Outcome.REJECTED), [four]),
+            (Wanted(outcome=Outcome.CONNECTED, number="0301"), []),
+        ):
+            assert await store.recent(10, wanted=wanted) == found, wanted
+        assert await store.recent(10, "shop", Wanted(since=1.0)) == [two]
+        assert await store.recent(1, "crm", Wanted(until=3.0)) == [one]
+
+    async def test_page_by_page(self) -> None:
+        """Each call is in one page, also those that came in at the same moment."""
+        store = self.opened()
+        calls = [call(number, at=float(number // 3)) for number in range(1, 10)]
+        await self.all_saved(*calls)
+        pages: list[Call] = []
+        after = None
+        while page := await store.recent(2, wanted=Wanted(after=after)):
+            pages += page
+            after = (page[-1].received.at, page[-1].request_id)
+        assert pages == await store.recent(10) == calls[::-1]
+
+
+class Repeated(StoreContract):
+    """The same two numbers again."""
+
+    KEY = evolve(CRM, repeat_window=5)
+
+    async def claimed(self, number: int, at: float, key: Key | None = KEY, **changes: Any) -> Any:
+        """What becomes of a request that comes in at that moment."""
+        one = call(number, at=at, **changes)
+        return await self.store.claim(one, key, CallsConfig())
+
+    async def test_within_the_window(self) -> None:
+        """It is the earlier call; under its own id it is no repetition."""
+        store = self.opened()
+        one = call(1, at=100.0)
+        await store.save(one)
+        found = await self.claimed(2, 104.9)
+        assert (found.earlier, found.repeated) == (one, True)
+        assert await store.find(call(2).request_id) is None
+        found = await self.claimed(1, 104.9)
+        assert (found.earlier, found.repeated) == (one, False)
+
+    async def test_another(self) -> None:
+        """Too late, of another key, other numbers, or of a key that has no window."""
+        store = self.opened()
+        await store.save(call(1, at=100.0))
+        other = CallJob("100", "201", "100", 30)
+        assert (await self.claimed(2, 105.0)).earlier is None
+        assert (await self.claimed(3, 101.0, evolve(self.KEY, repeat_window=0))).earlier is None
+        assert (await self.claimed(4, 101.0, None)).earlier is None
+        assert (await self.claimed(5, 101.0, key=self.KEY, job=other)).earlier is None
+        named = evolve(self.KEY, name="shop")
+        found = await store.claim(call(6, at=101.0, key="shop"), named, CallsConfig())
+        assert found.earlier is None
+
+    async def test_what_was_no_call(self) -> None:
+        """After a refusal another try is one."""
+        store = self.opened()
+        outcomes = (Outcome.REJECTED, Outcome.EXPIRED, Outcome.PBX_ERROR)
+        for number, outcome in enumerate(outcomes, 1):
+            await store.save(ended(call(number, at=100.0), outcome))
+        assert (await self.claimed(9, 101.0)).earlier is None
+        await store.save(ended(call(8, at=100.0), Outcome.FIRST_BUSY))
+        assert (await self.claimed(10, 101.0)).repeated
 
 
 class Reports(StoreContract):

@@ -48,7 +48,7 @@ from c2c_agent.errors import C2CError, ErrorCode, Fault
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.meter import Admission, Meter
 from c2c_agent.report.call_log import log_state
-from c2c_agent.store.call_store import CallStore
+from c2c_agent.store.call_store import EVERY, CallStore, Wanted
 
 _log = Logger()
 
@@ -208,9 +208,12 @@ class Dispatcher:
             return stored
         return active.call  # a new one: the store has been asked meanwhile, or does not know it
 
-    async def recent(self, limit: int, key_name: str | None = None) -> list[Call]:
-        """The latest calls, newest first, as they are now."""
-        return [self._as_it_is(call) for call in await self._store.recent(limit, key_name)]
+    async def recent(
+        self, limit: int, key_name: str | None = None, wanted: Wanted = EVERY
+    ) -> list[Call]:
+        """The latest calls that are wanted, newest first, as they are now."""
+        calls = await self._store.recent(limit, key_name, wanted)
+        return [self._as_it_is(call) for call in calls]
 
     def _as_it_is(self, stored: Call) -> Call:
         active = self.known(stored.request_id)

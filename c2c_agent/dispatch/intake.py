@@ -8,8 +8,8 @@ a call, too: one that ended as `rejected`, so that its status can be asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from attrs import evolve, frozen
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, pars
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.dispatch.dispatcher import Dispatcher
+from c2c_agent.dispatch.repeats import Repeats
 from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
@@ -90,6 +91,7 @@ class Intake:
         self._limits = limits
         self._meter = meter
         self._closed = False
+        self._repeats = Repeats()
 
     def method_of(self, job: CallJob | None) -> str:
         """What was done with a request, or would have been, as its PBX's own API names it.
@@ -138,9 +140,10 @@ class Intake:
             clock_ahead=self._clock.ahead(),
             server_id=self._store.server_id,
         )
-        earlier = self._dispatcher.active(call.request_id)
-        if earlier is not None:
-            return await self._replay(earlier, call, key)
+        window = 0 if job is None or faults else key.repeat_window
+        again = self._again(call, key, window)
+        if again is not None:
+            return await again
         if self._closed:
             # Nothing of it is stored, for the store may be closed by the time that it would be.
             fault = Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
@@ -148,8 +151,9 @@ class Intake:
         full = self._dispatcher.unstored >= _MOST_UNSTORED
         if full and (request_id is None or self._store.shared):
             return Submission(call, Answer((_NOT_STORED,)), kept=False)
-        asks = request_id is not None or self._store.shared
+        asks = request_id is not None or self._store.shared or bool(window)
         active = self._dispatcher.begin(call, Ownership.UNDECIDED if asks else Ownership.OURS)
+        self._repeats.note(active, window)
         claim, hindrance, wanted = Claim(), None, True
         if asks:
             if job is not None:
@@ -165,7 +169,7 @@ class Intake:
                 self._dispatcher.forget(active)  # nothing is known of it, and nothing was done
                 raise
             if claim.earlier is not None:
-                return await self._answer_again(active, claim.earlier, call, key)
+                return await self._answer_again(active, claim.earlier, claim, call, key)
             wanted = active.is_ours()
             if full:  # what was made before can be told even so
                 self._dispatcher.forget(active)
@@ -175,12 +179,22 @@ class Intake:
             active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
         )
 
+    def _again(self, call: Call, key: Key, window: int) -> Coroutine[Any, Any, Submission] | None:
+        """Who answers a request that is known here already; None: it is not."""
+        earlier = self._dispatcher.active(call.request_id)
+        if earlier is not None:
+            return self._replay(earlier, call, key)
+        lately = self._repeats.find(call, window)
+        return None if lately is None else self._repeat(lately)
+
     async def _answer_again(
-        self, active: ActiveCall, earlier: Call, call: Call, key: Key
+        self, active: ActiveCall, earlier: Call, claim: Claim, call: Call, key: Key
     ) -> Submission:
         """Answer a request that turned out to have been made before, perhaps of another process."""
         wanted = active.was_made_before(earlier, foreign=self._store.shared)
         self._dispatcher.forget(active)
+        if claim.repeated:  # whoever has cancelled this one has not meant that
+            return await self._repeat(active)
         if not wanted and earlier.key == call.key:
             await self._dispatcher.cancel_anywhere(earlier)
         return await self._replay(active, call, key)
@@ -296,6 +310,11 @@ class Intake:
         except Exception:  # noqa: BLE001 - whatever it is, the requester is told, and the call ends
             _log.failure("call {call}: no plan could be made", call=request_id)
             return Reject((Fault(ErrorCode.INTERNAL_ERROR, "An internal error; see the log."),))
+
+    async def _repeat(self, earlier: ActiveCall) -> Submission:
+        """Answer what was asked for a moment ago as it was answered then; dial nothing."""
+        answer = await self._dispatcher.answer_of(earlier)
+        return Submission(earlier.call, answer, replayed=True)
 
     async def _replay(self, earlier: ActiveCall, call: Call, key: Key) -> Submission:
         """Answer a repeated request from what is known of the earlier one; dial nothing."""

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, deep_mapping, ge, matches_re, optional
+from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, optional
 
 from c2c_agent.call.job import CallJob, is_parameter, plain_number
 from c2c_agent.errors import ErrorCode, Fault
@@ -32,6 +32,9 @@ AGENT_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 #: Ways to ask a phone to answer by itself; what each sends stands in asterisk-conf/c2c-bridge.conf.
 AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
+
+#: Seconds for which the same two numbers may be the same call.
+_LONGEST_WINDOW: Final = 300
 
 _ANY_NAME: Final = re.compile(r"(?!api_key\Z).{1,64}")
 
@@ -74,7 +77,8 @@ class Key:
     None: all. `default_first` is rung first where a request names nobody. `origins`: which pages
     may use the key in a browser; empty: no browser is told that any may. `methods`: by which calls
     may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
-    caller calls a parameter, and what it is called here.
+    caller calls a parameter, and what it is called here. `repeat_window`: for so many seconds, the
+    same two numbers again are the same call.
     """
 
     name: str = field(
@@ -260,6 +264,16 @@ class Key:
         metadata=described(
             "Whether the HTTP status says what went wrong: 401, 403, 409, 422, 429, 502 or 503, "
             "with the same JSON. Without it every answer is 200, as the public API promises."
+        ),
+    )
+    repeat_window: int = field(
+        default=0,
+        validator=and_(ge(0), le(_LONGEST_WINDOW)),
+        metadata=described(
+            "For how many seconds the same two numbers again are the same call: a second click is "
+            "answered with the first call's answer and `replayed`, and nobody is dialled. A call "
+            "that was refused does not count.",
+            values="0 to 300 seconds",
         ),
     )
     map: Mapping[str, str] = field(

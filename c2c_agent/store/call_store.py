@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from c2c_agent.call.call import Call
+from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, LimitReached
 from c2c_agent.report.delivery import Report
+
+
+@frozen
+class Wanted:
+    """Which calls are wanted; None: whatever it is.
+
+    Those that came in `since` and before `until`, in epoch seconds; that have this `number` as one
+    of their legs; with this `outcome`; that come `after` a call in the order from the newest to the
+    oldest, which is said by its time and its request_id.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    number: str | None = None
+    outcome: Outcome | None = None
+    after: tuple[float, str] | None = None
+
+
+EVERY: Final = Wanted()
 
 
 class CallStore(Protocol):
@@ -43,20 +63,24 @@ class CallStore(Protocol):
     def find(self, request_id: str) -> Deferred[Call | None]:
         """The call of a request."""
 
-    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
-        """The latest calls, newest first."""
+    def recent(
+        self, limit: int, key_name: str | None = None, wanted: Wanted = EVERY
+    ) -> Deferred[list[Call]]:
+        """The latest calls that are wanted, newest first: of one key, or of all."""
 
 
 @frozen
 class Claim:
     """What became of the wish to have a request: the call that was there `earlier`, or none.
 
+    `repeated`: it was made under another id, between the same two numbers, a moment ago.
     `admitted`: what the limits say, where the store counts calls; None: it does not, or the call
     could not be placed anyway.
     """
 
     earlier: Call | None = None
     admitted: Admission | LimitReached | None = None
+    repeated: bool = False
 
 
 @frozen

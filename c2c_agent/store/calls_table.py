@@ -14,6 +14,7 @@ from attrs import asdict
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.record import dump, load
 from c2c_agent.report.delivery import Report
+from c2c_agent.store.call_store import EVERY, Wanted
 
 #: Rows that one step deletes: few, so that a call that is to be saved never waits long.
 STEP: Final = 500
@@ -28,6 +29,8 @@ COLUMNS: Final = (
     "ended_at",
     "record",
     "server_id",
+    "first_number",
+    "second_number",
 )
 #: A statement that saves calls is SAVE, the rows, and UNLESS_ENDED.
 SAVE: Final = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "  # noqa: S608 - names of our own
@@ -69,9 +72,24 @@ _DELETE: Final = f"""
 """  # noqa: S608 - a number of our own
 
 _FIND: Final = "SELECT record FROM calls WHERE request_id = :request_id"
-_RECENT: Final = "SELECT record FROM calls ORDER BY received_at DESC LIMIT :limit"
-_RECENT_OF_KEY: Final = """
-    SELECT record FROM calls WHERE key_name = :key_name ORDER BY received_at DESC LIMIT :limit
+#: What may be asked of calls, and how the newest come first.
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "key_name": "key_name = :key_name",
+    "since": "received_at >= :since",
+    "until": "received_at < :until",
+    "number": "(first_number = :number OR second_number = :number)",
+    "outcome": "outcome = :outcome",
+    "after_at": "received_at <= :after_at",
+    "after_id": "(received_at < :after_at OR request_id < :after_id)",
+}
+_NEWEST_FIRST: Final = "ORDER BY received_at DESC, request_id DESC LIMIT :limit"
+#: What never reached the PBX was no call that could be repeated.
+_REPEATED: Final = """
+    SELECT record FROM calls
+    WHERE key_name = :key_name AND received_at > :since AND request_id <> :request_id
+    AND first_number = :first_number AND second_number = :second_number
+    AND (outcome IS NULL OR outcome NOT IN ('rejected', 'expired', 'pbx_error'))
+    ORDER BY received_at DESC LIMIT 1
 """
 _UNFINISHED: Final = """
     SELECT record FROM calls WHERE state <> 'ended' AND server_id = :server_id ORDER BY id
@@ -140,6 +158,8 @@ def row(call: Call, server_id: str) -> Mapping[str, object]:
         "ended_at": call.ended_at if call.state is CallState.ENDED else None,
         "record": dump(call),
         "server_id": server_id,
+        "first_number": call.job.dial_first if call.job is not None else None,
+        "second_number": call.job.dial_second if call.job is not None else None,
     }
 
 
@@ -149,11 +169,38 @@ def find(connection: Connection, request_id: str) -> Call | None:
     return None if found is None else load(found[0])
 
 
-def recent(connection: Connection, limit: int, key_name: str | None) -> list[Call]:
-    """The latest calls, newest first: of one key, or of all."""
-    if key_name is None:
-        return _calls(connection.execute(_RECENT, {"limit": limit}))
-    return _calls(connection.execute(_RECENT_OF_KEY, {"key_name": key_name, "limit": limit}))
+def recent(
+    connection: Connection, limit: int, key_name: str | None, wanted: Wanted = EVERY
+) -> list[Call]:
+    """The latest calls that are wanted, newest first: of one key, or of all."""
+    after_at, after_id = wanted.after or (None, None)
+    asked = {
+        "key_name": key_name,
+        "since": wanted.since,
+        "until": wanted.until,
+        "number": wanted.number,
+        "outcome": wanted.outcome.value if wanted.outcome is not None else None,
+        "after_at": after_at,
+        "after_id": after_id,
+    }
+    values: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
+    where = " AND ".join(_CONDITIONS[name] for name in values) or "TRUE"
+    query = f"SELECT record FROM calls WHERE {where} {_NEWEST_FIRST}"  # noqa: S608 - our own words
+    return _calls(connection.execute(query, {**values, "limit": limit}))
+
+
+def repeated(connection: Connection, call: Call, window: int) -> Call | None:
+    """The call between the same two numbers that the key has placed within so many seconds."""
+    columns = row(call, "")
+    found = connection.execute(
+        _REPEATED,
+        {
+            **{name: columns[name] for name in ("key_name", "request_id")},
+            **{name: columns[name] for name in ("first_number", "second_number")},
+            "since": call.received.at - window,
+        },
+    ).fetchone()
+    return None if found is None else load(found[0])
 
 
 def unfinished(connection: Connection, server_id: str) -> list[Call]:

@@ -26,7 +26,7 @@ from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.report.delivery import Report
 from c2c_agent.store import calls_table
-from c2c_agent.store.call_store import Claim
+from c2c_agent.store.call_store import EVERY, Claim, Wanted
 from c2c_agent.store.calls_table import Connection
 
 T = TypeVar("T")
@@ -182,9 +182,11 @@ class SqlStore(ABC):
         """The call of a request."""
         return self.read(lambda reader: calls_table.find(reader, request_id))
 
-    def recent(self, limit: int, key_name: str | None = None) -> Deferred[list[Call]]:
-        """The latest calls, newest first: of one key, or of all."""
-        return self.read(lambda reader: calls_table.recent(reader, limit, key_name))
+    def recent(
+        self, limit: int, key_name: str | None = None, wanted: Wanted = EVERY
+    ) -> Deferred[list[Call]]:
+        """The latest calls that are wanted, newest first: of one key, or of all."""
+        return self.read(lambda reader: calls_table.recent(reader, limit, key_name, wanted))
 
     def unfinished(self) -> list[Call]:
         """This process' calls that have not ended, in order of arrival. Blocks; for the start."""

@@ -138,6 +138,14 @@ class Keeping(PostgresTests, contract.Keeping):
     """What was saved is there."""
 
 
+class Looking(PostgresTests, contract.Looking):
+    """Calls that are looked for."""
+
+
+class Repeated(PostgresTests, contract.Repeated):
+    """The same two numbers again."""
+
+
 class Failing(PostgresTests, contract.Failing):
     """What cannot be written."""
 
@@ -555,8 +563,8 @@ class Opening(PostgresTests):
     async def test_both_at_once(self) -> None:
         """Two first starts at the same moment make one schema."""
         self.both()
-        assert self.rows("SELECT version FROM schema_version") == [(3,)]
-        assert version_of(self.database.url, PASSWORD) == 3
+        assert self.rows("SELECT version FROM schema_version") == [(4,)]
+        assert version_of(self.database.url, PASSWORD) == 4
 
     async def test_unknown_schema(self) -> None:
         """A database of a later version is left alone."""
@@ -568,7 +576,7 @@ class Opening(PostgresTests):
             self.another().open()
         assert str(caught.value) == (
             f"The store {self.database.url} cannot be used: it has schema 7; this version of "
-            "c2c-agent knows up to 3."
+            "c2c-agent knows up to 4."
         )
 
     async def test_a_wrong_password(self) -> None:

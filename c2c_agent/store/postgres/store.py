@@ -30,14 +30,14 @@ from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY, Admission, Lease, LimitReached, Meter
 from c2c_agent.report.delivery import Report
 from c2c_agent.store.call_store import Claim, KeyRow
-from c2c_agent.store.calls_table import Connection, row, schema_files
+from c2c_agent.store.calls_table import Connection, find, repeated, row, schema_files
 from c2c_agent.store.postgres.link import Link, LinkWatchdog, login
 from c2c_agent.store.postgres.listener import Listener
 from c2c_agent.store.sql_store import SqlStore
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 #: The schema's first version; before it there was no PostgreSQL.
 _FIRST_VERSION: Final = 3
@@ -54,9 +54,11 @@ _UPGRADE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('c2c-agent: sch
 
 _TAKE: Final = """
     INSERT INTO calls
-        (request_id, key_name, received_at, state, outcome, ended_at, record, server_id)
+        (request_id, key_name, received_at, state, outcome, ended_at, record, server_id,
+         first_number, second_number)
     VALUES
-        (:request_id, :key_name, :received_at, :state, :outcome, :ended_at, :record, :server_id)
+        (:request_id, :key_name, :received_at, :state, :outcome, :ended_at, :record, :server_id,
+         :first_number, :second_number)
     ON CONFLICT (request_id) DO NOTHING
 """
 _TAKEN: Final = "SELECT record, server_id FROM calls WHERE request_id = :request_id"
@@ -169,6 +171,10 @@ class PostgresStore(SqlStore):
         if self._listener.usurped:
             raise StoreError(str(self._listener.last_error))
         writer.execute(_DECIDE)
+        if key is not None and key.repeat_window and find(writer, call.request_id) is None:
+            earlier = repeated(writer, call, key.repeat_window)
+            if earlier is not None:
+                return Claim(earlier, repeated=True)
         columns = row(call, self.server_id)
         if not writer.execute(_TAKE, columns).rowcount:
             taken = writer.execute(_TAKEN, columns).fetchone()

@@ -30,7 +30,7 @@ from c2c_agent.store.sql_store import SqlStore
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 #: Seconds from a call's arrival to its end, at the most; the longest talk is a day.
 _LONGEST_CALL: Final = 2 * 86400.0
@@ -77,7 +77,14 @@ class Store(SqlStore):
 
     def claim(self, call: Call, key: Key | None, limits: CallsConfig) -> Deferred[Claim]:  # noqa: ARG002
         """Find out whether a request was made before; nobody else can take it meanwhile."""
-        return self.find(call.request_id).addCallback(Claim)
+
+        def query(reader: Connection) -> Claim:
+            earlier = calls_table.find(reader, call.request_id)
+            if earlier is not None or key is None or not key.repeat_window:
+                return Claim(earlier)
+            return Claim(calls_table.repeated(reader, call, key.repeat_window), repeated=True)
+
+        return self.read(query)
 
     def _connect(self) -> None:
         try:

@@ -673,6 +673,96 @@ class Again(IntakeTest):
         assert self.driver.originated == [ONE]
 
 
+class SecondClick(IntakeTest):
+    """The same two numbers again, within the window of their key."""
+
+    KEY = evolve(CRM, repeat_window=5)
+
+    def again(self, key: Key = KEY, /, **parameters: Any) -> Submission:
+        """Another request, without an id or with one of its own."""
+        submission = self.told(self.desk.submit(key, **parameters))
+        assert self.driver.originated == [ONE]
+        return submission
+
+    def test_while_the_pbx_is_asked(self) -> None:
+        """A double click is one call, and both are told the same."""
+        first = self.desk.submit(self.KEY, request_id=ONE)
+        second = self.desk.submit(self.KEY)
+        third = self.desk.submit(self.KEY, request_id=TWO, timeout=5)
+        self.assertNoResult(second)
+        self.driver.tells(ONE, OriginateAccepted())
+        for submission in (self.told(second), self.told(third)):
+            assert submission.call.request_id == ONE
+            assert submission.replayed
+            assert codes(submission.answer) == []
+        assert not self.told(first).replayed
+        assert self.driver.originated == [ONE]
+        assert self.store.kept(TWO) is None
+
+    def test_while_the_store_is_asked(self) -> None:
+        """Also before anybody knows whether the first was made before."""
+        self.store.hold_reads()
+        first, second = self.desk.submit(self.KEY, request_id=ONE), self.desk.submit(self.KEY)
+        self.store.release()
+        self.driver.tells(ONE, OriginateAccepted())
+        assert self.told(second).call.request_id == self.told(first).call.request_id == ONE
+
+    def test_when_it_has_ended(self) -> None:
+        """A busy phone is not rung again by a second click; after the window it is."""
+        self.accepted(ONE, self.KEY)
+        self.driver.tells(ONE, ENDED)
+        self.clock.advance(4.9)
+        assert self.again().replayed
+        self.clock.advance(0.2)
+        self.accepted(TWO, self.KEY)
+        assert self.driver.originated == [ONE, TWO]
+
+    def test_after_a_restart(self) -> None:
+        """The store knows of it."""
+        self.accepted(ONE, self.KEY)
+        self.desk.restart()
+        assert self.again(self.KEY, request_id=TWO).call.request_id == ONE
+        assert self.again().replayed
+
+    def test_after_a_refusal(self) -> None:
+        """That was no call; nor is a request that is refused."""
+        self.driver.reason = "The PBX cannot be reached at present."
+        assert codes(self.told(self.desk.submit(self.KEY)).answer) == ["pbx_unavailable"]
+        self.driver.reason = None
+        self.accepted(ONE, self.KEY)
+        faults = (Fault(ErrorCode.INVALID_PARAMETER, "x"),)
+        assert codes(self.told(self.desk.submit(self.KEY, faults)).answer) == ["invalid_parameter"]
+
+    def test_another_call(self) -> None:
+        """Other numbers, another key, or a key without a window."""
+        self.accepted(ONE, self.KEY)
+        self.accepted(TWO, self.KEY, dial_second="201")
+        self.accepted(uuid(3), evolve(SHOP, repeat_window=5))
+        self.accepted(uuid(4), CRM)
+
+    def test_where_others_use_the_store(self) -> None:
+        """A click that came to another process is the same."""
+        desk = self.desk = Desk(shared=True)
+        self.clock, self.store = desk.clock, desk.store
+        desk.submit(self.KEY, request_id=ONE)
+        self.driver.tells(ONE, OriginateAccepted())
+        call = evolve(desk.call(ONE), server_id="other")
+        other = self.desk = Desk(shared=True)
+        self.clock, self.store = other.clock, other.store
+        other.store.put(call)
+        second = self.told(other.submit(self.KEY, request_id=TWO))
+        assert (second.call.request_id, second.replayed) == (ONE, True)
+        assert other.driver.originated == []
+        assert other.store.cancels == []
+
+    def test_nothing_is_kept_for_long(self) -> None:
+        """What is beyond its window is forgotten with the next."""
+        for number in range(3):
+            self.accepted(uuid(number), self.KEY, dial_second=f"20{number}")
+            self.clock.advance(3)
+        assert len(self.desk.intake._repeats._taken) == 2
+
+
 class Unwritable(IntakeTest):
     """The disk is full, and stays so."""
 

@@ -99,7 +99,7 @@ class Check(CareTests):
         """A later version, and none."""
         await self.stored()
         self.change("UPDATE schema_version SET version = 7")
-        self.fails("has schema 7; this version of c2c-agent knows 3.")
+        self.fails("has schema 7; this version of c2c-agent knows 4.")
         self.change("DELETE FROM schema_version")
         self.fails("has no schema")
 

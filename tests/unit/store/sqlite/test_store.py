@@ -133,6 +133,14 @@ class GroupCommit(StoreTests):
         assert await store.recent(200) == calls[::-1]
 
 
+class Looking(StoreTests, contract.Looking):
+    """Calls that are looked for."""
+
+
+class Repeated(StoreTests, contract.Repeated):
+    """The same two numbers again."""
+
+
 class Failing(StoreTests, contract.Failing):
     """What cannot be written."""
 
@@ -360,7 +368,7 @@ class Opening(StoreTests):
         with pytest.raises(StoreError) as caught:
             self.another().open()
         assert str(caught.value) == (
-            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 3."
+            f"The store {self.path} has schema 7; this version of c2c-agent knows up to 4."
         )
 
     def unusable(self, path: Path) -> str:

@@ -1,0 +1,20 @@
+-- Schema of the store, version 4: what is added to version 3.
+--
+-- Calls are looked for by number and outcome, too, and a call is found that was placed a moment ago
+-- between the same two numbers.
+
+ALTER TABLE calls ADD COLUMN first_number TEXT;   -- as dialled; NULL: the request was no valid job
+
+ALTER TABLE calls ADD COLUMN second_number TEXT;  -- likewise
+
+UPDATE calls SET
+    first_number = json_extract(record, '$.job.dial_first'),
+    second_number = json_extract(record, '$.job.dial_second');
+
+CREATE INDEX calls_by_first ON calls (first_number, received_at);
+
+CREATE INDEX calls_by_second ON calls (second_number, received_at);
+
+CREATE INDEX calls_by_outcome ON calls (outcome, received_at);
+
+UPDATE schema_version SET version = 4;
