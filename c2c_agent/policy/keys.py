@@ -17,7 +17,8 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, optional
 
-from c2c_agent.call.job import CallJob, is_parameter, plain_number
+from c2c_agent.call.job import CallJob, is_parameter
+from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
@@ -299,9 +300,7 @@ class Key:
 
     @default_first.validator
     def _check_default_first(self, _attribute: object, value: str | None) -> None:
-        if value is not None and not (
-            plain_number(value, self.names) == value and self.may_ring_first(value)
-        ):
+        if value is not None and not (_is_number(value, self.names) and self.may_ring_first(value)):
             raise ValueError(f"must be a number that the key may ring first, not {value!r}")
 
     @cached_property
@@ -362,6 +361,14 @@ def _forms(number: str, international_prefix: str | None) -> Sequence[str]:
 def _may(patterns: Iterable[Pattern] | None, number: str) -> bool:
     """Whether one of these permits it; None: they are no limit."""
     return patterns is None or _any(patterns, number)
+
+
+def _is_number(value: str, names: Collection[str]) -> bool:
+    """Whether `value` is a number as it is dialled, with nothing to drop from it."""
+    try:
+        return read_number(value, names) == value
+    except NumberError:
+        return False
 
 
 def _any(patterns: Iterable[Pattern], number: str) -> bool:
