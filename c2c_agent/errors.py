@@ -6,6 +6,8 @@ under the same root. `ApiError` is the one that a caller sees.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from attrs import frozen
@@ -56,3 +58,12 @@ class ApiError(C2CError):
 
 class ConfigError(C2CError):
     """The configuration cannot be used; each line names file, path, and what would be right."""
+
+
+@contextmanager
+def of_setting(name: str) -> Iterator[None]:
+    """Say of which setting a ConfigError is that is raised within."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error

@@ -72,13 +72,13 @@ def test_commands(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             assert f"*{str(parameter.name).upper()}*" in paragraph
-        elif not {"--config", "--url"}.intersection(parameter.opts):
+        elif not {"--config", "--url", "--ca-file"}.intersection(parameter.opts):
             assert f"**{parameter.opts[0]}**" in paragraph
 
 
 def test_common_options() -> None:
     """What most commands have in common is said once."""
-    for option in ("--config", "--url", "--version", "--help"):
+    for option in ("--config", "--url", "--ca-file", "--version", "--help"):
         assert f"**{option}**" in page("c2c-agent.8")
 
 

@@ -93,8 +93,9 @@ _CALLER_ID: Final = _Rule(
 _CHANNEL: Final = _Rule(r"[^\x00-\x20\x7f/][^\x00-\x1f\x7f]*", "a channel's name or Uniqueid")
 _VARIABLE: Final = _Rule(r"_{0,2}[A-Za-z][A-Za-z0-9_]*", "a variable's name")
 _VALUE: Final = _Rule(
-    rf"[^{_SPECIAL}]*",
-    "free of commas, quotes, backslashes, brackets, dollars and control characters",
+    rf"([^{_SPECIAL}]|\[[0-9A-Fa-f:.]+\])*",
+    "free of commas, quotes, backslashes, brackets (but around an IPv6 address), dollars and "
+    "control characters",
 )
 _READABLE: Final = _Rule(
     rf"{_VARIABLE.pattern}(\((,|[^{_SPECIAL}])*\))?", "a variable or NAME(arguments)"

@@ -34,7 +34,7 @@ from c2c_agent.ami.actions import Action, core_settings, login, logoff
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.protocol import LIMITS, AmiProtocol, Limits, LinkDown, LoginRefused
 from c2c_agent.errors import C2CError
-from c2c_agent.net.endpoints import WatchedEndpoint
+from c2c_agent.net.endpoints import WatchedEndpoint, trust_root
 from c2c_agent.net.reconnect import ReconnectPolicy
 
 __all__ = ["AmiLink", "AmiObserver", "LinkDown", "ami_endpoint"]
@@ -45,12 +45,17 @@ _log = Logger()
 _LONGEST_PAUSE: Final = 8.0
 
 
-def ami_endpoint(reactor: Any, host: str, port: int, *, tls: bool) -> IStreamClientEndpoint:
-    """Where AMI is; over TLS its certificate is verified for that host."""
+def ami_endpoint(
+    reactor: Any, host: str, port: int, *, tls: bool, ca_file: str | None = None
+) -> IStreamClientEndpoint:
+    """Where AMI is; over TLS its certificate is verified for that host.
+
+    `ca_file` has the authorities that may vouch for it; None: the system's. Raises ConfigError.
+    """
     endpoint = HostnameEndpoint(reactor, host.encode(), port)
     if not tls:
         return endpoint
-    return wrapClientTLS(optionsForClientTLS(host), endpoint)
+    return wrapClientTLS(optionsForClientTLS(host, trustRoot=trust_root(ca_file)), endpoint)
 
 
 class AmiObserver(typing.Protocol):

@@ -5,7 +5,6 @@ Raises ConfigError for files that cannot be used.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +14,14 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
-    Certificate,
     PrivateCertificate,
     optionsForClientTLS,
-    trustRootFromCertificates,
 )
 
 from c2c_agent.config.files import read_secret
 from c2c_agent.config.sections import AmqpConfig
-from c2c_agent.errors import ConfigError
+from c2c_agent.errors import ConfigError, of_setting
+from c2c_agent.net.endpoints import trust_root
 
 #: Seconds without a word after which either side takes the other for dead; asked for every half.
 _HEARTBEAT: Final = 20
@@ -32,20 +30,14 @@ _HEARTBEAT: Final = 20
 #: disk) before the link is made anew.
 _BLOCKED: Final = 60
 
-_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
 
 def broker_endpoint(config: AmqpConfig, reactor: Any) -> IStreamClientEndpoint:
     """Where the broker is; over TLS its certificate is verified for that host."""
     endpoint = HostnameEndpoint(reactor, config.host.encode(), config.port)
     if not config.tls:
         return endpoint
-    trust = None
-    if config.ca_file is not None:
-        found = _PEM.findall(_bytes(config.ca_file))
-        if not found:
-            raise ConfigError(f"{config.ca_file}: certificates in PEM should be in this file")
-        trust = trustRootFromCertificates([_loaded(config.ca_file, pem) for pem in found])
+    with of_setting("amqp.ca_file"):
+        trust = trust_root(config.ca_file)
     own = _own_certificate(config)
     options = optionsForClientTLS(config.host, trustRoot=trust, clientCertificate=own)
     return wrapClientTLS(options, endpoint)
@@ -56,7 +48,8 @@ def login_parameters(config: AmqpConfig, name: str) -> pika.ConnectionParameters
     if config.password_file is None:
         credentials: Any = ExternalCredentials()
     else:
-        credentials = PlainCredentials(config.username, read_secret(config.password_file))
+        with of_setting("amqp.password_file"):
+            credentials = PlainCredentials(config.username, read_secret(config.password_file))
     return pika.ConnectionParameters(
         host=config.host,
         port=config.port,
@@ -71,20 +64,17 @@ def login_parameters(config: AmqpConfig, name: str) -> pika.ConnectionParameters
 def _own_certificate(config: AmqpConfig) -> PrivateCertificate | None:
     if config.certificate_file is None or config.private_key_file is None:
         return None
-    certificate, key = _bytes(config.certificate_file), _bytes(config.private_key_file)
+    with of_setting("amqp.certificate_file"):
+        certificate = _bytes(config.certificate_file)
+    with of_setting("amqp.private_key_file"):
+        key = _bytes(config.private_key_file)
     try:
         own: PrivateCertificate = PrivateCertificate.loadPEM(certificate + b"\n" + key)
     except OpenSSLError as error:
         files = f"{config.certificate_file}, {config.private_key_file}"
-        raise ConfigError(f"{files}: no certificate with its key, in PEM: {error}") from None
+        words = f"amqp.certificate_file: {files}: no certificate with its key, in PEM: {error}"
+        raise ConfigError(words) from None
     return own
-
-
-def _loaded(file: str, pem: bytes) -> Certificate:
-    try:
-        return Certificate.loadPEM(pem)
-    except OpenSSLError as error:
-        raise ConfigError(f"{file}: no certificate in PEM: {error}") from None
 
 
 def _bytes(file: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.cli.client import Client, ClientError, NobodyThere, local_place, operator_secret
 from c2c_agent.cli.options import T, client_of, config_option, load, plain_errors, url_option
 from c2c_agent.config import files as configfile
 from c2c_agent.config.sections import Config
@@ -64,6 +64,7 @@ def call(
     confirm: bool,
     wait: bool,
     url: str | None,
+    ca_file: str | None,
     config_path: str | None,
 ) -> None:
     """Ring FIRST, then SECOND, and connect them.
@@ -71,7 +72,7 @@ def call(
     With --wait, the exit status is 0 if the call connected. Otherwise it tells the outcome; the man
     page lists them.
     """
-    client = client_of(config_path, url)
+    client = client_of(config_path, url, ca_file)
     asked = {"dial_first": first, "dial_second": second}
     if dial_as is not None:
         asked["dial_as"] = dial_as
@@ -105,9 +106,11 @@ def call(
 @url_option
 @config_option
 @plain_errors
-def status(request_id: str, *, as_json: bool, url: str | None, config_path: str | None) -> None:
+def status(
+    request_id: str, *, as_json: bool, url: str | None, ca_file: str | None, config_path: str | None
+) -> None:
     """Show what happened to a request."""
-    story = client_of(config_path, url).status(request_id)
+    story = client_of(config_path, url, ca_file).status(request_id)
     if as_json:
         click.echo(json.dumps({"c2c_status": story}, indent=2))
         return
@@ -121,9 +124,11 @@ def status(request_id: str, *, as_json: bool, url: str | None, config_path: str 
 @url_option
 @config_option
 @plain_errors
-def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None:
+def cancel(
+    request_id: str, *, url: str | None, ca_file: str | None, config_path: str | None
+) -> None:
     """Hang up a call, in whatever state it is."""
-    response = client_of(config_path, url).cancel(request_id)["response"]
+    response = client_of(config_path, url, ca_file).cancel(request_id)["response"]
     for entry in response["errors"]:
         raise ClientError(str(entry["error"]["message"]))
     click.echo("cancelled")
@@ -136,14 +141,19 @@ def cancel(request_id: str, *, url: str | None, config_path: str | None) -> None
 @config_option
 @plain_errors
 def replay(
-    request_id: str | None, *, target: str | None, url: str | None, config_path: str | None
+    request_id: str | None,
+    *,
+    target: str | None,
+    url: str | None,
+    ca_file: str | None,
+    config_path: str | None,
 ) -> None:
     """Send events again that webhooks did not get.
 
     All events that were given up are sent again; or only those of the call REQUEST_ID, or only
     those for the webhook --target.
     """
-    count = client_of(config_path, url).replay(target, request_id)
+    count = client_of(config_path, url, ca_file).replay(target, request_id)
     click.echo(f"{count} reports are sent again")
 
 
@@ -161,12 +171,19 @@ def stop_calls(*, reason: str, hang_up: bool, config_path: str | None) -> None:
     try:
         count = _operator(config).stop_calls(reason, hang_up=hang_up)
     except ClientError as error:
-        _turn(lambda: _switch(config).stop(Stopped(reason, hang_up=hang_up)))
-        click.echo("Calls are stopped. An agent that runs, or that starts later, places none.")
-        if hang_up:
-            click.echo("It then hangs up the calls in progress.")
-        click.echo(f"(No agent was told: {error})")
-        return
+        switch = _switch(config)
+        _turn(lambda: switch.stop(Stopped(reason, hang_up=hang_up)))
+        click.echo(
+            f"{switch.file} is written. An agent that has its store there places no calls"
+            + (", and hangs up those in progress." if hang_up else ".")
+        )
+        if isinstance(error, NobodyThere):
+            click.echo(f"(No agent was told: {error})")
+            return
+        raise ClientError(
+            f"The running agent has not said that it stops calls: {error}\nIt may go on. Try again "
+            "with the configuration that it runs with, or end it: systemctl stop c2c-agent"
+        ) from error
     click.echo(
         f"Calls are stopped. {count} in progress are hung up." if hang_up else "Calls are stopped."
     )
@@ -180,13 +197,17 @@ def start_calls(*, config_path: str | None) -> None:
     config = load(config_path)
     try:
         was = _operator(config).start_calls()
-    except ClientError:
+    except NobodyThere:
         was = _turn(_switch(config).start)
     click.echo("Calls are placed again." if was else "Calls were not stopped.")
 
 
 def _operator(config: Config) -> Client:
-    return Client(local_url(config), operator_secret(config))
+    """Who tells the running agent; raises NobodyThere where none listens."""
+    place = local_place(config)
+    if not place.has_somebody():
+        raise NobodyThere(f"nobody listens at {place.address}")
+    return Client(place, operator_secret(config))
 
 
 def _switch(config: Config) -> StopSwitch:
@@ -210,10 +231,16 @@ def _turn(turn: Callable[[], T]) -> T:
 @config_option
 @plain_errors
 def calls(
-    *, follow: bool, as_json: bool, limit: int, url: str | None, config_path: str | None
+    *,
+    follow: bool,
+    as_json: bool,
+    limit: int,
+    url: str | None,
+    ca_file: str | None,
+    config_path: str | None,
 ) -> None:
     """Show recent calls, the latest last."""
-    client = client_of(config_path, url)
+    client = client_of(config_path, url, ca_file)
     shown: dict[str, str] = {}
     while True:
         for item in reversed(client.calls(limit)):

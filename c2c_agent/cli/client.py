@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPSConnection
+from http.client import RemoteDisconnected as Disconnected
 from typing import Any, Final, cast
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
+
+from attrs import frozen
 
 from c2c_agent.config.files import operator_file
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
-from c2c_agent.net.endpoints import tcp_address
+from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import is_secret
 
 #: Seconds for an answer; the agent's own limit for the PBX is shorter.
@@ -30,13 +35,106 @@ class ClientError(C2CError):
     """The agent could not be asked; the message says what to do."""
 
 
-def local_url(config: Config) -> str:
-    """Where the agent of this configuration listens; raises ClientError where that is no TCP."""
-    address = tcp_address(config.http.listen)
-    if address is None:
-        raise ClientError(f"The agent listens on {config.http.listen!r}; give its URL with --url.")
-    scheme = "https" if config.http.listen.startswith("ssl:") else "http"
-    return f"{scheme}://{address}"
+class NobodyThere(ClientError):  # noqa: N818 - it says what was found
+    """Nothing listens where the agent should: there is none, or it listens somewhere else."""
+
+
+@frozen
+class Place:
+    """Where an agent is: a host with its port, or the path of a UNIX socket.
+
+    `tls` verifies it, where it speaks TLS. `path` is what its own paths begin with.
+    """
+
+    address: str
+    path: str = ""
+    is_unix: bool = False
+    tls: ssl.SSLContext | None = None
+
+    def connection(self, patience: float) -> HTTPConnection:
+        """A connection that is not made yet."""
+        if self.is_unix:
+            return _UnixConnection(self.address, patience)
+        if self.tls is not None:
+            return HTTPSConnection(self.address, timeout=patience, context=self.tls)
+        return HTTPConnection(self.address, timeout=patience)
+
+    def has_somebody(self) -> bool:
+        """Whether anybody listens there, be it an agent or not."""
+        connection = self.connection(_HURRY)
+        try:
+            connection.connect()
+        except _NOBODY:
+            return False
+        except OSError:
+            pass  # silent, or of no TLS that we trust; but there
+        finally:
+            connection.close()
+        return True
+
+
+#: What connecting fails with where nothing listens.
+_NOBODY: Final = (ConnectionRefusedError, FileNotFoundError)
+
+
+class _UnixConnection(HTTPConnection):
+    """A connection to a UNIX socket."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
+        self._socket_path = path
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._socket_path)
+
+
+def place_of(url: str, ca_file: str | None = None) -> Place:
+    """The place that a URL names: http://, https://, or unix: and a path; raises ClientError.
+
+    `ca_file` has the authorities, or the very certificate, that may vouch for https.
+    """
+    if url.startswith("unix:/"):
+        return Place(url.removeprefix("unix:"), is_unix=True)
+    try:
+        parts = urlsplit(url)
+        possible = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        possible = False
+    if not possible:
+        example = "http://127.0.0.1:8470 or unix:/run/c2c-agent/http"
+        raise ClientError(f"{url!r} is no URL of an agent, such as {example}.")
+    tls = _trusting(ca_file) if parts.scheme == "https" else None
+    return Place(parts.netloc, parts.path.rstrip("/"), tls=tls)
+
+
+def local_place(config: Config) -> Place:
+    """Where the agent of this configuration listens, as its own host reaches it.
+
+    Over TLS the certificate has to be the one that the configuration names: whatever name it
+    has, it is the agent's. Raises ClientError.
+    """
+    listens = listening(config.http.listen)
+    if listens.address is None:
+        return Place(listens.place, is_unix=True)
+    if listens.kind != "ssl":
+        return Place(listens.address)
+    tls = _trusting(listens.fields.get("certKey", listens.fields["privateKey"]))
+    tls.check_hostname = False
+    return Place(listens.address, tls=tls)
+
+
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError among them, for a file without certificates
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        message = f"{ca_file}: certificates in PEM should be in this file ({reason})"
+        raise ClientError(message) from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def operator_secret(config: Config) -> str:
@@ -55,18 +153,17 @@ def operator_secret(config: Config) -> str:
 
 
 class Client:
-    """The HTTP API of one agent, as one key. Raises ClientError for what is no URL or no key."""
+    """The HTTP API of one agent, as one key. Raises ClientError for what is no key."""
 
-    def __init__(self, url: str, secret: str) -> None:
-        parts = _parse(url)
+    def __init__(self, place: Place, secret: str) -> None:
         secret = secret.strip()
         if not is_secret(secret):
             raise ClientError(
                 "The key that was given is no key: it is empty, or has characters that no key has."
             )
-        self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._address = parts.netloc
-        self._path = parts.path.rstrip("/") + _PREFIX
+        self._place = place
+        self._address = place.address
+        self._path = place.path + _PREFIX
         self._headers = {"Authorization": f"Bearer {secret}", "Accept": "application/json"}
 
     def call(self, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -141,7 +238,7 @@ class Client:
         *,
         patience: float = _PATIENCE,
     ) -> object:
-        connection = self._connection_type(self._address, timeout=patience)
+        connection = self._place.connection(patience)
         headers = dict(self._headers)
         body = None
         if form is not None:
@@ -150,9 +247,20 @@ class Client:
         try:
             connection.request(method, self._path + path, body, headers)
             answer: object = json.loads(connection.getresponse().read())
-        except (OSError, HTTPException, ValueError) as error:
-            message = f"The agent at {self._address} does not answer ({error}). Is it running?"
-            raise ClientError(message) from error
+        except _NOBODY as error:
+            raise NobodyThere(self._silent(error)) from error
+        except ssl.SSLCertVerificationError as error:
+            raise ClientError(
+                f"The certificate of {self._address} is not trusted ({error.verify_message}). Name "
+                "its authority, or the certificate itself, with --ca-file; and the host by the "
+                "name that the certificate has."
+            ) from error
+        except Disconnected as error:
+            raise ClientError(self._silent(error)) from error
+        except (BadStatusLine, ssl.SSLError, ValueError, RecursionError) as error:
+            raise self._no_agent() from error
+        except (OSError, HTTPException) as error:
+            raise ClientError(self._silent(error)) from error
         finally:
             connection.close()
         return answer
@@ -170,14 +278,10 @@ class Client:
                 "response": {"errors": [{"error": {"message": str(message)}}, *_]}
             }:
                 return ClientError(message)
+        return self._no_agent()
+
+    def _silent(self, error: Exception) -> str:
+        return f"The agent at {self._address} does not answer ({error}). Is it running?"
+
+    def _no_agent(self) -> ClientError:
         return ClientError(f"What answers at {self._address} is no c2c-agent.")
-
-
-def _parse(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return parts
-    except ValueError:
-        pass
-    raise ClientError(f"{url!r} is no URL of an agent, such as http://127.0.0.1:8470.")

@@ -11,7 +11,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from c2c_agent import __version__
-from c2c_agent.cli.client import Client, local_url, operator_secret
+from c2c_agent.cli.client import Client, local_place, operator_secret, place_of
 from c2c_agent.config import files as configfile
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
@@ -61,18 +61,29 @@ def load(config_path: str | None) -> Config:
     return configfile.load(path_of(config_path))
 
 
-def client_of(config_path: str | None, url: str | None) -> Client:
+def client_of(config_path: str | None, url: str | None, ca_file: str | None = None) -> Client:
     """Who asks the agent at the URL, or this host's; with $C2C_API_KEY, or as its operator."""
     secret = os.environ.get("C2C_API_KEY")
     if url is not None and secret is not None:
-        return Client(url, secret)
+        return Client(place_of(url, ca_file), secret)
     config = load(config_path)
-    return Client(url or local_url(config), secret or operator_secret(config))
+    place = local_place(config) if url is None else place_of(url, ca_file)
+    return Client(place, secret or operator_secret(config))
 
 
-url_option = click.option(
-    "--url", metavar="URL", help="The agent to ask. The default is this host's."
-)
+def url_option(command: Callable[P, T]) -> Callable[P, T]:
+    """`--url URL` and `--ca-file FILE`: the agent to ask, and who vouches for it."""
+    url = click.option(
+        "--url",
+        metavar="URL",
+        help="Ask the agent at this URL (http, https, or unix:PATH), not the one of this host.",
+    )
+    ca_file = click.option(
+        "--ca-file",
+        metavar="FILE",
+        help="With an https URL: trust the authorities, or the certificate, in this file.",
+    )
+    return url(ca_file(command))
 
 
 def program(*commands: click.Command) -> click.Group:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.config.rules import (
     WORD,
+    ImpossibleValueError,
+    Listens,
     Shape,
     Within,
     is_context,
@@ -22,7 +25,9 @@ from c2c_agent.text import described
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_.@:/+*#{}-]+")
 _VARIABLE_NAME: Final = re.compile(r"_{0,2}(?!C2C_)[A-Za-z][A-Za-z0-9_]*")
 _VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9 _.@:/+*#;=<>{}-]*")
-_AGI_URL: Final = re.compile(r"agi://[!-+\--~]{1,200}")
+_AGI_URL: Final = re.compile(
+    r"agi://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-+\--~]{0,200})?"
+)
 _SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
 
@@ -54,6 +59,33 @@ class AmiConfig:
         ),
     )
     tls: bool = field(default=False, metadata=described("Whether AMI is reached over TLS."))
+    ca_file: str | None = field(
+        default=None,
+        metadata=described(
+            "With `tls`: a file with the authorities, or the certificates themselves, that may "
+            "vouch for Asterisk.",
+            values="a path",
+            default="the system's authorities",
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.ca_file is not None and not self.tls:
+            raise ImpossibleValueError("is of no use without tls", "ca_file")
+
+
+#: Where FastAGI connections are taken by default.
+AGI_PORT: Final = 4573
+
+
+def _listen(agi: AgiConfig) -> str:
+    """The listener where none is configured: of the URL's port, which 0.1 had to be given."""
+    port = AGI_PORT if agi.url is None else urlsplit(agi.url).port or _PORT_OF_AGI_URLS
+    return f"tcp:{port}:interface=127.0.0.1"
+
+
+#: What Asterisk connects to where a URL names no port (res/res_agi.c, AGI_PORT).
+_PORT_OF_AGI_URLS: Final = 4573
 
 
 @frozen
@@ -63,17 +95,22 @@ class AgiConfig:
     `url` None: made from `listen`.
     """
 
-    listen: str = field(
-        default="tcp:4573:interface=127.0.0.1",
-        metadata=described("Where FastAGI connections are taken.", values="a Twisted endpoint"),
-    )
     url: str | None = field(
         default=None,
-        validator=optional(Shape(_AGI_URL, "a URL such as agi://127.0.0.1:4573/c2c")),
+        validator=optional(Shape(_AGI_URL, f"a URL such as agi://127.0.0.1:{AGI_PORT}/c2c")),
         metadata=described(
-            "Under which URL Asterisk finds that place. It is needed where the agent listens on "
-            "another host, or on no TCP port.",
+            "Under which URL Asterisk finds that place. It is needed where Asterisk is on another "
+            "host.",
             default="made from `listen`",
+        ),
+    )
+    listen: str = field(
+        default=Factory(_listen, takes_self=True),
+        validator=Listens(("tcp", "tcp6")),
+        metadata=described(
+            "Where FastAGI connections are taken. Where only `url` is given, its port counts.",
+            values="a Twisted endpoint: `tcp:` or `tcp6:`",
+            default=f"`tcp:{AGI_PORT}:interface=127.0.0.1`",
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import Attribute, frozen
 
+from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import AGENT_ID
 
 #: What may stand in a template of a dial string or a variable.
@@ -17,6 +18,11 @@ _PLACEHOLDER: Final = re.compile(r"\{(number|context|dial_as)\}")
 CONTEXT: Final = re.compile(r"[A-Za-z0-9_.-]{1,79}")
 WORD: Final = re.compile(r"[!-~]{1,253}")
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+#: Stands for the address of a client at a UNIX socket, which has none. No header can name it: it
+#: is no address.
+UNIX: Final = "unix"
 
 
 class ImpossibleValueError(ValueError):
@@ -58,6 +64,20 @@ class Within:
             raise ImpossibleValueError(advice, attribute.name)
 
 
+@frozen
+class Listens:
+    """A validator: the description of a listener of one of these kinds."""
+
+    kinds: Sequence[str]
+
+    def __call__(self, _instance: object, attribute: Attribute[Any], value: str) -> None:
+        """Judge a value. Raises ImpossibleValueError."""
+        try:
+            listening(value, *self.kinds)
+        except ValueError as error:
+            raise ImpossibleValueError(str(error), attribute.name) from None
+
+
 def is_template(_instance: object, attribute: Attribute[Any], value: str) -> None:
     """A validator: a text with `{number}`, `{context}`, `{dial_as}` in it, and no other braces."""
     if not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", value)):
@@ -68,12 +88,13 @@ def is_template(_instance: object, attribute: Attribute[Any], value: str) -> Non
 
 
 def are_networks(_instance: object, attribute: Attribute[Any], value: Sequence[str]) -> None:
-    """A validator: each is an address or a network."""
+    """A validator: each is an address or a network, or `unix`: whoever uses a UNIX socket."""
     for index, text in enumerate(value):
         try:
-            ip_network(text)
+            if text != UNIX:
+                ip_network(text)
         except ValueError as error:
-            advice = f"must be an address or a network such as 192.0.2.0/24: {error}"
+            advice = f"must be unix, an address or a network such as 192.0.2.0/24: {error}"
             raise ImpossibleValueError(advice, attribute.name, index) from None
 
 

@@ -22,6 +22,7 @@ from c2c_agent.config.rules import (
     NAME,
     WORD,
     ImpossibleValueError,
+    Listens,
     Shape,
     Within,
     are_networks,
@@ -136,8 +137,11 @@ class HttpConfig:
 
     listen: str = field(
         default="tcp:8470:interface=127.0.0.1",
+        validator=Listens(("tcp", "tcp6", "ssl", "unix")),
         metadata=described(
-            "Where requests are taken. `ssl:` and `unix:` work, too.", values="a Twisted endpoint"
+            "Where requests are taken. An `ssl:` listener shows a renewed certificate after a "
+            "reload. A `unix:` one has the mode 660, unless it names another.",
+            values="a Twisted endpoint: `tcp:`, `tcp6:`, `ssl:` or `unix:`",
         ),
     )
     public_url: str | None = field(
@@ -155,8 +159,9 @@ class HttpConfig:
         factory=tuple,
         validator=are_networks,
         metadata=described(
-            "Reverse proxies whose `X-Forwarded-For` is believed.",
-            values="list of addresses and networks",
+            "Reverse proxies whose `X-Forwarded-For` is believed. `unix` stands for whoever "
+            "connects to a `unix:` listener.",
+            values="list of addresses, networks and `unix`",
         ),
     )
     max_streams: int = field(

@@ -1,19 +1,38 @@
-"""Where we connect to and listen: endpoints, and what their descriptions say."""
+"""Where we connect to and listen: endpoints, and the certificates that they show."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
+from OpenSSL.crypto import Error as OpenSSLError
+from OpenSSL.SSL import Context
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.strports import service
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    DiffieHellmanParameters,
+    PrivateCertificate,
+    trustRootFromCertificates,
+)
 from twisted.python.failure import Failure
+from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from c2c_agent.errors import ConfigError
+from c2c_agent.net.listening import Listening, listening
+
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+#: The mode of a UNIX socket, where its description has none: who may connect can try keys.
+_MODE: Final = "660"
 
 #: Connections that may wait to be accepted. Of those beyond, the client tries again a second later.
 _BACKLOG: Final = 1024
@@ -42,35 +61,115 @@ class WatchedEndpoint:
         return repr(self._endpoint)
 
 
-def listener(description: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
+class ServerCertificate:
+    """The certificate that a TLS listener shows to each new connection.
+
+    The files are those of an `ssl:` description. Raises ConfigError, as `renew` does.
+    """
+
+    def __init__(self, listens: Listening) -> None:
+        self._files = listens.fields
+        self._options = self._read()
+
+    def renew(self) -> None:
+        """Read the files again; what cannot be used leaves the certificate as it was."""
+        self._options = self._read()
+
+    def getContext(self) -> Context:  # noqa: N802 - the name of Twisted's IOpenSSLContextFactory
+        """Give what a new connection is set up by."""
+        return self._options.getContext()
+
+    def _read(self) -> CertificateOptions:
+        key = self._files["privateKey"]
+        own, chain, parameters = (
+            self._files.get(name) for name in ("certKey", "extraCertChain", "dhParameters")
+        )
+        names = ", ".join(dict.fromkeys(filter(None, [own or key, key, chain, parameters])))
+        try:
+            pem = Path(own or key).read_bytes() + b"\n" + Path(key).read_bytes()
+            certificate = PrivateCertificate.loadPEM(pem)
+            options = CertificateOptions(
+                privateKey=certificate.privateKey.original,
+                certificate=certificate.original,
+                extraCertChain=None if chain is None else _chain(chain),
+                dhParameters=None if parameters is None else _parameters(parameters),
+            )
+            options.getContext()  # finds a key that is another certificate's
+        except Exception as error:  # OpenSSL's errors have no root that is documented
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"{names}: a certificate with its key should be there, in PEM: {reason}"
+            raise ConfigError(message) from error
+        return options
+
+
+def trust_root(ca_file: str | None) -> Any:
+    """The authorities in a file, for `optionsForClientTLS`; None: those of the system.
+
+    Raises ConfigError.
+    """
+    if ca_file is None:
+        return None
+    try:
+        found = _PEM.findall(Path(ca_file).read_bytes())
+        if found:
+            return trustRootFromCertificates([Certificate.loadPEM(pem) for pem in found])
+    except OSError as error:
+        raise ConfigError(f"{ca_file}: {error.strerror}") from None
+    except OpenSSLError as error:
+        raise ConfigError(f"{ca_file}: no certificate in PEM: {error}") from None
+    raise ConfigError(f"{ca_file}: certificates in PEM should be in this file")
+
+
+def _parameters(file: str) -> DiffieHellmanParameters:
+    parameters: DiffieHellmanParameters = DiffieHellmanParameters.fromFile(FilePath(file))
+    return parameters
+
+
+def _chain(file: str) -> list[Any]:
+    found = _PEM.findall(Path(file).read_bytes())
+    if not found:
+        raise ValueError(f"{file} has no certificate")
+    return [Certificate.loadPEM(pem).original for pem in found]
+
+
+def listener(
+    description: str,
+    factory: Any,
+    reactor: Any,
+    certificate: ServerCertificate | None = None,
+) -> StreamServerEndpointService:
     """A service that listens where a Twisted endpoint's `description` says, once it is started.
 
-    Raises ConfigError for what is no such description.
+    `certificate` is what an `ssl:` one shows; without, it reads its own. Raises ConfigError for
+    what is no such description, or one of a kind that `listening` does not know.
     """
-    takes_it = description.startswith(("tcp", "ssl")) and "backlog=" not in description
-    backlog = f":backlog={_BACKLOG}" if takes_it else ""
     try:
-        return service(description + backlog, factory, reactor=reactor)
-    except Exception as error:  # Twisted's parsers and OpenSSL have no root of their own
-        message = f"configuration: {description!r} is no endpoint to listen on: {error}"
+        listens = listening(description)
+        if listens.kind == "ssl":
+            return _tls_listener(listens, factory, reactor, certificate)
+        more = "" if "backlog" in listens.fields else f":backlog={_BACKLOG}"
+        if listens.kind == "unix" and "mode" not in listens.fields:
+            more += f":mode={_MODE}"
+        return service(description + more, factory, reactor=reactor)
+    except ValueError as error:
+        message = f"configuration: {description!r} is no endpoint to listen on: it {error}"
         raise ConfigError(message) from error
 
 
-def tcp_address(listen: str) -> str | None:
-    """Where a Twisted endpoint such as `tcp:4573:interface=127.0.0.1` is reached from its own host.
-
-    As `host:port`; None for one that is no TCP listener.
-    """
-    kind, _, rest = listen.partition(":")
-    fields = [field.replace("\0", ":") for field in rest.replace("\\:", "\0").split(":")]
-    named = dict(field.split("=", 1) for field in fields if "=" in field)
-    port = named.get("port", fields[0])
-    if kind not in {"tcp", "tcp6", "ssl"} or not port.isdigit():
-        return None
-    host = named.get("interface", "")
-    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
-        host = "127.0.0.1"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _tls_listener(
+    listens: Listening, factory: Any, reactor: Any, certificate: ServerCertificate | None
+) -> StreamServerEndpointService:
+    endpoint = SSL4ServerEndpoint(
+        reactor,
+        listens.port,
+        certificate or ServerCertificate(listens),
+        int(listens.fields.get("backlog", _BACKLOG)),
+        listens.fields.get("interface", ""),
+    )
+    listens_with_tls = StreamServerEndpointService(endpoint, factory)
+    # As twisted.application.strports.service has it: who starts it hears why it cannot listen.
+    listens_with_tls._raiseSynchronously = True  # noqa: SLF001
+    return listens_with_tls
 
 
 def is_loopback(host: str) -> bool:

@@ -140,6 +140,8 @@ class AgentService(Service):
         `Parts` raises where the configuration could not be started with; nothing has changed then.
         """
         Parts(config, self._reactor)
+        if self.parts.certificate is not None and config.http.listen == self._config.http.listen:
+            self.parts.certificate.renew()
         # The longest talk stays: calls in progress were placed with it.
         calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
         after = _AtOnce(calls, config.keys, config.log)

@@ -24,6 +24,7 @@ from c2c_agent.config.pbx import AsteriskConfig, RelayConfig
 from c2c_agent.config.sections import AmqpConfig, CallsConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
+from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.net.endpoints import listener
 from c2c_agent.pbx.asterisk.bridge import agi_url
@@ -52,10 +53,15 @@ def asterisk_parts(
     config: AsteriskConfig, limits: CallsConfig, *, clock: SteadyClock, reactor: Any
 ) -> AsteriskParts:
     """The way to the Asterisk of this configuration. Raises ConfigError, AmiError."""
+    ami = config.ami
+    with of_setting("asterisk.ami.ca_file"):
+        endpoint = ami_endpoint(reactor, ami.host, ami.port, tls=ami.tls, ca_file=ami.ca_file)
+    with of_setting("asterisk.ami.secret_file"):
+        secret = read_secret(ami.secret_file)
     link = AmiLink(
-        ami_endpoint(reactor, config.ami.host, config.ami.port, tls=config.ami.tls),
+        endpoint,
         username=config.ami.username,
-        secret=read_secret(config.ami.secret_file),
+        secret=secret,
         new_secret=partial(read_secret, config.ami.secret_file),
         clock=reactor,
     )

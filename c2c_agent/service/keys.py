@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from c2c_agent.config.parse import parse_key
-from c2c_agent.errors import ConfigError
+from c2c_agent.errors import ConfigError, of_setting
 from c2c_agent.host.clock import check_timezone
 from c2c_agent.host.files import write_anew
 from c2c_agent.policy.keys import (
@@ -39,8 +39,10 @@ class AgentKeys:
     def __init__(
         self, configured: Sequence[Key], forbid: Callable[[Collection[str]], None]
     ) -> None:
-        for timezone in {key.timezone for key in configured} - {None}:
-            check_timezone(str(timezone))
+        for index, key in enumerate(configured):
+            if key.timezone is not None:
+                with of_setting(f"keys[{index}].timezone"):
+                    check_timezone(key.timezone)
         self._configured = configured
         self._rows: Sequence[KeyRow] = ()  # in the database
         self._operator_sha256: str | None = None  # None: before `open`

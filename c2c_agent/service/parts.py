@@ -21,8 +21,10 @@ from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.dispatch.kill_switch import StopSwitch, StopSwitchService
+from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock, week_time
-from c2c_agent.net.endpoints import listener
+from c2c_agent.net.endpoints import ServerCertificate, listener
+from c2c_agent.net.listening import listening
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.keys import OPERATOR
 from c2c_agent.policy.meter import Meter
@@ -150,7 +152,13 @@ class Parts:
             self.services += [self.asterisk.listener, self.asterisk.link]
         if self.broker is not None:
             self.services.append(self.broker)
-        self.http = listener(config.http.listen, self._site(stop_watch), reactor)
+        listens = listening(config.http.listen)
+        #: What an `ssl:` listener shows; None for any other.
+        self.certificate = None
+        if listens.kind == "ssl":
+            with of_setting("http.listen"):
+                self.certificate = ServerCertificate(listens)
+        self.http = listener(config.http.listen, self._site(stop_watch), reactor, self.certificate)
 
     def retention(self, delete: Callable[[float], Deferred[int]], what: str) -> Retention:
         """Who deletes what is older than the configuration's `store.keep_days`."""

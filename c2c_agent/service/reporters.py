@@ -15,6 +15,7 @@ from twisted.web.client import HTTPConnectionPool
 from c2c_agent.amqp.results import ResultPublisher
 from c2c_agent.config.files import read_webhook_secrets
 from c2c_agent.config.sections import Config, WebhookConfig
+from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.net.http_client import http_client
 from c2c_agent.report.delivery import Reporter
@@ -36,7 +37,10 @@ class Reporters:
         self._clock = clock
         self._reactor = reactor
         self.results = self._result_publisher(config, woken)
-        self.all: list[Reporter] = [self._webhook(receiver) for receiver in config.webhooks]
+        self.all: list[Reporter] = []
+        for index, receiver in enumerate(config.webhooks):
+            with of_setting(f"webhooks[{index}].secret_file"):
+                self.all.append(self._webhook(receiver))
         self.all += [] if self.results is None else [self.results]
 
     def close(self) -> Deferred[None]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Protocol
@@ -58,26 +58,26 @@ class Operation:
         self._kill_switch = kill_switch
 
     async def replay(self, ask: Ask) -> Reply:
-        """Send dead letters again, for the operator: all, one target's, or one request's."""
+        """Send dead letters again, for the operator: all, one target's, or one request's.
+
+        What cannot be read sends nothing: it would be all dead letters, to everybody.
+        """
         fault = self._access.no_operator(ask, "send dead letters again")
-        if fault is not None:
-            return self._fail(fault, method=_REPLAY)
-        target, request_id = (
-            value if isinstance(value, str) and value else None
-            for value in map(ask.parameters.values.get, ("target", "request_id"))
-        )
-        return Reply({"replayed": await self._replay(target, request_id)})
+        faults = [fault] if fault is not None else _unreadable(ask, {"target", "request_id"})
+        if faults:
+            return self._fail(*faults, method=_REPLAY)
+        target, request_id = map(ask.parameters.values.get, ("target", "request_id"))
+        return Reply({"replayed": await self._replay(_text(target), _text(request_id))})
 
     async def stop_calls(self, ask: Ask) -> Reply:
         """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""
         fault = self._access.no_operator(ask, "stop calls")
-        if fault is not None:
-            return self._fail(fault, method=_STOP)
+        faults = [fault] if fault is not None else _unreadable(ask, {"reason"}, {"hang_up"})
+        if faults:
+            return self._fail(*faults, method=_STOP)
         reason, hang_up = map(ask.parameters.values.get, ("reason", "hang_up"))
         try:
-            count = self._kill_switch.stop(
-                reason if isinstance(reason, str) else "", hang_up=hang_up in {"true", "1", True}
-            )
+            count = self._kill_switch.stop(_text(reason) or "", hang_up=_is_true(hang_up))
         except OSError as error:
             return self._fail(_no_switch(error), method=_STOP)
         return Reply({"stopped": True, "hung_up": count})
@@ -85,8 +85,9 @@ class Operation:
     async def start_calls(self, ask: Ask) -> Reply:
         """Let calls be placed again, for the operator."""
         fault = self._access.no_operator(ask, "start calls")
-        if fault is not None:
-            return self._fail(fault, method=_START)
+        faults = [fault] if fault is not None else _unreadable(ask)
+        if faults:
+            return self._fail(*faults, method=_START)
         try:
             was = self._kill_switch.start()
         except OSError as error:
@@ -112,8 +113,8 @@ class Operation:
         """Say what this API is, in words of OpenAPI."""
         return Reply(description())
 
-    def _fail(self, fault: Fault, *, method: str) -> Reply:
-        return refused(fault, method=method, server_id=self._server_id)
+    def _fail(self, *faults: Fault, method: str) -> Reply:
+        return refused(*faults, method=method, server_id=self._server_id)
 
 
 @cache
@@ -123,6 +124,42 @@ def description() -> Json:
     described: Json = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     described["info"]["version"] = __version__
     return described
+
+
+#: How a truth may be given, in a form and in JSON.
+_TRUTHS: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _unreadable(ask: Ask, texts: Collection[str] = (), truths: Collection[str] = ()) -> list[Fault]:
+    """What in a request cannot be read as it was meant; then nothing of it is done.
+
+    Elsewhere an unknown parameter is passed over. Here it would be a `hangup` that hangs up
+    nothing, or a `targt` that sends to all.
+    """
+    faults = list(ask.parameters.faults)
+    for name, value in ask.parameters.values.items():
+        if name == "api_key" or (name in texts and isinstance(value, str)):
+            continue
+        if name in truths and (isinstance(value, bool) or str(value) in _TRUTHS):
+            continue
+        known = ", ".join(sorted([*texts, *truths])) or "none"
+        wanted = "be text" if name in texts else "be true or false"
+        message = (
+            f"{name} must {wanted}."
+            if name in {*texts, *truths}
+            else f"{name[:40]!r} is no parameter of this path; there are: {known}."
+        )
+        faults.append(Fault(ErrorCode.INVALID_PARAMETER, message))
+    return faults
+
+
+def _text(value: object) -> str | None:
+    """A text; None where none, or an empty one, is given."""
+    return value if isinstance(value, str) and value else None
+
+
+def _is_true(value: object) -> bool:
+    return value is True or _TRUTHS.get(str(value), False)
 
 
 def _no_switch(error: OSError) -> Fault:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from attrs import field, frozen
 
 from c2c_agent.call.job import DEEPEST
+from c2c_agent.config.rules import UNIX
 from c2c_agent.errors import ErrorCode, Fault
 
 #: Bytes of a body that are read; no request of the API comes near.
@@ -152,7 +153,10 @@ class Proxies:
     """The proxies whose X-Forwarded-For is believed; without any, nobody's is."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        self._trusted: tuple[Network, ...] = tuple(ip_network(text) for text in trusted)
+        self._trusts_unix = UNIX in trusted
+        self._trusted: tuple[Network, ...] = tuple(
+            ip_network(text) for text in trusted if text != UNIX
+        )
 
     def client(self, peer: str, forwarded_for: str) -> str:
         """The address of the client, `peer` being the one that the connection is from.
@@ -172,6 +176,8 @@ class Proxies:
         return client
 
     def _is_trusted(self, text: str) -> bool:
+        if text == UNIX:
+            return self._trusts_unix
         address = _address(text)
         return address is not None and any(ip_address(address) in net for net in self._trusted)
 

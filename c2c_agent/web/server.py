@@ -16,6 +16,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from c2c_agent.config.rules import UNIX
 from c2c_agent.errors import StoreError
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
@@ -125,7 +126,7 @@ class ApiResource(Resource):
             ),
             bearer=_bearer(request),
             client=self._proxies.client(
-                str(getattr(request.getClientAddress(), "host", "-")),
+                str(getattr(request.getClientAddress(), "host", UNIX)),
                 ",".join(_headers(request, "x-forwarded-for")),
             ),
             last_event_id=_header(request, b"last-event-id"),

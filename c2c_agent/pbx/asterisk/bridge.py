@@ -16,8 +16,7 @@ from typing import Final
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
 from c2c_agent.config.pbx import AgiConfig
-from c2c_agent.errors import ConfigError
-from c2c_agent.net.endpoints import tcp_address
+from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk.evidence import DialResult
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
@@ -38,17 +37,8 @@ _MOST_CHANNELS: Final = 8
 
 
 def agi_url(config: AgiConfig) -> str:
-    """Under which URL Asterisk, on the same host, reaches the FastAGI listener.
-
-    Raises ConfigError where the configuration does not say it.
-    """
-    if config.url is not None:
-        return config.url
-    address = tcp_address(config.listen)
-    if address is None:
-        message = f"asterisk.agi.url must be given: {config.listen!r} does not say it"
-        raise ConfigError(f"configuration: {message}")
-    return f"agi://{address}/{SCRIPT}"
+    """Under which URL Asterisk, on the same host, reaches the FastAGI listener."""
+    return config.url or f"agi://{listening(config.listen).address}/{SCRIPT}"
 
 
 async def bridge(

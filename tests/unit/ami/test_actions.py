@@ -249,6 +249,20 @@ def test_special_characters_in_variables_are_refused(character: str) -> None:
         originate(variables={"A": f"x{character}y"})
 
 
+@pytest.mark.parametrize("value", ["agi://[::1]:4573/c2c", "agi://[2001:db8::ffff:192.0.2.1]/c2c"])
+def test_an_ipv6_address_in_a_variable(value: str) -> None:
+    """Brackets around one hide no comma, and arrive as they are."""
+    header = dict(originate(variables={"C2C_AGI": value}).as_pairs("1"))["Variable"]
+    assert variables_as_asterisk_reads_them(header) == [("C2C_AGI", value)]
+
+
+@pytest.mark.parametrize("value", ["[", "]", "[]", "[a,b]", "[::1", "::1]", "[g]", "[[::1]]"])
+def test_other_brackets_in_a_variable(value: str) -> None:
+    """Any others are none that somebody means."""
+    with pytest.raises(LocalAmiError):
+        originate(variables={"C2C_AGI": value})
+
+
 @given(
     st.dictionaries(
         st.from_regex(r"_{0,2}[A-Z]{1,3}", fullmatch=True) | st.text(max_size=5),

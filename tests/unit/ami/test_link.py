@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -25,7 +28,8 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, LinkDown, ami_endpoint
 from c2c_agent.ami.message import LocalAmiError, Message
 from c2c_agent.ami.pending import LinkLost
-from c2c_agent.errors import C2CError
+from c2c_agent.errors import C2CError, ConfigError
+from tests.cloud.certificates import Authority
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"
 VERSION = "22.10.1"
@@ -674,6 +678,15 @@ class Endpoints(SynchronousTestCase):
         assert port == 5040
         assert hello.startswith(b"\x16\x03\x01")  # a ClientHello (RFC 8446, section 5.1)
         assert b"pbx1.example.com" in hello
+
+    def test_authorities(self) -> None:
+        """Those of a file, where one is named; what is none is no reason to trust anybody."""
+        with TemporaryDirectory() as directory:
+            file = Authority(Path(directory)).file
+            ami_endpoint(MemoryReactorClock(), "pbx1", 5039, tls=True, ca_file=str(file))
+            file.unlink()
+            with pytest.raises(ConfigError, match=r"ca\.pem"):
+                ami_endpoint(MemoryReactorClock(), "pbx1", 5039, tls=True, ca_file=str(file))
 
     def opening(self, host: str, port: int, *, tls: bool) -> tuple[int, bytes]:
         """To which port it connects, and what is said at once there."""

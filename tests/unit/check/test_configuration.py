@@ -150,10 +150,10 @@ class TheWhole(CheckTest):
 
     def test_a_listener_that_cannot_be(self) -> None:
         """It is said at last, whatever else is well."""
-        self.config = evolve(self.config, http=HttpConfig(listen="nonsense"))
+        self.config = evolve(self.config, http=HttpConfig(listen="ssl:1:privateKey=/nonexistent"))
         failed = self.failed()
         assert failed.name == "configuration"
-        assert "'nonsense' is no endpoint to listen on" in failed.message
+        assert "http.listen: /nonexistent: a certificate with its key" in failed.message
         assert failed.advice == "Correct this, and check again."
 
     def test_without_an_asterisk(self) -> None:
@@ -166,7 +166,7 @@ class TheWhole(CheckTest):
 
     def test_beside_another_trouble(self) -> None:
         """Both are said."""
-        self.config = evolve(self.config, http=HttpConfig(listen="nonsense"))
+        self.config = evolve(self.config, http=HttpConfig(listen="ssl:1:privateKey=/nonexistent"))
         self.pbx.contexts = set()
         failed = [finding.name for finding in self.check() if finding.failed]
         assert failed == ["context c2c-bridge", "configuration"]

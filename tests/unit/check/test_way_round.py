@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from c2c_agent.ami.message import Message
-from c2c_agent.config.pbx import AgiConfig, AmiConfig
+from c2c_agent.config.pbx import AmiConfig
 from c2c_agent.setup.files import shipped as shipped_files
 from tests.unit.ami.fake_asterisk import (
     FakeSession,
@@ -199,20 +199,3 @@ class TheWayRound(CheckTest):
         failed = self.failed()
         assert failed.message == f"it did not come back over FastAGI ({AGI_URL}, cause 16)"
         assert "res_agi.so" in failed.advice
-
-    def test_a_listener_that_cannot_be(self) -> None:
-        """What the agent itself could not listen on either is said, and where it stands."""
-        for listen in ("nonsense", "tcp:agi", "tcp"):
-            self.configure(agi=AgiConfig(listen=listen, url=AGI_URL))
-            failed = self.failed()
-            assert failed.name == "FastAGI"
-            assert repr(listen) in failed.message
-            assert "asterisk.agi.listen" in failed.advice
-
-    def test_no_url(self) -> None:
-        """Where the listener does not say under which URL it is found, the configuration has to."""
-        self.configure(agi=AgiConfig(listen="unix:/run/agi.sock"))
-        failed = self.failed()
-        assert failed.name == "FastAGI"
-        assert "asterisk.agi.url must be given" in failed.message
-        assert "asterisk.agi" in failed.advice

@@ -18,7 +18,7 @@ from c2c_agent.cli.calls import EXIT_STATUS
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.web import answers as result
-from tests.fake_agent import FakeAgent
+from tests.fake_agent import FakeAgent, Scripted
 from tests.unit.cli.prompt import (
     ARRIVED,
     BUSY,
@@ -31,6 +31,8 @@ from tests.unit.cli.prompt import (
     TWO,
     answer,
     assert_plain_error,
+    configure,
+    free_port,
     run,
 )
 
@@ -276,33 +278,58 @@ class TestStopCalls:
         ]
         assert not list(tmp_path.rglob("calls.stopped*"))
 
-    def test_without_one(self, agent: FakeAgent, tmp_path: Path) -> None:
-        """Whatever is wrong with the agent, calls are stopped; and placed again."""
-        agent.script = [
-            None,
-            answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")),
-            None,
-            None,
-        ]
+    def test_without_one(self, tmp_path: Path) -> None:
+        """Where none listens, the file alone counts; what is not known is not said."""
+        port = free_port()
+        configure(tmp_path, http={"listen": f"tcp:{port}:interface=127.0.0.1"})
         done = run(tmp_path, "stop-calls", "--hang-up", "--reason", "x")
         assert done.exit_code == 0
-        assert (
-            "Calls are stopped. An agent that runs, or that starts later, places none."
-            in done.output
-        )
-        assert "It then hangs up the calls in progress." in done.output
         [file] = tmp_path.rglob("calls.stopped")
+        written, why = done.output.splitlines()
+        assert written.startswith(f"{file} is written. An agent that has its store there places no")
+        assert written.endswith("calls, and hangs up those in progress.")
+        assert why == f"(No agent was told: nobody listens at 127.0.0.1:{port})"
         assert StopSwitch(file.parent).state() == Stopped("x", hang_up=True)
-        done = run(tmp_path, "stop-calls")
-        assert "(No agent was told: This api_key is not known.)" in done.output
-        assert StopSwitch(file.parent).state() == Stopped()
         assert run(tmp_path, "start-calls").output == "Calls are placed again.\n"
         assert run(tmp_path, "start-calls").output == "Calls were not stopped.\n"
         assert not file.exists()
 
-    def test_not_allowed(self, agent: FakeAgent, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "said",
+        [
+            answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")),  # another store's
+            answer(Fault(ErrorCode.INTERNAL_ERROR, "The kill switch cannot be turned.")),
+            {"stopped": False, "hung_up": 0},
+            {"stopped": "yes"},
+            b"<html>",
+            None,
+        ],
+    )
+    def test_anything_but_yes(self, agent: FakeAgent, tmp_path: Path, said: Scripted) -> None:
+        """The running agent may go on: that is a failure, though the file is written."""
+        agent.script = [said, said]
+        done = run(tmp_path, "stop-calls", "--hang-up")
+        assert done.exit_code == 1
+        assert "Calls are stopped" not in done.output
+        assert "has not said that it stops calls" in done.stderr
+        assert "It may go on." in done.stderr
+        [file] = tmp_path.rglob("calls.stopped")
+        done = run(tmp_path, "start-calls")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert file.exists()
+
+    def test_the_hosts_key_is_gone(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Somebody listens, and cannot be told: that is no success either."""
+        (tmp_path / "operator.key").unlink()
+        done = run(tmp_path, "stop-calls")
+        assert done.exit_code == 1
+        assert "Calls are stopped" not in done.output
+        assert "operator.key cannot be read" in done.stderr
+        assert agent.asked == []
+
+    def test_not_allowed(self, tmp_path: Path) -> None:
         """Who may not write there is told what to do."""
-        agent.script = [None]
+        configure(tmp_path, http={"listen": f"tcp:{free_port()}:interface=127.0.0.1"})
         error = PermissionError(13, "Permission denied", "/var/lib/c2c-agent/calls.stopped")
         with mock.patch("c2c_agent.dispatch.kill_switch.StopSwitch.stop", side_effect=error):
             done = run(tmp_path, "stop-calls")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -20,12 +22,23 @@ from twisted.trial.unittest import TestCase
 from c2c_agent.call.events import FirstRinging, Gone, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli import client as client_module
-from c2c_agent.cli.client import Client, ClientError, local_url, operator_secret
+from c2c_agent.cli.client import (
+    Client,
+    ClientError,
+    NobodyThere,
+    Place,
+    local_place,
+    operator_secret,
+    place_of,
+)
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
+from c2c_agent.net.endpoints import ServerCertificate
+from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
+from tests.cloud.certificates import Authority
 from tests.fake_agent import FakeAgent
 from tests.fakes import CRM, OPERATOR_SECRET, Desk, uuid
 
@@ -49,7 +62,7 @@ def agent() -> Iterator[FakeAgent]:
 @pytest.fixture
 def client(agent: FakeAgent) -> Client:
     """A client of that agent."""
-    return Client(f"http://{agent.address}", "c2c_key")
+    return Client(place_of(f"http://{agent.address}"), "c2c_key")
 
 
 def story(state: str, *events: str) -> dict[str, Any]:
@@ -97,7 +110,7 @@ class TestAsking:
     def test_behind_a_prefix(self, agent: FakeAgent) -> None:
         """An agent may be published below some path, with a slash at its end or not."""
         agent.script = [SUCCESS]
-        Client(f"http://{agent.address}/agent/", "c2c_key").cancel(ONE)
+        Client(place_of(f"http://{agent.address}/agent/"), "c2c_key").cancel(ONE)
         assert agent.asked[0].path == f"/c2c/v2/cancel/{ONE}".replace("/c2c", "/agent/c2c", 1)
 
     def test_an_id_from_somewhere(self, agent: FakeAgent, client: Client) -> None:
@@ -152,11 +165,11 @@ class TestErrors:
             client.calls(5)
 
     def test_nobody_there(self) -> None:
-        """It is said where it was looked for."""
+        """It is said where it was looked for; and it is not the same as one that says no."""
         with FakeAgent() as gone:
             address = gone.address
-        with pytest.raises(ClientError, match=rf"agent at {address} does not answer .*running\?"):
-            Client(f"http://{address}", "c2c_key").calls(1)
+        with pytest.raises(NobodyThere, match=rf"agent at {address} does not answer .*running\?"):
+            Client(place_of(f"http://{address}"), "c2c_key").calls(1)
 
     def test_no_time_to_lose(self) -> None:
         """An agent that hangs does not keep calls from being stopped without it."""
@@ -166,14 +179,40 @@ class TestErrors:
                 patch.object(client_module, "_HURRY", 0.1),
                 pytest.raises(ClientError, match="does not answer"),
             ):
-                Client(f"http://127.0.0.1:{port}", "c2c_key").stop_calls("", hang_up=True)
+                Client(place_of(f"http://127.0.0.1:{port}"), "c2c_key").stop_calls("", hang_up=True)
 
-    @pytest.mark.parametrize("answer", [None, b"", b"<html>", b"\xff"])
-    def test_no_json(self, agent: FakeAgent, client: Client, answer: bytes | None) -> None:
-        """Who hangs up, or speaks no JSON, is no agent."""
-        agent.script = [answer]
-        with pytest.raises(ClientError, match="does not answer"):
+    def test_hangs_up(self, agent: FakeAgent, client: Client) -> None:
+        """An agent that just ends is there still, or was."""
+        agent.script = [None]
+        with pytest.raises(ClientError, match="does not answer") as raised:
             client.calls(1)
+        assert not isinstance(raised.value, NobodyThere)
+
+    @pytest.mark.parametrize("answer", [b"", b"<html>", b"\xff", b"[" * 100_000])
+    def test_no_json(self, agent: FakeAgent, client: Client, answer: bytes) -> None:
+        """Who speaks no JSON is no agent."""
+        agent.script = [answer]
+        with pytest.raises(ClientError, match="is no c2c-agent"):
+            client.calls(1)
+
+    @pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.2\r\n", b"Asterisk Call Manager\r\n"])
+    def test_no_http(self, greeting: bytes) -> None:
+        """Who speaks another protocol is none either, whatever was hoped for."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+
+            def greet() -> None:
+                connection, _ = other.accept()
+                with connection:
+                    connection.sendall(greeting)
+                    connection.recv(65536)
+
+            for scheme in ("http", "https"):
+                greeting_once = Thread(target=greet)
+                greeting_once.start()
+                with pytest.raises(ClientError, match=f"127.0.0.1:{port} is no c2c-agent"):
+                    Client(place_of(f"{scheme}://127.0.0.1:{port}"), "c2c_key").calls(1)
+                greeting_once.join()
 
     @pytest.mark.parametrize(
         "answer",
@@ -201,41 +240,31 @@ class TestErrors:
             with pytest.raises(ClientError, match=f"{agent.address} is no c2c-agent"):
                 ask()
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "",
-            "127.0.0.1:8470",
-            "localhost",
-            "ftp://127.0.0.1",
-            "http://",
-            "http://[::1",
-            "http://127.0.0.1:port",
-            "http://127.0.0.1:99999",
-        ],
-    )
-    def test_no_url(self, url: str) -> None:
-        """Said before anything is asked."""
-        with pytest.raises(ClientError, match="no URL of an agent"):
-            Client(url, "c2c_key")
-
     @pytest.mark.parametrize("secret", ["", "c2c_\nkey", "c2c_\u20ac", "c2c_\x00"])
     def test_no_key(self, secret: str) -> None:
         """What cannot be a key is not sent, and above all not shown."""
         with pytest.raises(ClientError, match="no key") as raised:
-            Client("http://127.0.0.1", secret)
+            Client(Place("127.0.0.1"), secret)
         assert "c2c_" not in str(raised.value)
 
     def test_blanks_around_the_key(self, agent: FakeAgent) -> None:
         """A line's end that came along does no harm."""
         agent.script = [SUCCESS]
-        Client(f"http://{agent.address}", " c2c_key\n").cancel(ONE)
+        Client(place_of(f"http://{agent.address}"), " c2c_key\n").cancel(ONE)
         assert agent.asked[0].authorization == "Bearer c2c_key"
 
     def test_tls(self, agent: FakeAgent) -> None:
-        """Https is spoken where the URL says so; what does not speak it does not answer."""
-        with pytest.raises(ClientError, match="does not answer"):
-            Client(f"https://{agent.address}", "c2c_key").calls(1)
+        """Https is spoken where the URL says so; what does not speak it is no agent there."""
+        with pytest.raises(ClientError, match="is no c2c-agent"):
+            Client(place_of(f"https://{agent.address}"), "c2c_key").calls(1)
+
+    def test_no_authority(self, tmp_path: Path) -> None:
+        """A file of authorities that is none is named."""
+        with pytest.raises(ClientError, match="No such file"):
+            place_of("https://pbx1", str(tmp_path / "none.pem"))
+        (tmp_path / "none.pem").write_text("none")
+        with pytest.raises(ClientError, match=r"none\.pem: certificates in PEM should be"):
+            place_of("https://pbx1", str(tmp_path / "none.pem"))
 
 
 class TestTheHost:
@@ -247,18 +276,39 @@ class TestTheHost:
             ("tcp:8470:interface=127.0.0.1", "http://127.0.0.1:8470"),
             ("tcp:8470", "http://127.0.0.1:8470"),
             ("tcp:port=8470:interface=192.0.2.1", "http://192.0.2.1:8470"),
-            ("ssl:8471:privateKey=x.pem", "https://127.0.0.1:8471"),
         ],
     )
     def test_url(self, listen: str, url: str) -> None:
         """From what it listens on."""
-        assert local_url(Config(server_id="pbx1", http=HttpConfig(listen=listen))) == url
+        assert local_place(Config(server_id="pbx1", http=HttpConfig(listen=listen))) == place_of(
+            url
+        )
 
-    def test_no_tcp(self) -> None:
-        """Where that says nothing, the user has to."""
-        config = Config(server_id="pbx1", http=HttpConfig(listen="unix:/run/c2c.sock"))
-        with pytest.raises(ClientError, match="--url"):
-            local_url(config)
+    def test_unix(self) -> None:
+        """A UNIX socket is asked by its path."""
+        config = Config(server_id="pbx1", http=HttpConfig(listen="unix:/run/c2c.sock:mode=600"))
+        assert local_place(config) == Place("/run/c2c.sock", is_unix=True)
+        assert place_of("unix:/run/c2c.sock") == local_place(config)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "127.0.0.1:8470",
+            "localhost",
+            "ftp://127.0.0.1",
+            "http://",
+            "http://[::1",
+            "http://127.0.0.1:port",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:0",
+            "unix:c2c.sock",
+        ],
+    )
+    def test_no_url(self, url: str) -> None:
+        """What names no place is named itself."""
+        with pytest.raises(ClientError, match="is no URL of an agent"):
+            place_of(url)
 
     def config(self, directory: Path) -> Config:
         """A configuration with its store there."""
@@ -304,9 +354,42 @@ class WithTheRealApi(TestCase):
             kill_switch=self.desk,
             clock=self.desk.clock,
         )
-        port = reactor.listenTCP(0, ApiSite(api, None, reactor), interface="127.0.0.1")
+        self.site = ApiSite(api, None, reactor)
+        port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        self.client = Client(f"http://127.0.0.1:{port.getHost().port}", OPERATOR_SECRET)
+        self.client = Client(place_of(f"http://127.0.0.1:{port.getHost().port}"), OPERATOR_SECRET)
+
+    async def test_unix(self) -> None:
+        """The same over a UNIX socket."""
+        with TemporaryDirectory() as directory:
+            path = f"{directory}/http"
+            port = reactor.listenUNIX(path, self.site)
+            place = place_of(f"unix:{path}")
+            assert await self.ask(Client(place, OPERATOR_SECRET).calls, 5) == []
+            assert await self.ask(place.has_somebody)
+            await port.stopListening()
+            with pytest.raises(NobodyThere):
+                await self.ask(Client(place, OPERATOR_SECRET).calls, 5)
+            assert not await self.ask(place.has_somebody)
+
+    async def test_tls(self) -> None:
+        """Who vouches for it is named, or known from the configuration; else nothing is sent."""
+        with TemporaryDirectory() as directory:
+            authority = Authority(Path(directory))
+            issued = authority.issue("pbx1", "127.0.0.1")
+            files = f"privateKey={issued.key}:certKey={issued.certificate}"
+            certificate = ServerCertificate(listening(f"ssl:1:{files}"))
+            listens = reactor.listenSSL(0, self.site, certificate, interface="127.0.0.1")
+            self.addCleanup(listens.stopListening)
+            number = listens.getHost().port
+            url = f"https://127.0.0.1:{number}"
+            http = HttpConfig(listen=f"ssl:{number}:{files}")
+            own = local_place(Config(server_id="pbx1", http=http))
+            for place in (place_of(url, str(authority.file)), own):
+                assert await self.ask(Client(place, OPERATOR_SECRET).calls, 5) == []
+            with pytest.raises(ClientError, match=r"not trusted .*--ca-file"):
+                await self.ask(Client(place_of(url), OPERATOR_SECRET).calls, 5)
+            assert await self.ask(place_of(url).has_somebody)
 
     async def replay(self, target: str | None, request_id: str | None) -> int:
         """Be the outbox: there are three dead letters, one of them the crm's."""

@@ -84,11 +84,20 @@ class TestRun:
         assert reactor.log == []
         assert not reactor.hasRun
 
-    @pytest.mark.parametrize("listen", ["nonsense", "tcp:http", "ssl:8470:privateKey=/nonexistent"])
-    def test_no_place_to_listen(self, tmp_path: Path, reactor: Any, listen: str) -> None:
+    @pytest.mark.parametrize(
+        ("listen", "named"),
+        [
+            ("nonsense", "'nonsense'"),
+            ("tcp:http", "'tcp:http'"),
+            ("ssl:8470:privateKey=/nonexistent", "/nonexistent"),
+        ],
+    )
+    def test_no_place_to_listen(
+        self, tmp_path: Path, reactor: Any, listen: str, named: str
+    ) -> None:
         """What cannot be listened on is said as a fault of the configuration."""
         configure(tmp_path, http={"listen": listen})
-        assert_plain_error(run(tmp_path, "run"), repr(listen))
+        assert_plain_error(run(tmp_path, "run"), "http.listen", named)
         assert not reactor.hasRun
 
     @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
         [{"http": {"trusted_proxies": ["127.0.0.1", "proxy"]}}],
         [
             (
-                "main.yml: http.trusted_proxies[1]: must be an address or a network such as "
+                "main.yml: http.trusted_proxies[1]: must be unix, an address or a network such as "
                 "192.0.2.0/24: 'proxy' does not appear to be an IPv4 or IPv6 network"
             )
         ],

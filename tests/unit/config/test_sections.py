@@ -64,6 +64,7 @@ class TestDefaults:
             "username": "c2c-agent",
             "secret_file": "/etc/c2c-agent/ami.secret",
             "tls": False,
+            "ca_file": None,
         }
         assert asdict(config.asterisk.agi) == {
             "listen": "tcp:4573:interface=127.0.0.1",

@@ -31,7 +31,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.call.events import Gone
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
-from c2c_agent.cli.client import Client, operator_secret
+from c2c_agent.cli.client import Client, operator_secret, place_of
 from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig
 from c2c_agent.config.sections import CallsConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
@@ -43,6 +43,7 @@ from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.agent import AgentService
 from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.sqlite.store import Store
+from tests.cloud.certificates import Authority
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request
 from tests.unit.agi.playbook import Playbook
@@ -50,6 +51,9 @@ from tests.unit.ami.fake_asterisk import FakeAsterisk, FakeSession, refuse_login
 
 # Its type is that of a module.
 reactor: Any = global_reactor
+
+#: What is a listener, but not on this host.
+NO_CERTIFICATE = "ssl:8443:privateKey=/nonexistent.pem"
 
 HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 4573, 5038
 #: Seconds that a store may take on the busiest disk: not to be waited for.
@@ -325,16 +329,13 @@ class NotStarting(AgentTest):
         self.stop(agent)
 
     def test_a_configuration_that_cannot_be(self) -> None:
-        """An endpoint that is none, wherever it stands, and whatever is wrong with it."""
-        for listen in ("nonsense", "tcp:http", "tcp", "ssl:8470:privateKey=/nonexistent.pem"):
-            self.config = evolve(self.config, http=HttpConfig(listen=listen))
-            with pytest.raises(ConfigError, match=f"'{listen}' is no endpoint"):
-                self.agent()
+        """A certificate that is none: the setting, and the file."""
         bad = self.directory.parent / "bad.pem"
         bad.write_text("no certificate")
-        self.config = evolve(self.config, http=HttpConfig(listen=f"ssl:8470:privateKey={bad}"))
-        with pytest.raises(ConfigError, match=r"bad\.pem' is no endpoint"):
-            self.agent()
+        for file in ("/nonexistent.pem", str(bad)):
+            self.config = evolve(self.config, http=HttpConfig(listen=f"ssl:1:privateKey={file}"))
+            with pytest.raises(ConfigError, match=f"http.listen: {file}: a certificate"):
+                self.agent()
 
     def test_no_ami_secret(self) -> None:
         """Which file should be there."""
@@ -388,6 +389,27 @@ class Stopping(AgentTest):
         client.leaves()
         self.host.turn()
         self.successResultOf(stopped)
+
+    def test_a_renewed_certificate(self) -> None:
+        """The next connection is shown it; what cannot be used changes nothing at all."""
+        authority = Authority(self.directory.parent)
+        issued = authority.issue("pbx1", "127.0.0.1")
+        listen = f"ssl:8443:privateKey={issued.key}:certKey={issued.certificate}"
+        self.config = evolve(self.config, http=HttpConfig(listen=listen))
+        agent = self.agent()
+        certificate = agent.parts.certificate
+        assert certificate is not None
+        first = certificate.getContext()
+        agent.change(self.config)
+        second = certificate.getContext()
+        assert second is not first
+        issued.key.unlink()
+        with pytest.raises(ConfigError, match=r"http\.listen: "):
+            agent.change(evolve(self.config, keys=[]))
+        assert certificate.getContext() is second
+        # A listener that waits for a restart is another's affair.
+        agent.change(evolve(self.config, http=HttpConfig()))
+        assert certificate.getContext() is second
 
     def test_streams(self) -> None:
         """Who follows calls is let go at once, and nothing waits for it."""
@@ -549,8 +571,8 @@ class Changing(AgentTest):
     def test_what_cannot_be(self) -> None:
         """What could not be started with is refused as a whole."""
         agent = self.started()
-        config = evolve(self.config, http=HttpConfig(listen="nonsense"), keys=[])
-        with pytest.raises(ConfigError, match="'nonsense' is no endpoint"):
+        config = evolve(self.config, http=HttpConfig(listen=NO_CERTIFICATE), keys=[])
+        with pytest.raises(ConfigError, match=r"http\.listen: /nonexistent\.pem"):
             agent.change(config)
         assert self.asks("/c2c/v2/calls", AUTHORIZED).json == {"calls": []}
         self.stop(agent)
@@ -838,7 +860,7 @@ class OnTheLoopback(TestCase):
         self.addCleanup(lambda: agent.stopService() if agent.running else None)
         agent.startService()
         port = (await self.port_of(agent)).getHost().port
-        client = Client(f"http://127.0.0.1:{port}", operator_secret(config))
+        client = Client(place_of(f"http://127.0.0.1:{port}"), operator_secret(config))
         assert await deferToThread(client.calls, 5) == []
         while not agent.parts.asterisk.link.is_up:  # type: ignore[union-attr]
             await deferLater(reactor, 0.01)

@@ -35,6 +35,22 @@ class Replaying(ApiTest):
         assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
         assert self.replayed == []
 
+    def test_unreadable(self) -> None:
+        """What is no wish of anybody's sends nothing; it would be everything, to everybody."""
+        path = f"{PREFIX}/replay"
+        for how in (
+            {"query": "target=crm&target=shop"},
+            {"query": "request_id=%ff"},
+            {"json_body": ["crm"]},
+            {"json_body": {"target": ["crm"]}},
+            {"json_body": {"target": None}},
+            {"json_body": {"request_id": 17}},
+            {"targt": "crm"},
+        ):
+            body = self.told(self.asks("POST", path, key=OPERATOR_SECRET, **how))
+            assert {code for code, _ in self.faults(body)} == {"invalid_parameter"}, how
+        assert self.replayed == []
+
 
 class Stopping(ApiTest):
     """`POST /c2c/v2/stop-calls` and `start-calls`."""
@@ -54,6 +70,52 @@ class Stopping(ApiTest):
         assert self.driver.hung_up == [ONE]
         assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": True}
         assert self.post(start, key=OPERATOR_SECRET) == {"stopped": False, "were_stopped": False}
+
+    def test_a_truth(self) -> None:
+        """What hangs up, and what does not."""
+        self.placed(ONE)
+        for hang_up in (False, "false", "0"):
+            body = self.told(
+                self.asks(
+                    "POST",
+                    f"{PREFIX}/stop-calls",
+                    key=OPERATOR_SECRET,
+                    json_body={"hang_up": hang_up},
+                )
+            )
+            assert body == {"stopped": True, "hung_up": 0}
+        body = self.told(
+            self.asks(
+                "POST", f"{PREFIX}/stop-calls", key=OPERATOR_SECRET, json_body={"hang_up": True}
+            )
+        )
+        assert body == {"stopped": True, "hung_up": 1}
+
+    def test_unreadable(self) -> None:
+        """Nothing of it is done, and it is said: whoever hears "stopped" goes home."""
+        self.placed(ONE)
+        for how in (
+            {"hang_up": "True"},
+            {"hang_up": "yes"},
+            {"hang_up": ""},
+            {"hangup": "true"},
+            {"query": "hang_up=true&hang_up=false"},
+            {"json_body": ["hang_up"]},
+            {"json_body": "stop"},
+            {"json_body": {"hang_up": 1.5}},
+            {"json_body": {"hang_up": None}},
+            {"json_body": {"reason": ["stolen"]}},
+        ):
+            body = self.told(self.asks("POST", f"{PREFIX}/stop-calls", key=OPERATOR_SECRET, **how))
+            assert {code for code, _ in self.faults(body)} == {"invalid_parameter"}, how
+        assert not self.desk.stopped
+        assert self.driver.hung_up == []
+        self.desk.stopped = True
+        body = self.told(
+            self.asks("POST", f"{PREFIX}/start-calls", key=OPERATOR_SECRET, json_body=[])
+        )
+        assert [code for code, _ in self.faults(body)] == ["invalid_parameter"]
+        assert self.desk.stopped
 
     def test_nobody_else(self) -> None:
         """A stolen key neither stops calls nor lets them be placed again."""

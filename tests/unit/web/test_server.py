@@ -309,7 +309,7 @@ class Bearer(SiteTest):
         Connection(self.site, UNIXAddress(b"")).asks("/c2c/v2/calls", "Authorization: Bearer wrong")
         assert [formatEvent(event) for event in self.logged] == [
             "unauthorized: a key that is not known, from 192.0.2.7",
-            "unauthorized: a key that is not known, from -",
+            "unauthorized: a key that is not known, from unix",
         ]
 
     def test_behind_a_proxy(self) -> None:

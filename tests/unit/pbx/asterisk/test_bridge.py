@@ -7,7 +7,6 @@ import pytest
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
 from c2c_agent.config.pbx import AgiConfig
-from c2c_agent.errors import ConfigError
 from c2c_agent.pbx.asterisk.bridge import acknowledge, agi_url, bridge, refuse
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from tests.unit.agi.playbook import BEGIN, ProtocolTest
@@ -171,15 +170,11 @@ class OtherTests(ProtocolTest):
         (AgiConfig(listen="tcp:4574"), "agi://127.0.0.1:4574/c2c"),
         (AgiConfig(listen="tcp:4573:interface=192.0.2.1"), "agi://192.0.2.1:4573/c2c"),
         (AgiConfig(url="agi://agent:4573/c2c"), "agi://agent:4573/c2c"),
-        (AgiConfig(listen="unix:/run/agi", url="agi://agent/c2c"), "agi://agent/c2c"),
+        (AgiConfig(url="agi://agent/c2c"), "agi://agent/c2c"),
+        (AgiConfig(listen=r"tcp6:4573:interface=\:\:1"), "agi://[::1]:4573/c2c"),
+        (AgiConfig(listen="tcp6:4573"), "agi://[::1]:4573/c2c"),
     ],
 )
 def test_agi_url(config: AgiConfig, url: str) -> None:
     """As configured, or as the listener is reached from the same host."""
     assert agi_url(config) == url
-
-
-def test_no_agi_url() -> None:
-    """What does not say it has to be told."""
-    with pytest.raises(ConfigError, match=r"asterisk\.agi\.url must be given"):
-        agi_url(AgiConfig(listen="unix:/run/agi"))
