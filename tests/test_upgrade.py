@@ -9,6 +9,7 @@ did, and nothing else.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sqlite3
@@ -20,12 +21,17 @@ from typing import Any, Final
 
 import attrs
 import pytest
+import yaml
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.call.call import CallState
+from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config import files
+from c2c_agent.config.pbx import AgiConfig
+from c2c_agent.pbx.asterisk.bridge import agi_url
+from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
 from c2c_agent.store.outbox_table import OutboxTable
@@ -147,10 +153,55 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, tuple) else value
 
 
+#: Defaults that are others on purpose, since 0.1.0: what they were, what they are.
+CHANGED: Final = {
+    # FreePBX and Wazo have a FastAGI server at 4573. The dialplan gets the URL with each call.
+    ("asterisk", "agi", "listen"): (
+        "tcp:4573:interface=127.0.0.1",
+        "tcp:8475:interface=127.0.0.1",
+    ),
+}
+
+
+def with_new_defaults(before: Any, document: Any) -> Any:
+    """What 0.1.0 read, with the defaults of today where the file leaves a setting out."""
+    before = copy.deepcopy(before)
+    for path, (old, new) in CHANGED.items():
+        section, given = before, document
+        for name in path[:-1]:
+            section = section[name] if section else None
+            given = (given or {}).get(name, {})
+        if section is not None and path[-1] not in (given or {}):
+            assert section[path[-1]] == old
+            section[path[-1]] = new
+    return before
+
+
+@pytest.mark.parametrize("name", ["setup.yml", "readme.yml"])
+def test_fastagi_of_a_default(name: str) -> None:
+    """An Asterisk of 0.1.0's setup finds the agent at its new port: each call says where it is."""
+    asterisk = files.load(str(WRITTEN / name)).asterisk
+    assert asterisk is not None
+    url = agi_url(asterisk.agi)
+    assert url == "agi://127.0.0.1:8475/c2c"
+    job = CallJob("100", "200", "100", timeout=30)
+    plan = make_plan(asterisk, "1-2", job, "phones", agi_url=url, max_duration=60)
+    assert f"C2C_AGI={url}" in str(plan.data)
+    shipped = Path(__file__).parents[1] / "asterisk-conf" / "c2c-bridge.conf"
+    assert "AGI(${C2C_AGI})" in shipped.read_text(encoding="utf-8")
+
+
+def test_fastagi_of_a_url() -> None:
+    """Where 0.1.0 was given a URL alone, it listened at 4573, and so does this one."""
+    assert AgiConfig(url="agi://127.0.0.1:4573/c2c").listen == "tcp:4573:interface=127.0.0.1"
+    assert AgiConfig(url="agi://localhost/c2c").listen == "tcp:4573:interface=127.0.0.1"
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_configuration(name: str) -> None:
     """Each file of 0.1.0 is valid, and every setting in it means what it meant."""
-    before = CONFIGURATIONS[name]
-    if "server_id" not in (WRITTEN / name).read_text(encoding="utf-8"):
+    text = (WRITTEN / name).read_text(encoding="utf-8")
+    before = with_new_defaults(CONFIGURATIONS[name], yaml.safe_load(text))
+    if "server_id" not in text:
         del before["server_id"]  # the host's name
     assert_told(before, plain(files.load(str(WRITTEN / name))), name)

@@ -2,7 +2,7 @@
 
     <- agi_network: yes
     <- agi_network_script: c2c
-    <- agi_request: agi://127.0.0.1:4573/c2c
+    <- agi_request: agi://127.0.0.1:8475/c2c
     <- agi_channel: Local/100@from-phones-00000066;1
     <- agi_uniqueid: c2c-b9df8fb2
     <-

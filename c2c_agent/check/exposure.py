@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import AmiConfig, LegRule
 from c2c_agent.net.endpoints import is_loopback
+from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import Key
 
 #: The first versions in which an AMI user with `originate` can no longer write files and run
@@ -186,6 +187,26 @@ def open_listeners(ami: AmiConfig, agi_url: str, tables: Iterable[str]) -> Itera
         if wide is not None:
             yield wide
 
+
+def of_foreign_url(url: str, listen: str, tables: Iterable[str]) -> Finding | None:
+    """A program of this host that Asterisk would be sent to in the place of the agent."""
+    agi, port = urlsplit(url), listening(listen).port
+    named = agi.port or _AGI_PORT
+    if not is_loopback(agi.hostname or "") or named == port:
+        return None
+    if not any(True for table in tables for _ in listeners(table, named)):
+        return None
+    return Finding(
+        "FastAGI",
+        f"asterisk.agi.url names the port {named}, where another program listens; the agent has "
+        f"{port}",
+        "Take asterisk.agi.url out, or let it name the port of asterisk.agi.listen. Nothing was "
+        "sent to that program.",
+    )
+
+
+#: Where a URL without a port leads Asterisk to (res/res_agi.c, AGI_PORT).
+_AGI_PORT: Final = 4573
 
 #: The state LISTEN (include/net/tcp_states.h).
 _LISTEN: Final = "0A"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,18 @@ async def run(
     config: Config,
     reactor: Any,
     build: Callable[[Config], object],
+    running: Callable[[], Awaitable[str | None]],
     sockets: Callable[[], Sequence[str]] = _sockets,
 ) -> AsyncIterator[Finding]:
     """Check everything, one finding after the other, until one makes the rest senseless.
 
     `build` makes the parts of an agent, and raises C2CError where that cannot be: what is wrong
-    with the configuration and was not found by then is the last finding. `sockets` gives the
-    kernel's tables, as `exposure.open_listeners` reads them.
+    with the configuration and was not found by then is the last finding. `running` says where the
+    running agent takes FastAGI, as `host:port`; None: no agent runs. `sockets` gives the kernel's
+    tables, as `exposure.open_listeners` reads them.
     """
     told = []
-    async with aclosing(_checks(config, reactor, sockets)) as findings:
+    async with aclosing(_checks(config, reactor, running, sockets)) as findings:
         async for finding in findings:
             told.append(finding)
             yield finding
@@ -49,7 +51,10 @@ def _tells(finding: Finding, wrong: Finding) -> bool:
 
 
 async def _checks(
-    config: Config, reactor: Any, sockets: Callable[[], Sequence[str]]
+    config: Config,
+    reactor: Any,
+    running: Callable[[], Awaitable[str | None]],
+    sockets: Callable[[], Sequence[str]],
 ) -> AsyncGenerator[Finding, None]:
     for finding in configuration.findings(config):
         yield finding
@@ -64,7 +69,7 @@ async def _checks(
         for context in way.contexts():
             yield await way.context(context)
         await way.probe()
-        yield await way.come_round()
+        yield await way.come_round(running, sockets())
         if way.hears_foreign_calls:
             yield exposure.of_no_filter(config.asterisk.ami)
         url = agi_url(config.asterisk.agi)

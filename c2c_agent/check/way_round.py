@@ -7,8 +7,9 @@ where none runs, to this program. Each finding that failed says what to do about
 
 from __future__ import annotations
 
+import errno
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet import defer
@@ -28,6 +29,7 @@ from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.config.files import read_secret
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
 from c2c_agent.errors import ConfigError
+from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
 
@@ -51,6 +53,12 @@ _HELPERS: Final = (
 _LEAVES_RESULT: Final = "c2c-first-result"
 
 _LOCAL: Final = "Local/"
+
+#: What to do where another program has the port.
+FOREIGN: Final = (
+    "Give asterisk.agi.listen a port that is free (a FreePBX has its own FastAGI server at 4573), "
+    "then restart the agent. Nothing was sent to that program."
+)
 
 #: What writes our side of Asterisk's configuration.
 _SETUP: Final = "c2c-agent setup asterisk"
@@ -225,10 +233,19 @@ class WayRound:
                 await deferLater(self._reactor, _LOOK)
         return value
 
-    async def come_round(self) -> Finding:
-        """Originate the test call and see it come back over FastAGI."""
+    async def come_round(
+        self, agent: Callable[[], Awaitable[str | None]], sockets: Iterable[str]
+    ) -> Finding:
+        """Originate the test call and see it come back over FastAGI.
+
+        Not where that would come to a program that is no agent: `agent` says where the running one
+        takes FastAGI, `sockets` who listens here at all.
+        """
         url = bridge.agi_url(self._config.agi)
-        running = not await self._listen()
+        foreign = exposure.of_foreign_url(url, self._config.agi.listen, sockets)
+        if foreign is not None:
+            raise CheckFailed(foreign.name, foreign.message, foreign.advice)
+        running = not await self._listen(agent)
         call = actions.originate(
             channel=f"{_LOCAL}s@c2c-check/n",
             context=self._config.bridge_context,
@@ -260,14 +277,30 @@ class WayRound:
         to = "the running agent" if running else "this check (the agent is not running)"
         return Finding("test call", f"through the bridge context and over FastAGI to {to}")
 
-    async def _listen(self) -> bool:
-        """Take FastAGI sessions, unless the running agent does."""
+    async def _listen(self, agent: Callable[[], Awaitable[str | None]]) -> bool:
+        """Take FastAGI sessions, unless the running agent does. Raises CheckFailed for others."""
         factory = AgiFactory(self._acknowledge, self._reactor)
         listen = self._config.agi.listen
         try:
             self._port = await serverFromString(self._reactor, listen).listen(factory)
-        except CannotListenError:
-            return False
+        except CannotListenError as error:
+            address = listening(listen).address
+            told = await agent()
+            if told == address:
+                return False
+            if getattr(error.socketError, "errno", None) != errno.EADDRINUSE:
+                message = (
+                    f"asterisk.agi.listen: nobody can listen at {address}: {error.socketError}"
+                )
+                advice = "Let asterisk.agi.listen name an address of this host, and a free port."
+            elif told is None:
+                message = f"another program listens at {address}, and no agent runs"
+                advice = FOREIGN
+            else:
+                place = told or "a place that it does not tell"
+                message = f"another program listens at {address}; the running agent does at {place}"
+                advice = f"Restart the agent, if it runs with an older configuration. {FOREIGN}"
+            raise CheckFailed("FastAGI", message, advice) from error
         return True
 
     async def _acknowledge(self, channel: AgiChannel) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from c2c_agent.check.finding import Finding
+from c2c_agent.cli.client import fastagi_of
 from c2c_agent.cli.options import config_option, load, plain_errors
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import ConfigError
@@ -53,6 +55,7 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
     """Run the checks; whether to their end, for a signal is no failure to Twisted."""
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
+    from twisted.internet.threads import deferToThread  # noqa: PLC0415
 
     from c2c_agent.check import run as checks  # noqa: PLC0415
     from c2c_agent.service.parts import Parts  # noqa: PLC0415
@@ -61,7 +64,13 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
 
     async def all_checks(reactor: Any) -> None:
         nonlocal complete
-        async for finding in checks.run(config, reactor, lambda config: Parts(config, reactor)):
+
+        async def agent() -> str | None:
+            found: str | None = await deferToThread(fastagi_of, config)
+            return found
+
+        build = partial(Parts, reactor=reactor)
+        async for finding in checks.run(config, reactor, build, agent):
             find(finding)
         complete = True
 

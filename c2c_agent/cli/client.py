@@ -30,6 +30,9 @@ _WAIT: Final = 30
 
 _PREFIX: Final = "/c2c/v2"
 
+#: Bytes of what `/healthz` says that are looked at.
+_LONGEST_HEALTH: Final = 65536
+
 
 class ClientError(C2CError):
     """The agent could not be asked; the message says what to do."""
@@ -71,6 +74,28 @@ class Place:
         finally:
             connection.close()
         return True
+
+
+def fastagi_of(config: Config) -> str | None:
+    """Where the running agent takes FastAGI connections, as `host:port`; empty: it does not say.
+
+    None where no agent answers.
+    """
+    try:
+        connection = local_place(config).connection(_HURRY)
+    except ClientError:
+        return None
+    try:
+        connection.request("GET", "/healthz")
+        answer = json.loads(connection.getresponse().read(_LONGEST_HEALTH))
+    except (OSError, HTTPException, ValueError, RecursionError):
+        return None
+    finally:
+        connection.close()
+    match answer:
+        case {"status": "ok", **more}:
+            return str(more.get("fastagi", ""))
+    return None
 
 
 #: What connecting fails with where nothing listens.

@@ -5,6 +5,7 @@ The only module that touches the global reactor: `service` is given it.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ import click
 
 from c2c_agent.cli.options import config_option, give_up, path_of, plain_errors
 from c2c_agent.config import files as configfile
+from c2c_agent.config.sections import Config
 from c2c_agent.host import log
+from c2c_agent.net.listening import listening
 
 
 @click.command()
@@ -58,6 +61,22 @@ def run(config_path: str | None) -> None:
         signal.signal(signal.SIGHUP, lambda *_: process.callFromThread(reload))
         service.startService()
     except (CannotListenError, OSError, OverflowError) as error:  # all that a bind can raise
-        give_up(str(error))
+        give_up(_words(error, config))
     process.addSystemEventTrigger("before", "shutdown", service.stopService)
     process.run()
+
+
+def _words(error: Exception, config: Config) -> str:
+    """Why the agent cannot listen, and which setting says that it should."""
+    settings = {"http.listen": config.http.listen}
+    if config.asterisk is not None:
+        settings["asterisk.agi.listen"] = config.asterisk.agi.listen
+    place = str(getattr(error, "port", None))
+    named = [name for name, text in settings.items() if listening(text).place == place]
+    words = ": ".join([*named[:1], str(error)])
+    if getattr(getattr(error, "socketError", None), "errno", None) != errno.EADDRINUSE:
+        return words
+    hint = (
+        " (a FreePBX has its own FastAGI server at 4573)" if "asterisk.agi.listen" in named else ""
+    )
+    return f"{words} Another program listens there: give this setting a port that is free{hint}."

@@ -7,9 +7,14 @@ import sys
 import click
 from attrs import evolve
 
+from c2c_agent.cli.client import fastagi_of
 from c2c_agent.cli.options import config_option, path_of, plain_errors
+from c2c_agent.config import files as configfile
+from c2c_agent.config.pbx import AgiConfig
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import ConfigError
+from c2c_agent.net.endpoints import is_taken
+from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import Key, key_digest, new_secret
 from c2c_agent.policy.pattern import Pattern, PatternError, parse_pattern
 from c2c_agent.setup import apply, files, journal
@@ -97,7 +102,7 @@ def set_up_asterisk(
         plan = planning.plan(place, found, files.shipped(), wishes)
     for change in plan.changes:
         click.echo(_printable(planning.shown(change, hide=change.path == place.secret_file)))
-    notes = [*plan.notes, *apply.notes(plan)]
+    notes = [*plan.notes, *apply.notes(plan), *_foreign(place.config)]
     if dry_run or not plan.changes:
         _say(notes)
         click.echo("Nothing was written." if plan.changes else "Nothing has to change.")
@@ -111,6 +116,23 @@ def set_up_asterisk(
     if plan.key is not None:
         click.echo(f"The first key, for the caller (it is shown this once):\n\n    {plan.key}\n")
     click.echo("Now start the agent, and go the whole way round: c2c-agent check")
+
+
+def _foreign(config_path: str) -> list[str]:
+    """What to know of a program that has the agent's FastAGI port; nothing is sent to it."""
+    try:
+        config = configfile.load(config_path)
+    except ConfigError:  # it is to be made, with the default
+        config = Config(server_id="any")
+    agi = AgiConfig() if config.asterisk is None else config.asterisk.agi
+    listens = listening(agi.listen)
+    if not is_taken(listens) or fastagi_of(config) == listens.address:
+        return []
+    note = (
+        f"Another program listens at {listens.address}, where the agent is to take FastAGI: set "
+        f"asterisk.agi.listen in {config_path} to a port that is free."
+    )
+    return [note]
 
 
 def _patterns(text: str) -> list[Pattern]:

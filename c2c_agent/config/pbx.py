@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 from attrs.validators import and_, deep_mapping, optional
@@ -26,7 +25,7 @@ _CHANNEL: Final = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_.@:/+*#{}-]+")
 _VARIABLE_NAME: Final = re.compile(r"_{0,2}(?!C2C_)[A-Za-z][A-Za-z0-9_]*")
 _VARIABLE_VALUE: Final = re.compile(r"[A-Za-z0-9 _.@:/+*#;=<>{}-]*")
 _AGI_URL: Final = re.compile(
-    r"agi://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-+\--~]{0,200})?"
+    r"agi://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-+\--~]{0,200})?"
 )
 _SOUNDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*(&[A-Za-z0-9_][A-Za-z0-9_./-]*)*")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_*#+-]{1,32}")
@@ -74,18 +73,20 @@ class AmiConfig:
             raise ImpossibleValueError("is of no use without tls", "ca_file")
 
 
-#: Where FastAGI connections are taken by default.
-AGI_PORT: Final = 4573
+#: Where FastAGI connections are taken by default, beside HTTP's port. Not 4573, which Asterisk
+#: connects to where a URL names no port (res/res_agi.c, AGI_PORT): the FastAGI servers of FreePBX
+#: and Wazo have that. None of these, and no connector of vtiger's (5000, 4573), listens at 8475.
+AGI_PORT: Final = 8475
+_PORT_OF_AGI_URLS: Final = 4573
 
 
 def _listen(agi: AgiConfig) -> str:
-    """The listener where none is configured: of the URL's port, which 0.1 had to be given."""
-    port = AGI_PORT if agi.url is None else urlsplit(agi.url).port or _PORT_OF_AGI_URLS
+    """The listener where none is configured: at the port of the URL, if that is."""
+    port = str(AGI_PORT)
+    if agi.url is not None:
+        named = _AGI_URL.fullmatch(agi.url)
+        port = str((named and named["port"]) or _PORT_OF_AGI_URLS)
     return f"tcp:{port}:interface=127.0.0.1"
-
-
-#: What Asterisk connects to where a URL names no port (res/res_agi.c, AGI_PORT).
-_PORT_OF_AGI_URLS: Final = 4573
 
 
 @frozen

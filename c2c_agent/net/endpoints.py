@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -170,6 +172,20 @@ def _tls_listener(
     # As twisted.application.strports.service has it: who starts it hears why it cannot listen.
     listens_with_tls._raiseSynchronously = True  # noqa: SLF001
     return listens_with_tls
+
+
+def is_taken(listens: Listening) -> bool:
+    """Whether another program listens at a TCP port; nothing is sent to it, or connected."""
+    interface = listens.fields.get("interface", "")
+    family = socket.AF_INET6 if listens.kind == "tcp6" or ":" in interface else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((interface, listens.port or 0))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def is_loopback(host: str) -> bool:

@@ -220,7 +220,7 @@ class Parts:
         return broker_link(config, server_id, users, self._reactor)
 
     def _site(self, kill_switch: StopSwitchService) -> ApiSite:
-        http = self._config.http
+        http, asterisk = self._config.http, self._config.asterisk
         api = Api(
             config=http,
             server_id=self._config.server_id,
@@ -233,6 +233,7 @@ class Parts:
             metrics=self.metrics.expose,
             replay=self.outbox.replay,
             kill_switch=kill_switch,
+            fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
             clock=self._reactor,
         )
         return ApiSite(

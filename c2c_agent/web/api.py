@@ -39,7 +39,8 @@ Handler: TypeAlias = Callable[[Ask], Coroutine[Any, Any, Reply]]
 class Api:
     """The routes, and who answers each.
 
-    `operator` is the name of the key that may see and cancel every call.
+    `operator` is the name of the key that may see and cancel every call. `fastagi` is where FastAGI
+    connections are taken, as `host:port`; None: nowhere.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Api:
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         kill_switch: KillSwitch,
+        fastagi: str | None = None,
         clock: IReactorTime,
     ) -> None:
         self._server_id = server_id
@@ -77,6 +79,7 @@ class Api:
             metrics=metrics,
             replay=replay,
             kill_switch=kill_switch,
+            fastagi=fastagi,
         )
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
             # No HEAD here: who only asks for headers wants nobody rung.

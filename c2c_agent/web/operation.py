@@ -49,6 +49,7 @@ class Operation:
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         kill_switch: KillSwitch,
+        fastagi: str | None = None,
     ) -> None:
         self._server_id = server_id
         self._access = access
@@ -56,6 +57,9 @@ class Operation:
         self._metrics = metrics
         self._replay = replay
         self._kill_switch = kill_switch
+        self._health: Json = {"status": "ok"}
+        if fastagi is not None:
+            self._health["fastagi"] = fastagi
 
     async def replay(self, ask: Ask) -> Reply:
         """Send dead letters again, for the operator: all, one target's, or one request's.
@@ -95,8 +99,8 @@ class Operation:
         return Reply({"stopped": False, "were_stopped": was})
 
     async def healthz(self, _ask: Ask) -> Reply:
-        """Whether the agent is alive at all."""
-        return Reply({"status": "ok"})
+        """Whether the agent is alive at all, and where it takes FastAGI: by that it is known."""
+        return Reply(self._health)
 
     async def readyz(self, _ask: Ask) -> Reply:
         """Whether the agent can place calls; of each part, why not."""

@@ -9,7 +9,7 @@ from typing import Final
 
 #: What Asterisk 22 says of a channel; the names are its own.
 _ENVIRONMENT: Final = (
-    b"agi_network: yes\nagi_network_script: c2c\nagi_request: agi://127.0.0.1:4573/c2c\n"
+    b"agi_network: yes\nagi_network_script: c2c\nagi_request: agi://127.0.0.1:8475/c2c\n"
     b"agi_channel: Local/298@c2c-first-00000001;1\nagi_language: en\nagi_type: Local\n"
     b"agi_uniqueid: c2c-00000000-0000-4000-8000-000000000001\nagi_version: 22.10.1\n"
     b"agi_callerid: 100\nagi_calleridname: Phone 100\nagi_callingpres: 0\nagi_callingani2: 0\n"

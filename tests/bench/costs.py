@@ -138,7 +138,7 @@ def _plan() -> OriginatePlan:
     rule = LegRule(parse_pattern("_X."), "Local/{number}@{context}/n")
     config = AsteriskConfig(first_leg=[rule], second_leg=[rule])
     return make_plan(
-        config, REQUEST_ID, JOB, "sales", agi_url="agi://127.0.0.1:4573/c2c", max_duration=3600
+        config, REQUEST_ID, JOB, "sales", agi_url="agi://127.0.0.1:8475/c2c", max_duration=3600
     )
 
 

@@ -196,7 +196,7 @@ def job(data: bytes) -> None:
         "x",
         wanted,
         _CONTEXT,
-        agi_url="agi://127.0.0.1:4573/c2c",
+        agi_url="agi://127.0.0.1:8475/c2c",
         max_duration=14400,
     )
     assert _DIALED.fullmatch(plan.target), plan.target

@@ -59,7 +59,7 @@ def _run(running: ExitStack, *, once: bool) -> int:
         running.enter_context(Phone(number, host.phones_address, port, behaviour, place))
         _say(f"SIP phone {number}    SIPp, at {host.phones_address}:{port}")
     keys = [{"name": "demo", "sha256": key_digest(_KEY), "allow": ["_[12]XX"]}]
-    agent = AgentProcess(host, directory, {"keys": keys}, ports=(8470, 4573), key=_KEY)
+    agent = AgentProcess(host, directory, {"keys": keys}, ports=(8470, 8475), key=_KEY)
     running.enter_context(agent)
     _say(f"c2c-agent        at {agent.url} (started in {time.monotonic() - begin:.1f} s)")
     _say()

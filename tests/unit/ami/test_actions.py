@@ -249,7 +249,7 @@ def test_special_characters_in_variables_are_refused(character: str) -> None:
         originate(variables={"A": f"x{character}y"})
 
 
-@pytest.mark.parametrize("value", ["agi://[::1]:4573/c2c", "agi://[2001:db8::ffff:192.0.2.1]/c2c"])
+@pytest.mark.parametrize("value", ["agi://[::1]:8475/c2c", "agi://[2001:db8::ffff:192.0.2.1]/c2c"])
 def test_an_ipv6_address_in_a_variable(value: str) -> None:
     """Brackets around one hide no comma, and arrive as they are."""
     header = dict(originate(variables={"C2C_AGI": value}).as_pairs("1"))["Variable"]

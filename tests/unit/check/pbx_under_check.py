@@ -27,8 +27,8 @@ from tests.unit.ami.fake_asterisk import (
     FakeSession,
 )
 
-AGI_PORT = 4573
-AGI_URL = "agi://127.0.0.1:4573/c2c"
+AGI_PORT = 8475
+AGI_URL = "agi://127.0.0.1:8475/c2c"
 
 #: The contexts that a configuration without any changes runs through.
 CONTEXTS = (
@@ -188,6 +188,7 @@ class CheckTest(SynchronousTestCase):
         self.secret.write_text("hush\n")
         self.secret.chmod(0o640)
         self.pbx = PbxUnderCheck()
+        self.agent: str | None = None
         self.sockets = [sockets("0100007F:13AE", "0100007F:11DD")]
         self.config = Config(
             server_id="pbx1.example.com",
@@ -214,6 +215,10 @@ class CheckTest(SynchronousTestCase):
         """Make the parts of an agent, which nobody starts."""
         return Parts(config, self.pbx.host)
 
+    async def running(self) -> str | None:
+        """Where the running agent takes FastAGI."""
+        return self.agent
+
     def check(self, seconds: int = 0) -> list[Finding]:
         """Check everything: the findings, after so many seconds."""
 
@@ -221,7 +226,7 @@ class CheckTest(SynchronousTestCase):
             return [
                 finding
                 async for finding in run(
-                    self.config, self.pbx.host, self.build, lambda: self.sockets
+                    self.config, self.pbx.host, self.build, self.running, lambda: self.sockets
                 )
             ]
 

@@ -52,6 +52,7 @@ class AllIsWell(CheckTest):
     def test_beside_the_running_agent(self) -> None:
         """Its listener is taken, and the test call comes to it."""
         self.pbx.host.taken.add(AGI_PORT)
+        self.agent = f"127.0.0.1:{AGI_PORT}"
         assert self.check()[-1] == Finding(
             "test call", "through the bridge context and over FastAGI to the running agent"
         )
@@ -155,7 +156,7 @@ class Exposed(CheckTest):
 
     def test_listening_to_others(self) -> None:
         """AMI and FastAGI, which only this host uses."""
-        self.sockets = [sockets("00000000:13AE", "0A00000A:11DD"), sockets("0" * 32 + ":13AE")]
+        self.sockets = [sockets("00000000:13AE", "0A00000A:211B"), sockets("0" * 32 + ":13AE")]
         ami, agi = [finding for finding in self.check() if finding.warning]
         assert (ami.name, ami.failed) == ("AMI address", False)
         assert ami.message == "it listens on 0.0.0.0, ::, not only on 127.0.0.1"
@@ -165,7 +166,7 @@ class Exposed(CheckTest):
 
     def test_listening_to_others_on_purpose(self) -> None:
         """AMI by TLS, and FastAGI for an Asterisk elsewhere."""
-        self.sockets = [sockets("00000000:13AE", "00000000:11DD")]
+        self.sockets = [sockets("00000000:13AE", "00000000:211B")]
         assert self.config.asterisk is not None
         self.configure(
             ami=evolve(self.config.asterisk.ami, tls=True),

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
+from twisted.internet.error import CannotListenError
 
 from c2c_agent.ami.message import Message
-from c2c_agent.config.pbx import AmiConfig
+from c2c_agent.config.pbx import AgiConfig, AmiConfig
 from c2c_agent.setup.files import shipped as shipped_files
 from tests.unit.ami.fake_asterisk import (
     FakeSession,
@@ -18,9 +20,11 @@ from tests.unit.ami.fake_asterisk import (
     say_nothing,
 )
 from tests.unit.check.pbx_under_check import (
+    AGI_PORT,
     AGI_URL,
     CONTEXTS,
     CheckTest,
+    sockets,
 )
 
 
@@ -63,6 +67,56 @@ class TheProbe(CheckTest):
         """Where the probe never comes to be, the test call says what is wrong."""
         self.pbx.probe = None
         assert self.check(seconds=3)[-1].name == "test call"
+
+
+class AForeignListener(CheckTest):
+    """Another program where FastAGI should be: named, and nothing is sent to it."""
+
+    def assert_nothing_sent(self) -> None:
+        """No call was placed that would have come there."""
+        assert [
+            order.get("Exten") for order in self.pbx.asked if order.get("Context") != "c2c-check"
+        ] == ["c2c-no-such-extension"]
+
+    def test_no_agent_runs(self) -> None:
+        """A FreePBX's own server, for one, which bears no test call."""
+        self.pbx.host.taken.add(AGI_PORT)
+        failed = self.failed()
+        assert failed.name == "FastAGI"
+        assert (
+            failed.message == f"another program listens at 127.0.0.1:{AGI_PORT}, and no agent runs"
+        )
+        assert "a port that is free" in failed.advice
+        self.assert_nothing_sent()
+
+    def test_the_agent_listens_elsewhere(self) -> None:
+        """It runs with another configuration, or is too old to say where."""
+        self.pbx.host.taken.add(AGI_PORT)
+        for told, said in (("127.0.0.1:4573", "127.0.0.1:4573"), ("", "does not tell")):
+            self.agent = told
+            self.pbx.asked.clear()
+            failed = self.failed()
+            assert said in failed.message
+            assert "Restart the agent" in failed.advice
+            self.assert_nothing_sent()
+
+    def test_an_address_of_another_host(self) -> None:
+        """What nobody can listen on here is no other program's."""
+        refused = CannotListenError("192.0.2.9", AGI_PORT, OSError(99, "Cannot assign address"))
+        with mock.patch.object(self.pbx.host, "listenTCP", side_effect=refused):
+            failed = self.failed()
+        assert "nobody can listen at" in failed.message
+        assert "Cannot assign address" in failed.message
+
+    def test_a_url_that_leads_there(self) -> None:
+        """Asterisk would be sent to another program of this host, though the agent listens."""
+        self.sockets = [sockets("0100007F:11DD")]  # 4573
+        for url in ("agi://127.0.0.1/c2c", "agi://127.0.0.1:4573/c2c"):
+            self.configure(agi=AgiConfig(url=url, listen="tcp:8475:interface=127.0.0.1"))
+            self.pbx.asked.clear()
+            failed = self.failed()
+            assert "names the port 4573, where another program listens" in failed.message
+            self.assert_nothing_sent()
 
 
 class TheLogin(CheckTest):

@@ -27,6 +27,7 @@ from c2c_agent.cli.client import (
     ClientError,
     NobodyThere,
     Place,
+    fastagi_of,
     local_place,
     operator_secret,
     place_of,
@@ -39,7 +40,7 @@ from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
 from tests.cloud.certificates import Authority
-from tests.fake_agent import FakeAgent
+from tests.fake_agent import FakeAgent, Scripted
 from tests.fakes import CRM, OPERATOR_SECRET, Desk, uuid
 
 # Its type is that of a module.
@@ -330,6 +331,35 @@ class TestTheHost:
         (tmp_path / "operator.key").write_bytes(content)
         with pytest.raises(ClientError, match=r"operator\.key .*no key"):
             operator_secret(self.config(tmp_path))
+
+
+class TestFastAgi:
+    """Where the running agent takes FastAGI: by that another program is told from it."""
+
+    @pytest.mark.parametrize(
+        ("said", "address"),
+        [
+            ({"status": "ok", "fastagi": "127.0.0.1:8475"}, "127.0.0.1:8475"),
+            ({"status": "ok"}, ""),  # of 0.1, or of no Asterisk
+            ({"status": "well"}, None),
+            ([], None),
+            (b"<html>", None),
+            (b"[" * 100_000, None),
+            (None, None),
+        ],
+    )
+    def test_told(self, agent: FakeAgent, said: Scripted, address: str | None) -> None:
+        """As the agent says it; what says something else is none."""
+        agent.script = [said]
+        port = agent.address.partition(":")[2]
+        http = HttpConfig(listen=f"tcp:{port}:interface=127.0.0.1")
+        assert fastagi_of(Config(server_id="pbx1", http=http)) == address
+
+    def test_nobody(self, tmp_path: Path) -> None:
+        """No agent runs."""
+        for listen in (f"unix:{tmp_path}/none", f"ssl:1:privateKey={tmp_path}/none"):
+            config = Config(server_id="pbx1", http=HttpConfig(listen=listen))
+            assert fastagi_of(config) is None
 
 
 class WithTheRealApi(TestCase):

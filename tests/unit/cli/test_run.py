@@ -119,6 +119,28 @@ class TestRun:
         assert_plain_error(run(tmp_path, "run"), str(error))
         assert not reactor.hasRun
 
+    @pytest.mark.parametrize(
+        ("port", "setting"), [(8470, "http.listen"), (8475, "asterisk.agi.listen")]
+    )
+    def test_another_program(self, tmp_path: Path, reactor: Any, port: int, setting: str) -> None:
+        """A port that is taken: which setting names it, and what to do."""
+        listen = reactor.listenTCP
+
+        def refuse(its_port: int, *more: Any, **how: Any) -> Any:
+            if its_port == port:
+                taken = OSError(98, "Address already in use")
+                raise CannotListenError("127.0.0.1", port, taken)
+            return listen(its_port, *more, **how)
+
+        reactor.listenTCP = refuse
+        (tmp_path / "ami.secret").write_text("hush")
+        ami = {"secret_file": str(tmp_path / "ami.secret")}
+        configure(tmp_path, asterisk={"ami": ami})
+        done = run(tmp_path, "run")
+        assert_plain_error(done, f"{setting}: ", str(port), "Another program listens there")
+        assert ("FreePBX" in done.stderr) is (port == 8475)
+        assert not reactor.hasRun
+
     def test_no_store(self, tmp_path: Path, reactor: Any) -> None:
         """A store that cannot be is named."""
         (tmp_path / "file").write_text("")

@@ -67,7 +67,7 @@ class TestDefaults:
             "ca_file": None,
         }
         assert asdict(config.asterisk.agi) == {
-            "listen": "tcp:4573:interface=127.0.0.1",
+            "listen": "tcp:8475:interface=127.0.0.1",
             "url": None,
         }
         assert config.asterisk.bridge_context == "c2c-bridge"
@@ -117,9 +117,9 @@ VALUES: list[tuple[Callable[..., object], str, list[object], list[object], str]]
     (
         AgiConfig,
         "url",
-        [None, "agi://127.0.0.1:4573/c2c"],
-        ["agi://", "http://a", "agi://a b", "agi://a,b", "agi://a\n"],
-        "a URL such as agi://127.0.0.1:4573/c2c",
+        [None, "agi://127.0.0.1:8475/c2c"],
+        ["agi://", "http://a", "agi://a b", "agi://a,b", "agi://a\n", "agi://::1/c2c", "agi://a:b"],
+        "a URL such as agi://127.0.0.1:8475/c2c",
     ),
     (
         AsteriskConfig,

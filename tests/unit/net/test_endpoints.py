@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 
 from c2c_agent.errors import ConfigError
-from c2c_agent.net.endpoints import ServerCertificate, is_loopback, listener, trust_root
+from c2c_agent.net.endpoints import ServerCertificate, is_loopback, is_taken, listener, trust_root
 from c2c_agent.net.listening import listening
 from tests.cloud.certificates import Authority, Issued
 
@@ -117,6 +118,22 @@ class TestTls:
         described = self.described(issued, f":extraCertChain={chain}")
         with pytest.raises(ConfigError, match=rf"{issued.certificate}, {issued.key}, {chain}: "):
             listener(described, Factory(), MemoryReactorClock())
+
+
+def test_is_taken() -> None:
+    """Whether somebody listens there, of whatever interface; nothing is connected for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for interface in ("127.0.0.1", "0.0.0.0", ""):
+            assert is_taken(listening(f"tcp:{port}:interface={interface}"))
+        assert not is_taken(listening(f"tcp:{port}:interface=127.0.0.9"))
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not is_taken(listening(f"tcp:{port}:interface=127.0.0.1"))
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        assert is_taken(listening(rf"tcp6:{server.getsockname()[1]}:interface=\:\:1"))
+    assert not is_taken(listening(f"tcp:{port}:interface=192.0.2.9"))  # of no interface here
 
 
 def test_trust_root(tmp_path: Path) -> None:

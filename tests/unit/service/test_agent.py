@@ -55,7 +55,7 @@ reactor: Any = global_reactor
 #: What is a listener, but not on this host.
 NO_CERTIFICATE = "ssl:8443:privateKey=/nonexistent.pem"
 
-HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 4573, 5038
+HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 8475, 5038
 #: Seconds that a store may take on the busiest disk: not to be waited for.
 PATIENCE = 60.0
 ONE = uuid(1)
@@ -180,7 +180,7 @@ class Starting(AgentTest):
         with mock.patch.object(self.host, "listenTCP", side_effect=self.host.listenTCP) as listen:
             listen.side_effect = self.listening
             agent.startService()
-        assert self.host.journal == ["listen 4573", "connect 5038", "listen 8470"]
+        assert self.host.journal == ["listen 8475", "connect 5038", "listen 8470"]
         assert "started; 0 calls were in progress before" in self.lines()
         self.stop(agent)
 
@@ -302,14 +302,14 @@ class NotStarting(AgentTest):
     def test_the_fastagi_listener(self) -> None:
         """Its port is taken: no link is made."""
         self.host.taken.add(AGI_PORT)
-        self.assert_refuses(CannotListenError, "4573")
+        self.assert_refuses(CannotListenError, "8475")
         assert self.host.journal == []
 
     def test_the_http_listener(self) -> None:
         """Its port is taken: what was begun before is ended again."""
         self.host.taken.add(HTTP_PORT)
         self.assert_refuses(CannotListenError, "8470")
-        assert self.host.journal == ["listen 4573", "connect 5038", "close 4573"]
+        assert self.host.journal == ["listen 8475", "connect 5038", "close 8475"]
 
     def test_with_calls_in_progress(self) -> None:
         """Their timers end, too; and the next start finds them again."""
@@ -372,7 +372,7 @@ class Stopping(AgentTest):
         self.host.turn()
         assert self.heard()[-1] == "Logoff"
         self.successResultOf(stopped)
-        assert self.host.journal[-2:] == ["close 8470", "close 4573"]
+        assert self.host.journal[-2:] == ["close 8470", "close 8475"]
         assert "stopping; 1 calls go on" in self.lines()
         assert "Hangup" not in self.heard()
 
@@ -389,6 +389,13 @@ class Stopping(AgentTest):
         client.leaves()
         self.host.turn()
         self.successResultOf(stopped)
+
+    def test_where_it_takes_fastagi(self) -> None:
+        """It tells: by that `check` knows its listener from another program's."""
+        agent = self.started()
+        health = self.asks("/healthz").json
+        assert health == {"status": "ok", "fastagi": f"127.0.0.1:{AGI_PORT}"}
+        self.stop(agent)
 
     def test_a_renewed_certificate(self) -> None:
         """The next connection is shown it; what cannot be used changes nothing at all."""

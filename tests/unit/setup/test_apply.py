@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import re
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,21 @@ class TestSetUp:
         assert "'1+1' is neither a number nor a pattern" in result.output
         allow = [pattern.text for pattern in configfile.load(str(plain.config)).keys[0].allow]
         assert allow == ["_1XX", "_NXXNXXXXXX"]
+
+    def test_another_program_has_the_port(self, plain: Host) -> None:
+        """It is named before any call could come to it, and it sees nothing of that."""
+        with socket.create_server(("127.0.0.1", 0)) as foreign:
+            port = foreign.getsockname()[1]
+            plain.config.parent.mkdir()
+            agi = f"{{listen: 'tcp:{port}:interface=127.0.0.1'}}"
+            http = f"{{listen: 'unix:{plain.root}/http'}}"
+            plain.config.write_text(f"http: {http}\nasterisk: {{agi: {agi}}}\n")
+            said = plain.set_up("--dry-run").output
+            assert f"Another program listens at 127.0.0.1:{port}" in said
+            foreign.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                foreign.accept()
+        assert "Another program" not in plain.set_up("--dry-run").output
 
     def test_link(self, plain: Host) -> None:
         """A file that is linked from elsewhere is written where it is."""

@@ -166,13 +166,13 @@ class OtherTests(ProtocolTest):
 @pytest.mark.parametrize(
     ("config", "url"),
     [
-        (AgiConfig(), "agi://127.0.0.1:4573/c2c"),
+        (AgiConfig(), "agi://127.0.0.1:8475/c2c"),
         (AgiConfig(listen="tcp:4574"), "agi://127.0.0.1:4574/c2c"),
-        (AgiConfig(listen="tcp:4573:interface=192.0.2.1"), "agi://192.0.2.1:4573/c2c"),
-        (AgiConfig(url="agi://agent:4573/c2c"), "agi://agent:4573/c2c"),
+        (AgiConfig(listen="tcp:8475:interface=192.0.2.1"), "agi://192.0.2.1:8475/c2c"),
+        (AgiConfig(url="agi://agent:8475/c2c"), "agi://agent:8475/c2c"),
         (AgiConfig(url="agi://agent/c2c"), "agi://agent/c2c"),
-        (AgiConfig(listen=r"tcp6:4573:interface=\:\:1"), "agi://[::1]:4573/c2c"),
-        (AgiConfig(listen="tcp6:4573"), "agi://[::1]:4573/c2c"),
+        (AgiConfig(listen=r"tcp6:8475:interface=\:\:1"), "agi://[::1]:8475/c2c"),
+        (AgiConfig(listen="tcp6:8475"), "agi://[::1]:8475/c2c"),
     ],
 )
 def test_agi_url(config: AgiConfig, url: str) -> None:

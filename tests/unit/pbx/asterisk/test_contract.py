@@ -48,7 +48,7 @@ class StagedAsterisk(StagedPbx):
         driver = AsteriskDriver(
             AsteriskConfig(),
             link=cast("AmiLink", link),
-            agi_url="agi://127.0.0.1:4573/c2c",
+            agi_url="agi://127.0.0.1:8475/c2c",
             max_duration=3600,
             clock=self.clock,
             now=self.clock.seconds,

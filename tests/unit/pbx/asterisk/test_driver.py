@@ -90,7 +90,7 @@ class DriverTestCase(SynchronousTestCase):
         self.driver = AsteriskDriver(
             self.config,
             link=cast("AmiLink", self.link),
-            agi_url="agi://127.0.0.1:4573/c2c",
+            agi_url="agi://127.0.0.1:8475/c2c",
             max_duration=3600,
             clock=self.clock,
             now=self.clock.seconds,

@@ -21,7 +21,7 @@ INSIDE = LegRule(parse_pattern("_XXX"), "Local/{number}@{context}/n")
 def plan(config: AsteriskConfig, job: CallJob = JOB) -> OriginatePlan:
     """The plan of a job."""
     return make_plan(
-        config, uuid(1), job, "sales", agi_url="agi://127.0.0.1:4573/c2c", max_duration=3600
+        config, uuid(1), job, "sales", agi_url="agi://127.0.0.1:8475/c2c", max_duration=3600
     )
 
 
@@ -80,7 +80,7 @@ class TestVariables:
             "__C2C_DIAL_AS=102",
             "__C2C_CONTEXT=sales",
             "__C2C_TIMEOUT=20",
-            "C2C_AGI=agi://127.0.0.1:4573/c2c",
+            "C2C_AGI=agi://127.0.0.1:8475/c2c",
             "C2C_SECOND_CHANNEL=Local/200@sales/n",
             "C2C_MAX_DURATION=3600",
         ]
