@@ -24,6 +24,7 @@ from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 def findings(config: Config) -> Iterator[Finding]:
     """All that is found without asking the PBX."""
     yield Finding("configuration", f"{len(config.keys)} keys, server_id {config.server_id}")
+    yield from _server_id(config)
     yield from _keys(config)
     url = config.store.url
     yield _store(config) if url is None else _database(url, config)
@@ -39,6 +40,13 @@ def not_buildable(config: Config, build: Callable[[Config], object]) -> Finding 
     except C2CError as error:
         return Finding("configuration", str(error), "Correct this, and check again.")
     return None
+
+
+def _server_id(config: Config) -> Iterator[Finding]:
+    if config.is_called_localhost:
+        advice = "Set server_id to the name by which others know this host: pbx1.example.com."
+        message = f"is {config.server_id}, by which nobody can tell this agent from others."
+        yield Finding("server_id", message, advice, warning=True)
 
 
 def _keys(config: Config) -> Iterator[Finding]:

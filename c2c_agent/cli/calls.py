@@ -131,6 +131,8 @@ def cancel(
     response = client_of(config_path, url, ca_file).cancel(request_id)["response"]
     for entry in response["errors"]:
         raise ClientError(str(entry["error"]["message"]))
+    if "ended" in response:
+        raise ClientError(f"There is nothing to cancel: the call has ended ({response['ended']}).")
     click.echo("cancelled")
 
 

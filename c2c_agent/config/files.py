@@ -21,8 +21,15 @@ _OPERATOR = "operator.key"
 def load(path: str) -> Config:
     """Read the file and `conf.d/*.yml` beside it, in order of name; raises ConfigError."""
     main = Path(path)
-    documents = [(str(main), _document(main))]
-    documents += [(str(file), _document(file)) for file in _laid_over(main.parent / "conf.d")]
+    documents: list[tuple[str, object]] = []
+    faults: list[str] = []
+    for file in [main, *_laid_over(main.parent / "conf.d")]:
+        try:
+            documents.append((str(file), _document(file)))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
     return parse(documents, server_id=socket.getfqdn())
 
 

@@ -19,6 +19,7 @@ import cattrs
 from cattrs.errors import (
     AttributeValidationNote,
     BaseValidationError,
+    ClassValidationError,
     ForbiddenExtraKeysError,
     IterableValidationNote,
 )
@@ -178,9 +179,40 @@ def _section(converter: cattrs.Converter, section: type[Any]) -> Callable[[Any, 
     def check(value: object, kind: Any) -> Any:
         if not isinstance(value, Mapping):
             raise TypeError(f"must be a mapping, not {_kind(value)} ({value!r})")
-        return structure(value, kind)
+        try:
+            return structure(value, kind)
+        except ClassValidationError as error:
+            told = {_place(cause)[:1] for cause in error.exceptions}
+            more = [
+                fault
+                for fault in _impossible_values(converter, section, value)
+                if fault.where[:1] not in told
+            ]
+            if not more:
+                raise
+            causes = [*error.exceptions, *more]
+            raise ClassValidationError(error.message, causes, section) from None
 
     return check
+
+
+def _impossible_values(
+    converter: cattrs.Converter, section: type[Any], values: Mapping[Any, Any]
+) -> Iterator[ImpossibleValueError]:
+    """Each value of a section that its rule refuses; attrs stops at the first."""
+    for attribute in attrs.fields(section):
+        if attribute.validator is None or attribute.name not in values:
+            continue
+        try:
+            value = converter.structure(values[attribute.name], attribute.type)
+        except (BaseValidationError, ValueError, TypeError):
+            continue  # of another type than it should be, which is told
+        try:
+            attribute.validator(None, attribute, value)
+        except ImpossibleValueError as fault:
+            yield fault
+        except ValueError:
+            continue  # of a rule that attrs comes to when these are mended
 
 
 def _asterisk(converter: cattrs.Converter, value: object) -> AsteriskConfig | None:

@@ -456,6 +456,11 @@ class Config:
     )
     log: LogConfig = field(factory=LogConfig, metadata=described("What is logged."))
 
+    @property
+    def is_called_localhost(self) -> bool:
+        """Whether the server_id is every host's; a host without a name of its own has no better."""
+        return self.server_id.partition(".")[0] in {"localhost", "localhost4", "localhost6"}
+
     def __attrs_post_init__(self) -> None:
         names = {OPERATOR, *(key.name for key in self.keys)}
         if self.store.url is not None and self.asterisk is not None:

@@ -86,6 +86,8 @@ class AgentService(Service):
             raise
         super().startService()
         _log.info("started; {count} calls were in progress before", count=len(unfinished))
+        if self._config.is_called_localhost:
+            _log.warn("server_id is {name}: every host is called so", name=self._config.server_id)
         parts.health.tell(self._supervisor)
 
     def _recall(self, store: Store, since: float) -> None:

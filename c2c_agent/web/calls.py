@@ -116,15 +116,16 @@ class Calls:
             message = f"This key placed no call with the id {ask.item}."
             return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
         await self._dispatcher.cancel_anywhere(call)
-        return Reply(
-            answers.response(
-                call.request_id,
-                (),
-                status_url=ask.status_url(call.request_id),
-                method=_CANCEL,
-                server_id=self._server_id,
-            )
+        body = answers.response(
+            call.request_id,
+            (),
+            status_url=ask.status_url(call.request_id),
+            method=_CANCEL,
+            server_id=self._server_id,
         )
+        if call.outcome is not None:
+            body["response"]["ended"] = call.outcome.value
+        return Reply(body)
 
     async def recent(self, ask: Ask) -> Reply:
         """List the latest calls of a key; the operator sees those of all."""

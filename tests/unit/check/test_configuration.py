@@ -148,6 +148,14 @@ class TheStore(CheckTest):
 class TheWhole(CheckTest):
     """What no single check looks at: whether the agent could be made of it all."""
 
+    def test_a_name_of_every_host(self) -> None:
+        """A warning: calls work, but nobody can tell whose they are."""
+        for name in ("localhost", "localhost.localdomain"):
+            self.config = evolve(self.config, server_id=name)
+            [warned] = [finding for finding in self.check() if finding.warning]
+            assert warned.name == "server_id"
+            assert f"is {name}" in warned.message
+
     def test_a_listener_that_cannot_be(self) -> None:
         """It is said at last, whatever else is well."""
         self.config = evolve(self.config, http=HttpConfig(listen="ssl:1:privateKey=/nonexistent"))

@@ -219,6 +219,15 @@ class TestCancel:
         done = run(tmp_path, "cancel", ONE)
         assert (done.exit_code, done.output) == (0, "cancelled\n")
 
+    def test_ended(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """What was over before is not cancelled by it."""
+        ended = answer()
+        ended["response"]["ended"] = "connected"
+        agent.script = [ended]
+        done = run(tmp_path, "cancel", ONE)
+        assert_plain_error(done, "nothing to cancel: the call has ended (connected)")
+        assert done.stdout == ""
+
     def test_not_done(self, agent: FakeAgent, tmp_path: Path) -> None:
         """In the API's words."""
         fault = Fault(ErrorCode.NOT_FOUND, f"This key placed no call with the id {ONE}.")

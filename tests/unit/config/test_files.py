@@ -113,6 +113,15 @@ keys:
             load(main)
         assert str(caught.value) == f"{other}: calls.timeot: is unknown; did you mean 'timeout'?"
 
+    def test_files_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """All of them are told, not the first alone."""
+        main = written(tmp_path / "main.yml", "calls: {")
+        other = written(tmp_path / "conf.d" / "a.yml", "calls: }")
+        with pytest.raises(ConfigError) as caught:
+            load(main)
+        assert f"{main}: no valid YAML" in str(caught.value)
+        assert f"{other}: no valid YAML" in str(caught.value)
+
     def test_a_name_that_stands_twice(self, tmp_path: Path) -> None:
         """YAML alone would let the last one win, and `deny` would lose its first list unseen."""
         path = written(tmp_path / "c.yml", "keys:\n- name: crm\n  deny: [_1X.]\n  deny: [_2X.]\n")

@@ -649,6 +649,21 @@ def test_errors(documents: list[object], lines: list[str]) -> None:
     assert told(*documents) == lines
 
 
+def test_impossible_values_of_one_section() -> None:
+    """Each is told, also where the section has other faults; attrs stops at the first."""
+    ami = {"port": 0, "username": "a b", "tls": "yes", "secret": "x"}
+    lines = told({"asterisk": {"ami": ami}, "calls": {"timeout": 0, "max_timeout": 0}})
+    places = [line.split(": ")[1] for line in lines]
+    assert sorted(places) == [
+        "asterisk.ami.port",
+        "asterisk.ami.secret",
+        "asterisk.ami.tls",
+        "asterisk.ami.username",
+        "calls.max_timeout",
+        "calls.timeout",
+    ]
+
+
 class TestOrigins:
     """Which file an error names."""
 

@@ -390,6 +390,13 @@ class Stopping(AgentTest):
         self.host.turn()
         self.successResultOf(stopped)
 
+    def test_a_name_of_every_host(self) -> None:
+        """The log warns of a server_id by which no agent is told from another."""
+        self.config = evolve(self.config, server_id="localhost.localdomain")
+        self.stop(self.started())
+        lines = [formatEvent(event) or "" for event in self.logged]
+        assert len([line for line in lines if "every host is called so" in line]) == 1
+
     def test_where_it_takes_fastagi(self) -> None:
         """It tells: by that `check` knows its listener from another program's."""
         agent = self.started()

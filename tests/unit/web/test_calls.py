@@ -431,7 +431,11 @@ class Cancelling(ApiTest):
     def test_one_that_has_ended(self) -> None:
         """There is nothing to hang up; it stays as it ended."""
         self.ended(ONE)
-        assert self.cancel(ONE)["response"]["status"] == "success"
+        response = self.cancel(ONE)["response"]
+        assert response["status"] == "success"
+        assert (
+            response["ended"] == self.get(f"{PREFIX}/status/{ONE}")["c2c_status"]["call"]["outcome"]
+        )
         assert self.driver.hung_up == []
         assert self.desk.call(ONE).outcome == "first_busy"
 
