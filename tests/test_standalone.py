@@ -15,19 +15,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-#: What each package stands on, and the streams that its tests replay.
-NEEDS = {
-    "agi": (["errors.py", "text.py"], "agi-*.txt"),
-    "ami": (["errors.py", "text.py", "net"], "ami-*.txt"),
+#: What each package stands on, what its tests take, and the streams that they replay.
+NEEDS: dict[str, tuple[list[str], list[str], str]] = {
+    "agi": (["errors.py", "text.py"], [], "agi-*.txt"),
+    "ami": (["errors.py", "text.py", "net"], ["tests/certificates.py"], "ami-*.txt"),
 }
 
 
 def lift(name: str, folder: Path) -> None:
     """Copy a package, what it stands on, and its tests, into an empty folder."""
-    ground, streams = NEEDS[name]
+    ground, taken, streams = NEEDS[name]
     for path in ["c2c_agent/__init__.py", *(f"c2c_agent/{each}" for each in (name, *ground))]:
         copy(path, folder)
-    for path in ("tests/__init__.py", "tests/conftest.py", "tests/unit/__init__.py"):
+    for path in ("tests/__init__.py", "tests/conftest.py", "tests/unit/__init__.py", *taken):
         copy(path, folder)
     copy(f"tests/unit/{name}", folder)
     for stream in (ROOT / "tests/transcripts").glob(streams):

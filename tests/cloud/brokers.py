@@ -22,7 +22,7 @@ from tests.pbx.hosts import HostError
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-    from tests.cloud.certificates import Authority
+    from tests.certificates import Authority
 
 ADDRESS: Final = "127.0.0.30"
 PORT: Final = 5672

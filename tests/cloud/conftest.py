@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from c2c_agent.policy.keys import key_digest
+from tests.certificates import Authority
 from tests.cloud.brokers import ADDRESS, PASSWORD, PORT, TLS_PORT, Broker
-from tests.cloud.certificates import Authority
 from tests.cloud.databases import ADDRESS as DATABASE_ADDRESS
 from tests.cloud.databases import PASSWORD as DATABASE_PASSWORD
 from tests.cloud.databases import Database, DatabaseServer

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost

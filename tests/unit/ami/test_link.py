@@ -29,7 +29,7 @@ from c2c_agent.ami.link import AmiLink, LinkDown, ami_endpoint
 from c2c_agent.ami.message import LocalAmiError, Message
 from c2c_agent.ami.pending import LinkLost
 from c2c_agent.errors import C2CError, ConfigError
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 
 BANNER = "Asterisk Call Manager/11.0.0\r\n"
 VERSION = "22.10.1"

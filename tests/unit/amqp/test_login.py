@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from c2c_agent.amqp.login import broker_endpoint, login_parameters
 from c2c_agent.config.sections import AmqpConfig
 from c2c_agent.errors import ConfigError
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 
 
 @pytest.fixture

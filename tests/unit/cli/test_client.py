@@ -39,7 +39,7 @@ from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 from tests.fake_agent import FakeAgent, Scripted
 from tests.fakes import CRM, OPERATOR_SECRET, Desk, uuid
 

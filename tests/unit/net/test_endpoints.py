@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from c2c_agent.errors import ConfigError
 from c2c_agent.net.endpoints import ServerCertificate, is_loopback, is_taken, listener, trust_root
 from c2c_agent.net.listening import listening
-from tests.cloud.certificates import Authority, Issued
+from tests.certificates import Authority, Issued
 
 
 def opened(description: str) -> tuple[int, int]:

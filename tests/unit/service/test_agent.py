@@ -43,7 +43,7 @@ from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.agent import AgentService
 from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.sqlite.store import Store
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 from tests.fakes import CRM, CRM_SECRET, SHOP, SHOP_SECRET, uuid
 from tests.memory_host import Answer, Connection, MemoryHost, request
 from tests.unit.agi.playbook import Playbook
