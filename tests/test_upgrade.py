@@ -104,8 +104,9 @@ class StoreOf010(TestCase):
         told = {name: [one.waiting, one.dead, one.oldest_at] for name, one in depths.items()}
         assert told == TOLD["depths"]
         for target, due in TOLD["due"].items():
-            heads, _ = await outbox.due(target, _LATE, 100)
-            reports = [(one.report, one.attempts) for one in heads]
+            waiting, _ = await outbox.due(target, _LATE, 100)
+            heads = {one.report.request_id: one for one in reversed(waiting)}  # told first
+            reports = [(one.report, one.attempts) for one in waiting if one in heads.values()]
             assert [
                 [report.event_id, report.type, report.request_id, attempts]
                 for report, attempts in reports

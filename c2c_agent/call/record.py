@@ -20,10 +20,10 @@ def _converter() -> Converter:
     converter = Converter(
         unstruct_collection_overrides={tuple: list}, omit_if_default=True, detailed_validation=False
     )
-    # What came in and what the PBX said is kept as it is.
-    as_it_is = Mapping[str, object]
-    converter.register_structure_hook_func(lambda kind: kind == as_it_is, lambda value, _: value)
-    converter.register_unstructure_hook_func(lambda kind: kind == as_it_is, lambda value: value)
+    # What came in and what the PBX said is kept as it is; so are the caller's own words.
+    as_it_is = (Mapping[str, object], Mapping[str, str])
+    converter.register_structure_hook_func(lambda kind: kind in as_it_is, lambda value, _: value)
+    converter.register_unstructure_hook_func(lambda kind: kind in as_it_is, lambda value: value)
     # The driver's own form of a plan is not kept: nothing is ever sent twice.
     left_out = override(omit=True)
     converter.register_unstructure_hook(
