@@ -35,6 +35,7 @@ from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key, key_digest
 from c2c_agent.policy.meter import Admission, LimitReached, Meter
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.report.delivery import Report, Target, reports
 from c2c_agent.report.live import Live
@@ -397,6 +398,7 @@ class Desk:
         self.store.shared = shared
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
+        self.number_plans: dict[str, NumberPlan] = {}  # by kind of PBX
         self.clock_set = 0.0
         self.stopped = False  # by the kill switch
         self.stop_reason = ""
@@ -436,6 +438,7 @@ class Desk:
             drivers=self.drivers,
             limits=self._limits,
             meter=self.meter,
+            number_plans=self.number_plans,
         )
         for driver in self.drivers.values():
             driver.observer = self.dispatcher

@@ -90,6 +90,19 @@ class CallJob:
     no_auto_answer: bool = False  # said in so many words, so that no other key's default counts
     no_confirm: bool = False  # likewise
     metadata: Mapping[str, str] = field(factory=dict)  # the caller's own words, told back as given
+    #: What the PBX is told in the place of the numbers, where it wants them otherwise.
+    dialed_first: str | None = None
+    dialed_second: str | None = None
+
+    @property
+    def first_as_dialed(self) -> str:
+        """The first number, as the PBX is told it."""
+        return self.dialed_first or self.dial_first
+
+    @property
+    def second_as_dialed(self) -> str:
+        """The second number, as the PBX is told it."""
+        return self.dialed_second or self.dial_second
 
     @property
     def seconds_before_talk(self) -> int:

@@ -42,6 +42,7 @@ from c2c_agent.call.events import (
     TellAnswer,
 )
 from c2c_agent.call.evidence import NotConfirmed
+from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import verdict
 from c2c_agent.errors import ErrorCode, Fault
@@ -280,6 +281,7 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         return Step(call)
     after = evolve(
         call,
+        job=_as_dialed_there(call.job, told.job),
         state=told.state,
         outcome=told.outcome,
         answer=call.answer or told.answer,
@@ -305,6 +307,13 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
     if call.cancelled and not told.cancelled and told.outcome is None:
         commands += (HangUp(),)
     return Step(after, commands)
+
+
+def _as_dialed_there(job: CallJob | None, told: CallJob | None) -> CallJob | None:
+    """The job, with the numbers as the agent's own PBX was told them."""
+    if job is None or told is None:
+        return job
+    return evolve(job, dialed_first=told.dialed_first, dialed_second=told.dialed_second)
 
 
 def _words_of(event: Relayed) -> Mapping[str, object]:

@@ -31,6 +31,7 @@ from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.errors import ConfigError
 from c2c_agent.policy.hours import Hours, parse_hours
 from c2c_agent.policy.keys import Key
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import Pattern, parse_pattern
 
 #: The way from the root to a value: names of sections and indices of lists.
@@ -135,7 +136,7 @@ def _converter() -> cattrs.Converter:
         lambda kind: kind == AsteriskConfig | None,
         lambda value, _kind: _asterisk(converter, value),
     )
-    for section in (AmqpConfig, RelayConfig):
+    for section in (AmqpConfig, RelayConfig, NumberPlan):
         converter.register_structure_hook_func(
             partial(operator.eq, section | None), partial(_optional, converter, section)
         )

@@ -18,6 +18,7 @@ from c2c_agent.config.rules import (
     is_context,
     is_template,
 )
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import Pattern, parse_pattern
 from c2c_agent.text import described
 
@@ -217,6 +218,13 @@ class AsteriskConfig:
         metadata=described(
             "What is played, after a tone, to whoever answers a call that is to be confirmed: that "
             "1 accepts it, and 2 rejects it. The default is part of Asterisk's core sounds."
+        ),
+    )
+    numbers: NumberPlan | None = field(
+        default=None,
+        metadata=described(
+            "The number plan: how callers write numbers, and how this PBX wants them dialled. "
+            "Without one every number is dialled as it is written. See the page on numbers."
         ),
     )
     freepbx: bool = field(

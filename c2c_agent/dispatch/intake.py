@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
 from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.call.number import NumberError
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -26,6 +27,7 @@ from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Lease, LimitReached, Meter
+from c2c_agent.policy.numbers import NumberPlan, PlannedNumber
 from c2c_agent.store.call_store import CallStore, Claim
 
 _log = Logger()
@@ -68,7 +70,11 @@ class Clock(Protocol):
 
 
 class Intake:
-    """Takes requests for calls in. `week_time` tells what the clock shows in a time zone."""
+    """Takes requests for calls in.
+
+    `week_time` tells what the clock shows in a time zone. `number_plans` are those of the PBXs, by
+    their kind.
+    """
 
     def __init__(
         self,
@@ -81,6 +87,7 @@ class Intake:
         drivers: Mapping[str, PbxDriver],
         limits: CallsConfig,
         meter: Meter,
+        number_plans: Mapping[str, NumberPlan] | None = None,
     ) -> None:
         self._clock = clock
         self._week_time = week_time
@@ -90,6 +97,7 @@ class Intake:
         self._drivers = drivers
         self._limits = limits
         self._meter = meter
+        self._number_plans = {} if number_plans is None else number_plans
         self._closed = False
         self._repeats = Repeats()
 
@@ -230,13 +238,36 @@ class Intake:
             wanted += ("confirm",)
         if job.max_duration is not None:
             wanted += (f"max_duration {job.max_duration}",)
-        faults = key.faults(job, self._limits.international_prefix)
+        job, faults = self._plan_numbers(key, job)
         if key.hours and not key.may_call_at(self._week_time(self._clock.wall(), key.timezone)):
             faults.append(_NOT_NOW)
         if job.pbx not in self._drivers:
             message = f"No {job.pbx} PBX is configured here."
             faults.append(Fault(ErrorCode.UNSUPPORTED_PBX, message))
         return f"{key.name} {wanted}", job, faults
+
+    def _plan_numbers(self, key: Key, job: CallJob) -> tuple[CallJob, list[Fault]]:
+        """The job with its numbers as they are dialled, and what the key may not do of it."""
+        plan = key.numbers or self._number_plans.get(job.pbx)
+        if plan is None:
+            return job, key.faults(job, self._limits.international_prefix)
+        planned: dict[str, PlannedNumber] = {}
+        faults: list[Fault] = []
+        for name, number in (("dial_first", job.dial_first), ("dial_second", job.dial_second)):
+            try:
+                planned[number] = plan.read(number)
+            except NumberError as error:
+                message = f"{name} is not a number that can be dialled: {error}."
+                faults.append(Fault(ErrorCode.INVALID_PARAMETER, message))
+        faults += key.faults(job, plan.prefix, planned)
+        if job.agent is None:  # else the agent beside the PBX has a plan of its own
+            told = {number: one.dialed for number, one in planned.items() if one.dialed != number}
+            job = evolve(
+                job,
+                dialed_first=told.get(job.dial_first),
+                dialed_second=told.get(job.dial_second),
+            )
+        return job, faults
 
     def _hindrance(self, job: CallJob, faults: Sequence[Fault]) -> Reject | Expire | None:
         """What keeps a job from being placed, whatever the limits say."""

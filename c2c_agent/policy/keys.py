@@ -21,6 +21,7 @@ from c2c_agent.call.job import CallJob, is_parameter
 from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
+from c2c_agent.policy.numbers import NumberPlan, PlannedNumber
 from c2c_agent.policy.pattern import Pattern
 from c2c_agent.text import described
 
@@ -79,7 +80,8 @@ class Key:
     may use the key in a browser; empty: no browser is told that any may. `methods`: by which calls
     may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
     caller calls a parameter, and what it is called here. `repeat_window`: for so many seconds, the
-    same two numbers again are the same call.
+    same two numbers again are the same call. `numbers`: its own number plan, in the place
+    of the PBX's.
     """
 
     name: str = field(
@@ -288,6 +290,15 @@ class Key:
         ),
     )
 
+    numbers: NumberPlan | None = field(
+        default=None,
+        metadata=described(
+            "How the callers with this key write numbers, and how the PBX wants them, if that "
+            "differs from `asterisk.numbers`. At a relay it counts for `allow` and `deny` alone: "
+            "the agent beside the PBX dials by its own plan."
+        ),
+    )
+
     @name.validator
     def _check_name(self, _attribute: object, value: str) -> None:
         if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value) is None:
@@ -309,23 +320,52 @@ class Key:
         patterns = [*self.allow, *(self.dial_as or ())]
         return frozenset(pattern.literal for pattern in patterns if pattern.literal is not None)
 
-    def may_dial(self, number: str, international_prefix: str | None = None) -> bool:
+    def may_dial(
+        self,
+        number: str,
+        international_prefix: str | None = None,
+        planned: PlannedNumber | None = None,
+    ) -> bool:
         """Whether `number` is allowed, and denied in none of its forms.
 
-        It is allowed as it is written, but `+49…` and `0049…` (where the prefix is `00`) are the
+        Where a number plan has `planned` it, each of its forms may be the one that is allowed. Else
+        it is allowed as it is written, but `+49…` and `0049…` (where the prefix is `00`) are the
         same number to who denies it.
         """
-        forms = _forms(number, international_prefix)
-        denied = any(pattern.covers(form) for pattern in self.deny for form in forms)
-        return _any(self.allow, number) and not denied
+        forms = (number,) if planned is None else planned.forms
+        refused = {number} if planned is None else {*planned.forms, planned.dialed}
+        refused |= {other for one in refused for other in _forms(one, international_prefix)}
+        denied = any(pattern.covers(form) for pattern in self.deny for form in refused)
+        return any(_any(self.allow, form) for form in forms) and not denied
 
-    def may_ring_first(self, number: str, international_prefix: str | None = None) -> bool:
-        """Whether `number` may be dialled, and be the first leg."""
-        return _may(self.first, number) and self.may_dial(number, international_prefix)
+    def may_ring_first(
+        self,
+        number: str,
+        international_prefix: str | None = None,
+        planned: PlannedNumber | None = None,
+    ) -> bool:
+        """Whether `number` may be dialled, and be the first leg, in one of its forms."""
+        return self._may_be(self.first, number, planned) and self.may_dial(
+            number, international_prefix, planned
+        )
 
-    def may_ring_second(self, number: str, international_prefix: str | None = None) -> bool:
-        """Whether `number` may be dialled, and be the second leg."""
-        return _may(self.second, number) and self.may_dial(number, international_prefix)
+    def may_ring_second(
+        self,
+        number: str,
+        international_prefix: str | None = None,
+        planned: PlannedNumber | None = None,
+    ) -> bool:
+        """Whether `number` may be dialled, and be the second leg, in one of its forms."""
+        return self._may_be(self.second, number, planned) and self.may_dial(
+            number, international_prefix, planned
+        )
+
+    @staticmethod
+    def _may_be(
+        patterns: Sequence[Pattern] | None, number: str, planned: PlannedNumber | None
+    ) -> bool:
+        forms = (number,) if planned is None else planned.forms
+        return any(_may(patterns, form) for form in forms)
 
     def may_dial_as(self, extension: str) -> bool:
         """Whether calls may be made with `extension`'s permission and identity."""
@@ -335,12 +375,19 @@ class Key:
         """Whether calls may be placed when the clock shows that."""
         return not self.hours or any(hours.include(time) for hours in self.hours)
 
-    def faults(self, job: CallJob, international_prefix: str | None = None) -> list[Fault]:
-        """What this key may not do of `job`; both numbers are checked."""
+    def faults(
+        self,
+        job: CallJob,
+        international_prefix: str | None = None,
+        planned: Mapping[str, PlannedNumber] | None = None,
+    ) -> list[Fault]:
+        """What this key may not do of `job`; both numbers are checked, as they are `planned`."""
+        plans = planned or {}
         refused = []
-        if not self.may_ring_first(job.dial_first, international_prefix):
+        first, second = job.dial_first, job.dial_second
+        if not self.may_ring_first(first, international_prefix, plans.get(first)):
             refused.append("dial this dial_first")
-        if not self.may_ring_second(job.dial_second, international_prefix):
+        if not self.may_ring_second(second, international_prefix, plans.get(second)):
             refused.append("dial this dial_second")
         if not self.may_dial_as(job.dial_as):
             refused.append("place calls as this dial_as")

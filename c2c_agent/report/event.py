@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 from c2c_agent.call.call import Call, CallState, Entry
 from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 
 
@@ -68,6 +69,7 @@ def call_summary(call: Call) -> Json:
     """The part of a status that tells of the call itself."""
     job = call.job
     return {
+        **dialed_numbers(job),
         "state": call.state.value,
         "outcome": call.outcome.value if call.outcome is not None else None,
         "hung_up_by": call.hung_up_by.value if call.hung_up_by is not None else None,
@@ -80,6 +82,14 @@ def call_summary(call: Call) -> Json:
         "metadata": dict(job.metadata) if job else {},
         "timeline": [_entry(call, entry) for entry in call.timeline],
     }
+
+
+def dialed_numbers(job: CallJob | None) -> Json:
+    """The numbers as the PBX was told them, where these are not those that were asked for."""
+    if job is None:
+        return {}
+    told = {"dialed_first": job.dialed_first, "dialed_second": job.dialed_second}
+    return {name: number for name, number in told.items() if number is not None}
 
 
 def _leg(number: str | None, leg: LegEvidence) -> Json:

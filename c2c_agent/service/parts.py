@@ -28,6 +28,7 @@ from c2c_agent.net.listening import listening
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.keys import OPERATOR
 from c2c_agent.policy.meter import Meter
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import LoopWatch, Metrics, Sample
 from c2c_agent.report.outbox import Outbox
@@ -118,6 +119,7 @@ class Parts:
             drivers=self.drivers,
             limits=config.calls,
             meter=self.meter,
+            number_plans=_number_plans(config),
         )
         self.sharing = None
         if shared is not None and neighbours is not None:
@@ -243,3 +245,9 @@ class Parts:
             http.trusted_proxies,
             max_connections=http.max_connections,
         )
+
+
+def _number_plans(config: Config) -> dict[str, NumberPlan]:
+    """The number plans of the PBXs that have one, by their kind."""
+    plan = None if config.asterisk is None else config.asterisk.numbers
+    return {} if plan is None else {"asterisk": plan}

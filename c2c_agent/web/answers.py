@@ -11,8 +11,9 @@ from typing import Final
 from attrs import frozen
 
 from c2c_agent.call.call import Call, Exchange
+from c2c_agent.call.job import CallJob
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.report.event import Json, _exact, call_summary
+from c2c_agent.report.event import Json, _exact, call_summary, dialed_numbers
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.web.browser import HeaderFields
@@ -72,6 +73,7 @@ def response(
     method: str,
     server_id: str,
     replayed: bool = False,
+    job: CallJob | None = None,
 ) -> Json:
     """The answer to a request. `status_url` None: nothing was stored under the id."""
     body: Json = {
@@ -79,6 +81,7 @@ def response(
         "status": "fail" if faults else "success",
         "errors": [{"error": _error(fault, status_url)} for fault in faults],
     }
+    body.update(dialed_numbers(job))
     if replayed:
         body["replayed"] = True
     return {"response": body, "method": method, "server_id": server_id}

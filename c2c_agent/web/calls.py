@@ -86,6 +86,7 @@ class Calls:
             method=self._intake.method_of(submission.call.job),
             server_id=self._server_id,
             replayed=submission.replayed,
+            job=submission.call.job,
         )
         return Reply(body, retry_after=submission.retry_after)
 

@@ -27,11 +27,12 @@ def make_plan(
     The variables are those that docs/dialplan.md promises, and those that c2c-bridge needs.
     Raises ApiError for a number that the configuration does not say how to dial.
     """
-    target = _dial_string(config.second_leg, job.dial_second, job, context)
+    first, second = job.first_as_dialed, job.second_as_dialed
+    target = _dial_string(config.second_leg, second, job, context)
     variables = {
         "__C2C_REQUEST_ID": request_id,
-        "__C2C_FIRST": job.dial_first,
-        "__C2C_SECOND": job.dial_second,
+        "__C2C_FIRST": first,
+        "__C2C_SECOND": second,
         "__C2C_DIAL_AS": job.dial_as,
         "__C2C_CONTEXT": context,
         "__C2C_TIMEOUT": str(job.timeout),
@@ -47,14 +48,14 @@ def make_plan(
     if config.freepbx:
         variables["C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
-        variables[name] = _fill(template, job.dial_first, job, context)
+        variables[name] = _fill(template, first, job, context)
     if config.freepbx:
         # A first leg that is no device here goes through that context, too, and its caller ID is
         # dial_second's, by which FreePBX would decide. c2c-bridge does the same for the second leg.
         variables |= {"__REALCALLERIDNUM": job.dial_as, "__AMPUSER": "", "__AMPUSERCIDNAME": ""}
     call_id = one_copy(PREFIX + request_id)
     action = actions.originate(
-        channel=_dial_string(config.first_leg, job.dial_first, job, context),
+        channel=_dial_string(config.first_leg, first, job, context),
         context=config.bridge_context,
         exten="s",
         priority="1",

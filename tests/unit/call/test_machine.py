@@ -496,6 +496,14 @@ class TestRelayed:
             },
         )
 
+    def test_the_numbers_as_its_pbx_was_told_them(self) -> None:
+        """Its plan counts; what was asked for stays."""
+        asked = a_call()
+        assert asked.job is not None
+        dialed = evolve(asked.job, dial_second="x", dialed_second="0030123456")
+        job = step(in_state(CallState.DIALING_FIRST), self.told(job=dialed), 1003.0).call.job
+        assert job == evolve(asked.job, dialed_second="0030123456")
+
     def test_a_story_told_in_parts(self) -> None:
         """Each entry once, in the order of their times; what comes again changes nothing."""
         story = Playbook(a_call(timeline=(Entry(1000.0, "accepted"),))).on(Place(PLAN))

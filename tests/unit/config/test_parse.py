@@ -13,6 +13,7 @@ from c2c_agent.config.pbx import AsteriskConfig, LegRule, RelayConfig
 from c2c_agent.config.sections import AmqpConfig, CallsConfig, Config, HttpConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import Key
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
 
 ZEROS = "0" * 64
@@ -268,6 +269,28 @@ class TestMerging:
         )
         assert parsed({"calls": {"international_prefix": None}}).calls.international_prefix is None
         assert "must be text" in told({"calls": {"international_prefix": 0}})[0]
+
+    def test_number_plans(self) -> None:
+        """Of the PBX, and of a key; without one numbers are dialled as they are written."""
+        assert parsed({}).asterisk == AsteriskConfig(numbers=None)
+        plan = {"region": "DE", "dial": "national", "outside": "0", "internal": ["_1XX"]}
+        config = parsed({"asterisk": {"numbers": plan}, "keys": [a_key(numbers=plan)]})
+        assert config.asterisk is not None
+        read = NumberPlan("DE", "national", outside="0", internal=(parse_pattern("_1XX"),))
+        assert (config.asterisk.numbers, config.keys[0].numbers) == (read, read)
+        assert told({"asterisk": {"numbers": {"dial": "e164"}}}) == [
+            "main.yml: asterisk.numbers.region: is missing"
+        ]
+        assert told({"asterisk": {"numbers": {"region": "DE", "dial": "local"}}}) == [
+            (
+                "main.yml: asterisk.numbers.dial: must be one of national, international, e164, "
+                "not 'local'"
+            )
+        ]
+        assert (
+            "region must be the two capital letters of a country, not 'XX'"
+            in told({"keys": [a_key(numbers={"region": "XX", "dial": "e164"})]})[0]
+        )
 
     def test_keys_by_name(self) -> None:
         """A later key takes the place of the one with its name, whole; others are added."""

@@ -39,6 +39,8 @@ from c2c_agent.dispatch.intake import Submission
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY
+from c2c_agent.policy.numbers import NumberPlan
+from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import CRM, DISK_BROKEN, EPOCH, SHOP, Desk, DeskTest, uuid
 
 ONE, TWO = uuid(1), uuid(2)
@@ -142,6 +144,69 @@ class Accepted(IntakeTest):
         self.store.release()
         assert self.driver.originated == []
         assert self.desk.call(ONE).outcome is Outcome.REJECTED
+
+
+class Planned(IntakeTest):
+    """A request to a PBX with a number plan."""
+
+    KEY = evolve(CRM, allow=(parse_pattern("_1XX"), parse_pattern("_+49X.")), dial_as=None)
+
+    def setUp(self) -> None:
+        """Plan the numbers."""
+        super().setUp()
+        internal = (parse_pattern("_1XX"),)
+        self.desk.number_plans["asterisk"] = NumberPlan(
+            "DE", "national", outside="0", internal=internal
+        )
+
+    def test_dialled_as_the_plan_says(self) -> None:
+        """The job says what was asked, and what the PBX is told where that differs."""
+        job = self.accepted(
+            ONE, self.KEY, dial_first="100", dial_second="+49 (0) 30 123456"
+        ).call.job
+        assert job is not None
+        assert (job.dial_first, job.dial_second) == ("100", "+4930123456")
+        assert (job.dialed_first, job.dialed_second) == (None, "0030123456")
+        assert (job.first_as_dialed, job.second_as_dialed) == ("100", "0030123456")
+        assert self.store.kept(ONE) == self.desk.call(ONE)
+
+    def test_allowed_in_another_form(self) -> None:
+        """Who may dial a number may write it as people do."""
+        self.accepted(ONE, self.KEY, dial_second="030 123456")
+        assert self.refused(self.KEY, dial_second="0012125550100") == ["not_allowed"]
+
+    def test_a_key_s_own_plan(self) -> None:
+        """Its callers write numbers as in their own country."""
+        key = evolve(self.KEY, numbers=NumberPlan("US", "e164"))
+        key = evolve(key, allow=(*key.allow, parse_pattern("_NXXNXXXXXX")))
+        job = self.accepted(ONE, key, dial_second="212 555 0100").call.job
+        assert job is not None
+        assert job.dialed_second == "+12125550100"
+
+    def test_two_readings(self) -> None:
+        """Refused, with words."""
+        submission = self.told(self.desk.submit(self.KEY, dial_second="+49 030 123456"))
+        assert [fault.message for fault in submission.answer.faults] == [
+            (
+                "dial_second is not a number that can be dialled: the 0 behind its country code "
+                "may be dialled or left out; write it as it is dialled from abroad."
+            )
+        ]
+        assert self.driver.prepared == []
+
+    def test_at_a_relay(self) -> None:
+        """The agent beside the PBX has a plan of its own, so what it will dial is not known."""
+        key = evolve(self.KEY, agent="pbx1", numbers=NumberPlan("DE", "international"))
+        job = self.accepted(ONE, key, dial_second="030 123456").call.job
+        assert job is not None
+        assert (job.dial_second, job.dialed_second) == ("030123456", None)
+
+    def test_the_same_request_again(self) -> None:
+        """Also where the plan has changed meanwhile: it asks for the same."""
+        self.accepted(ONE, self.KEY, dial_second="+4930123456")
+        del self.desk.number_plans["asterisk"]
+        again = self.told(self.desk.submit(self.KEY, request_id=ONE, dial_second="+4930123456"))
+        assert again.replayed
 
 
 class Refused(IntakeTest):

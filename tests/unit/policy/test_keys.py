@@ -22,6 +22,7 @@ from c2c_agent.policy.keys import (
     new_secret,
     operator_key,
 )
+from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import Pattern, parse_pattern
 
 ANY_SHA256 = "0" * 64
@@ -202,6 +203,31 @@ class TestKey:
         """To allow one form of a number does not allow another."""
         assert not key(allow=("_0049.",)).may_dial("+4930", "00")
         assert not key(allow=("_+49.",)).may_dial("004930", "00")
+
+    @pytest.mark.parametrize("written", ["030123456", "+4930123456", "004930123456"])
+    @pytest.mark.parametrize(
+        ("allow", "deny", "wanted"),
+        [
+            (("_0[1-9]X.",), (), True),
+            (("_+49X.",), (), True),
+            (("_0049X.",), (), True),
+            (("_+X.",), ("_030.",), False),
+            (("_+X.",), ("_004930.",), False),
+            (("_0[1-9]X.",), ("_+4930.",), False),
+            (("_0[1-9]X.",), ("_9030.",), False),  # as it is dialled
+            (("_9X.",), (), False),  # which nobody writes
+            (("_+1X.",), (), False),
+        ],
+    )
+    def test_every_form_of_a_planned_number(
+        self, written: str, allow: tuple[str, ...], deny: tuple[str, ...], wanted: bool
+    ) -> None:
+        """It is the same number, however it was written: so the answer is the same, too."""
+        planned = NumberPlan("DE", "national", outside="9").read(written)
+        crm = key(allow=allow, deny=deny)
+        assert crm.may_dial(written, "00", planned) is wanted
+        faults = crm.faults(job(first=written, second=written), "00", {written: planned})
+        assert len(faults) == (0 if wanted else 2)
 
     def test_hours(self) -> None:
         """Without hours always; else within any of them."""

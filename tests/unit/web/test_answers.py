@@ -268,6 +268,18 @@ class TestStatus:
         assert shown["call"]["dial_second"]["number"] is None
         assert shown["call"]["dial_as"] is None
 
+    def test_numbers_as_they_were_dialled(self) -> None:
+        """Beside those that were asked for, and only where they differ."""
+        job = CallJob("100", "+4930123456", "100", 30, dialed_second="0030123456")
+        shown = call_summary(a_call(job=job))
+        assert shown["dial_second"]["number"] == "+4930123456"
+        assert shown["dialed_second"] == "0030123456"
+        assert "dialed_first" not in shown
+        told = response(
+            "1", (), status_url=None, method="asterisk.call", server_id="pbx1", job=job
+        )["response"]
+        assert (told["dialed_second"], "dialed_first" in told) == ("0030123456", False)
+
     @pytest.mark.parametrize("by", HungUpBy)
     def test_who_hung_up(self, by: HungUpBy) -> None:
         """One of first, second, cancel, limit."""

@@ -55,6 +55,32 @@ class TestRules:
         assert fault.code is ErrorCode.NOT_ALLOWED
 
 
+class TestNumberPlan:
+    """Numbers that are dialled in another way than they were written."""
+
+    JOB = evolve(
+        JOB,
+        dial_first="+49171123456",
+        dial_second="+4930123456",
+        dialed_first="00171123456",
+        dialed_second="0030123456",
+    )
+
+    def test_what_is_dialled(self) -> None:
+        """Rules, variables and templates have the numbers as they are dialled."""
+        config = AsteriskConfig(first_leg=[TRUNK], second_leg=[TRUNK], variables={"X": "{number}"})
+        made = plan(config, self.JOB)
+        assert made.data["Channel"] == "PJSIP/00171123456@trunk"
+        assert made.target == "PJSIP/0030123456@trunk"
+        assert {"__C2C_FIRST=00171123456", "__C2C_SECOND=0030123456", "X=00171123456"} <= {
+            *variables(made)
+        }
+
+    def test_what_is_shown(self) -> None:
+        """The first phone shows the number that was asked for."""
+        assert plan(AsteriskConfig(), self.JOB).data["CallerID"] == '"+4930123456" <+4930123456>'
+
+
 class TestVariables:
     """What the dialplan is told."""
 
