@@ -5,7 +5,16 @@ Here the commands are only listed; each stands in `cli`.
 
 from __future__ import annotations
 
-from c2c_agent.cli.calls import call, calls, cancel, replay, start_calls, status, stop_calls
+from c2c_agent.cli.calls import (
+    call,
+    calls,
+    cancel,
+    replay,
+    reports,
+    start_calls,
+    status,
+    stop_calls,
+)
 from c2c_agent.cli.check import check
 from c2c_agent.cli.options import program
 from c2c_agent.cli.run import run
@@ -14,7 +23,7 @@ from c2c_agent.cli.store import store
 
 main = program(
     *(run, check, setup, key, store),
-    *(call, status, cancel, calls, replay, stop_calls, start_calls),
+    *(call, status, cancel, calls, replay, reports, stop_calls, start_calls),
 )
 
 

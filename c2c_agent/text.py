@@ -1,4 +1,4 @@
-"""Texts: what a PBX says, decoded and kept once, and what users are told of a setting.
+"""Texts: what a PBX says, decoded and kept once; what users are told of a setting; strict JSON.
 
 Pure. What the PBX says comes as a new string each time, and stays for as long as the call does: so
 there is `one_copy` of strings that stand in many calls, or several times in one. Not `sys.intern`:
@@ -7,9 +7,10 @@ with texts that come and go its table is made anew again and again, and now and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, NoReturn
 
 #: Characters; what is longer is no word that all calls have in common, and would fill the memory.
 _LONGEST: Final = 200
@@ -42,3 +43,16 @@ def described(text: str, *, values: str = "", default: str = "") -> Mapping[str,
     """
     told = {"text": text, "values": values, "default": default}
     return {name: words for name, words in told.items() if words}
+
+
+def no_constant(name: str) -> NoReturn:
+    """Refuse `NaN` and its like, which are no JSON: as `parse_constant` of `json.loads`."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    """A number, as `parse_float`; one beyond all numbers could not be written as JSON again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number

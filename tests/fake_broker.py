@@ -12,6 +12,7 @@ from typing import Any
 
 import pika
 from pika import frame, spec
+from pika.exceptions import ChannelClosedByBroker
 from twisted.internet.defer import Deferred, DeferredQueue, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -154,7 +155,13 @@ class FakeChannel:
     def queue_declare(
         self, queue: str, durable: bool, arguments: Mapping[str, object]
     ) -> Deferred[None]:
+        if queue in self._connection.of_other_arguments and "x-expires" in arguments:
+            return fail(ChannelClosedByBroker(406, "PRECONDITION_FAILED - inequivalent arg"))
+        if queue in self._connection.forbidden:
+            return fail(ChannelClosedByBroker(403, "ACCESS_REFUSED"))
         kind = arguments["x-queue-type"]
+        if "x-expires" in arguments:
+            kind = f"{kind} expires {arguments['x-expires']}"
         self._connection.declared.append(f"{queue} {kind} {durable}")
         return succeed(None)
 
@@ -201,6 +208,8 @@ class FakeConnection:
         self.error: Exception | None = None
         self.holds = False
         self.held: list[Deferred[None]] = []
+        self.of_other_arguments: set[str] = set()  # queues that are there, and never expire
+        self.forbidden: set[str] = set()
         self.unroutable: set[str] = set()  # routing keys; one that is declared meanwhile is not
         self.returned: Any = None
         self.channels: list[FakeChannel] = []

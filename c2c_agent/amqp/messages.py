@@ -22,6 +22,7 @@ from c2c_agent.call.call import Call
 from c2c_agent.call.job import DEEPEST, CallJob, is_request_id
 from c2c_agent.call.record import from_json
 from c2c_agent.errors import C2CError
+from c2c_agent.text import finite, no_constant
 
 EVENTS: Final = "c2c.events"
 DEAD: Final = "c2c.dead"
@@ -157,7 +158,7 @@ def _object(body: bytes) -> dict[str, Any]:
     if len(body) > _LONGEST:
         raise MalformedMessage(f"longer than {_LONGEST} bytes")
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
         raise MalformedMessage("no valid JSON") from error
     if not isinstance(fields, dict):

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import define
 from pika.adapters.twisted_connection import TwistedProtocolConnection
+from pika.exceptions import ChannelClosedByBroker
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -65,7 +66,12 @@ _PREFETCH: Final = 200
 #: Days that a dead letter, and times that a job is given back, before the broker drops it.
 _DEAD_DAYS: Final = 30
 _DELIVERIES: Final = 20
+#: Days without a relay after which its queue of results goes, lest it fill the broker's disk.
+_RELAY_DAYS: Final = 14
 _DAY_MILLISECONDS: Final = 86_400_000
+
+#: The broker's word that a queue is there with other arguments (AMQP 0-9-1, section 1.2).
+_PRECONDITION_FAILED: Final = 406
 
 _NOBODY: Final = "The agent beside the PBX has not answered in time."
 
@@ -178,6 +184,7 @@ class RelayDriver:
 
     async def opened(self, connection: TwistedProtocolConnection, lose: Lose) -> None:
         """Make sure of the queues, publish what was not confirmed, and listen to the agents."""
+        await self._declare_results(connection)
         channel = await connection.channel()
         await self._declare(channel)
         publisher = await Publisher.open(connection, self._clock, lose)
@@ -200,6 +207,32 @@ class RelayDriver:
         self._publisher = None
         self.observer.pbx_down(reason)
 
+    async def _declare_results(self, connection: TwistedProtocolConnection) -> None:
+        """Make sure of this relay's queue, on a channel that the broker may close for it.
+
+        One of 0.1 has no expiry, and keeps what it has: the broker changes no queue.
+        """
+        results = results_queue(self._server_id)
+        expiring = {**_quorum(), "x-expires": _RELAY_DAYS * _DAY_MILLISECONDS}
+        try:
+            await self._declare_queue(connection, results, expiring)
+        except ChannelClosedByBroker as error:
+            if error.reply_code != _PRECONDITION_FAILED:
+                raise
+            _log.warn(
+                "{queue} is of 0.1 and never expires; delete it while this relay is stopped, and "
+                "it is made anew",
+                queue=results,
+            )
+            await self._declare_queue(connection, results, _quorum())
+
+    async def _declare_queue(
+        self, connection: TwistedProtocolConnection, queue: str, arguments: Mapping[str, object]
+    ) -> None:
+        channel = await connection.channel()
+        channel.on_closed.addErrback(lambda _: None)  # whoever declares hears of it, too
+        await channel.queue_declare(queue, durable=True, arguments=arguments)
+
     async def _declare(self, channel: Any) -> None:
         dead = {"x-queue-type": "quorum", "x-message-ttl": _DEAD_DAYS * _DAY_MILLISECONDS}
         await channel.exchange_declare(EVENTS, exchange_type="topic", durable=True)
@@ -207,7 +240,6 @@ class RelayDriver:
         await channel.queue_declare(DEAD, durable=True, arguments=dead)
         await channel.queue_bind(DEAD, DEAD, "")
         results = results_queue(self._server_id)
-        await channel.queue_declare(results, durable=True, arguments=_quorum())
         await channel.queue_bind(results, EVENTS, "#")
         for agent in sorted(self._agents()):
             await _declare_jobs(channel, agent)

@@ -159,6 +159,30 @@ def replay(
     click.echo(f"{count} reports are sent again")
 
 
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@url_option
+@config_option
+@plain_errors
+def reports(
+    *, as_json: bool, url: str | None, ca_file: str | None, config_path: str | None
+) -> None:
+    """Show who is told of calls, and why telling fails.
+
+    Of each webhook, and of the broker, it shows how many events wait and were given up.
+    """
+    standing = client_of(config_path, url, ca_file).reports()
+    if as_json:
+        click.echo(json.dumps(standing, indent=2))
+        return
+    if not standing:
+        click.echo("Nobody is told of calls: there are no webhooks, and no broker.")
+    for one in standing:
+        click.echo(f"{one['target']}: {one['waiting']} wait, {one['given_up']} given up")
+        if one["reason"] is not None:
+            click.echo(f"  fails since {_clock(one['failing_since'])}: {one['reason']}")
+
+
 @click.command("stop-calls")
 @click.option("--reason", metavar="TEXT", default="", help="Say why. The log and `check` show it.")
 @click.option("--hang-up", is_flag=True, help="Also hang up the calls in progress.")

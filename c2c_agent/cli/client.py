@@ -210,6 +210,14 @@ class Client:
                 return count
         raise self._error(answer)
 
+    def reports(self) -> list[dict[str, Any]]:
+        """How it stands with each who is told of calls."""
+        answer = self._ask("GET", "/reports")
+        match answer:
+            case {"reports": list(reports)}:
+                return reports
+        raise self._error(answer)
+
     def stop_calls(self, reason: str, *, hang_up: bool) -> int:
         """Have no call placed any more; how many in progress are hung up."""
         form = {"reason": reason, "hang_up": "true" if hang_up else "false"}

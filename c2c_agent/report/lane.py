@@ -15,6 +15,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Final, Protocol
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -75,8 +76,19 @@ class ReportTable(Protocol):
         """How much there is, by target."""
 
 
+@frozen
+class Trouble:
+    """Why a target is not told at present, and since when."""
+
+    reason: str
+    since: float  # epoch seconds
+
+
 class Lane:
-    """The reports of one target: takes what is due, hands it on, notes what became of it."""
+    """The reports of one target: takes what is due, hands it on, notes what became of it.
+
+    The first failure is a line in the log, and so is the end of the trouble; those between are not.
+    """
 
     def __init__(
         self,
@@ -90,6 +102,7 @@ class Lane:
         self._name = reporter.target.name
         self._clock = clock
         self._now = now
+        self.trouble: Trouble | None = None
         self._running = False
         self._looking = False  # the store is being asked
         self._again = False  # something has changed meanwhile
@@ -225,6 +238,7 @@ class Lane:
     # What became of it
 
     def _settle(self, waiting: Waiting, delivery: Delivery) -> None:
+        self._note_trouble(delivery)
         if isinstance(delivery, Delivered):
             self._over(waiting)
             self._delivered[waiting.report.event_id] = waiting.report.request_id
@@ -241,6 +255,27 @@ class Lane:
             self._noting.add(request_id)
             self._put_off.add(request_id)
             self._note(waiting, delivery)
+
+    def _note_trouble(self, delivery: Delivery) -> None:
+        """Have the log say when telling the target begins to fail, and when it works again."""
+        trouble = self.trouble
+        if isinstance(delivery, Delivered):
+            self.trouble = None
+            if trouble is not None:
+                _log.info(
+                    "{target} is told again, after {seconds:.0f} s",
+                    target=self._name,
+                    seconds=max(0.0, self._now() - trouble.since),
+                )
+            return
+        since = self._now() if trouble is None else trouble.since
+        self.trouble = Trouble(delivery.reason, since)
+        if trouble is None and isinstance(delivery, Later):
+            _log.warn(
+                "{target} cannot be told at present, and is tried again: {reason}",
+                target=self._name,
+                reason=delivery.reason,
+            )
 
     def _over(self, waiting: Waiting) -> None:
         """It is no longer under way."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -20,12 +20,21 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.report import delivery as report
 from c2c_agent.report.delivery import Depth, Report, Reporter
-from c2c_agent.report.lane import Lane, ReportTable
+from c2c_agent.report.lane import Lane, ReportTable, Trouble
 
 _log = Logger()
 
 #: Seconds between two counts of what waits.
 _COUNT: Final = 10.0
+
+
+@frozen
+class Standing:
+    """How it stands with one target; `trouble` None: the last report reached it."""
+
+    target: str
+    depth: Depth
+    trouble: Trouble | None
 
 
 class Outbox(Service):
@@ -88,6 +97,14 @@ class Outbox(Service):
         """Reports may have come into the store."""
         for lane in self._lanes.values():
             lane.wake()
+
+    async def standing(self) -> list[Standing]:
+        """How it stands with each target: what waits, what was given up, what fails."""
+        depths = {**dict.fromkeys(self._lanes, Depth()), **await self._table.depths()}
+        return [
+            Standing(name, depth, self._lanes[name].trouble if name in self._lanes else None)
+            for name, depth in depths.items()
+        ]
 
     async def replay(self, target: str | None = None, request_id: str | None = None) -> int:
         """Send dead letters again: all, a target's, or a request's; gives how many."""

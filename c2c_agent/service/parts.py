@@ -234,6 +234,7 @@ class Parts:
             readiness=self.health.readiness,
             metrics=self.metrics.expose,
             replay=self.outbox.replay,
+            standing=self.outbox.standing,
             kill_switch=kill_switch,
             fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
             clock=self._reactor,

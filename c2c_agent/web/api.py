@@ -8,7 +8,7 @@ listener.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from attrs import evolve
@@ -22,6 +22,7 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import KeyRing
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.report.outbox import Standing
 from c2c_agent.web import answers
 from c2c_agent.web.answers import Reply, http_status
 from c2c_agent.web.ask import PREFIX, Access, Ask
@@ -56,6 +57,7 @@ class Api:
         readiness: Callable[[], Mapping[str, str | None]],
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
+        standing: Callable[[], Coroutine[Any, Any, Sequence[Standing]]],
         kill_switch: KillSwitch,
         fastagi: str | None = None,
         clock: IReactorTime,
@@ -78,6 +80,7 @@ class Api:
             readiness=readiness,
             metrics=metrics,
             replay=replay,
+            standing=standing,
             kill_switch=kill_switch,
             fastagi=fastagi,
         )
@@ -90,6 +93,7 @@ class Api:
             (re.compile(PREFIX + "/events"), _shown(calls.all_events)),
             (re.compile(PREFIX + "/events/(?P<item>[^/]+)"), _shown(calls.call_events)),
             (re.compile(PREFIX + "/replay"), {"POST": operation.replay}),
+            (re.compile(PREFIX + "/reports"), _shown(operation.reports)),
             (re.compile(PREFIX + "/stop-calls"), {"POST": operation.stop_calls}),
             (re.compile(PREFIX + "/start-calls"), {"POST": operation.start_calls}),
             (re.compile("/healthz"), _shown(operation.healthz)),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ from c2c_agent import __version__
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.event import Json
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.report.outbox import Standing
 from c2c_agent.web.answers import Reply, refused
 from c2c_agent.web.ask import Access, Ask
 
@@ -23,6 +24,7 @@ from c2c_agent.web.ask import Access, Ask
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _REPLAY: Final = "asterisk.replay"
+_REPORTS: Final = "asterisk.reports"
 _STOP: Final = "asterisk.stop-calls"
 _START: Final = "asterisk.start-calls"
 
@@ -48,6 +50,7 @@ class Operation:
         readiness: Callable[[], Mapping[str, str | None]],
         metrics: Callable[[], Exposition],
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
+        standing: Callable[[], Coroutine[Any, Any, Sequence[Standing]]],
         kill_switch: KillSwitch,
         fastagi: str | None = None,
     ) -> None:
@@ -56,6 +59,7 @@ class Operation:
         self._readiness = readiness
         self._metrics = metrics
         self._replay = replay
+        self._standing = standing
         self._kill_switch = kill_switch
         self._health: Json = {"status": "ok"}
         if fastagi is not None:
@@ -72,6 +76,13 @@ class Operation:
             return self._fail(*faults, method=_REPLAY)
         target, request_id = map(ask.parameters.values.get, ("target", "request_id"))
         return Reply({"replayed": await self._replay(_text(target), _text(request_id))})
+
+    async def reports(self, ask: Ask) -> Reply:
+        """How it stands with who is told of calls, for the operator: what fails, and why."""
+        fault = self._access.no_operator(ask, "see who is told of calls")
+        if fault is not None:
+            return self._fail(fault, method=_REPORTS)
+        return Reply({"reports": [_shown(one) for one in await self._standing()]})
 
     async def stop_calls(self, ask: Ask) -> Reply:
         """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""
@@ -155,6 +166,18 @@ def _unreadable(ask: Ask, texts: Collection[str] = (), truths: Collection[str] =
         )
         faults.append(Fault(ErrorCode.INVALID_PARAMETER, message))
     return faults
+
+
+def _shown(standing: Standing) -> Json:
+    depth, trouble = standing.depth, standing.trouble
+    return {
+        "target": standing.target,
+        "waiting": depth.waiting,
+        "given_up": depth.dead,
+        "oldest": None if depth.oldest_at is None else f"{depth.oldest_at:.3f}",
+        "failing_since": None if trouble is None else f"{trouble.since:.3f}",
+        "reason": None if trouble is None else trouble.reason,
+    }
 
 
 def _text(value: object) -> str | None:

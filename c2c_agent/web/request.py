@@ -7,12 +7,11 @@ them. `Proxies` knows whose word counts for the client's address.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from sys import intern
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 from attrs import field, frozen
@@ -20,6 +19,7 @@ from attrs import field, frozen
 from c2c_agent.call.job import DEEPEST
 from c2c_agent.config.rules import UNIX
 from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.text import finite, no_constant
 
 #: Bytes of a body that are read; no request of the API comes near.
 BODY_LIMIT: Final = 64 * 1024
@@ -104,7 +104,7 @@ def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
 def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
     try:
         pairs = json.loads(
-            data, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_float=_finite
+            data, object_pairs_hook=_Pairs, parse_constant=no_constant, parse_float=finite
         )
         if isinstance(pairs, _Pairs):
             return [(name, _plain(value, DEEPEST)) for name, value in pairs]
@@ -128,18 +128,6 @@ def _plain(value: object, depth: int) -> object:
     if isinstance(value, _Pairs):
         return {name: _plain(inner, depth - 1) for name, inner in value}
     return [_plain(inner, depth - 1) for inner in value]
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """A number; one that is beyond all numbers cannot be written as JSON again."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text} is too large")
-    return number
 
 
 Network: TypeAlias = IPv4Network | IPv6Network

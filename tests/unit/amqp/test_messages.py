@@ -101,6 +101,9 @@ class TestJobs:
         ("body", "reason"),
         [
             (b"\xff", "no valid JSON"),
+            (f'{{"request_id": "{REQUEST_ID}", "timeout": NaN}}'.encode(), "no valid JSON"),
+            (f'{{"request_id": "{REQUEST_ID}", "expires": -Infinity}}'.encode(), "no valid JSON"),
+            (f'{{"request_id": "{REQUEST_ID}", "expires": 1e999}}'.encode(), "no valid JSON"),
             (b"[" * 100_000, "no valid JSON"),
             (b"[]", "no JSON object"),
             (b"{}", "request_id is not a UUID"),

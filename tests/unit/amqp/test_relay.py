@@ -8,9 +8,10 @@ from typing import Any
 from unittest import mock
 
 from attrs import evolve
-from pika.exceptions import ChannelClosed, NackError
+from pika.exceptions import ChannelClosed, ChannelClosedByBroker, NackError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.relay import RelayDriver
@@ -142,16 +143,35 @@ class Broker(RelayTest):
     def test_queues_and_exchanges(self) -> None:
         """Made sure of, each time that the link comes up."""
         assert self.broker.declared == [
+            "c2c.results.relay-a quorum expires 1209600000 True",  # in 14 days
             "c2c.events topic True",
             "c2c.dead fanout True",
             "c2c.dead quorum True",
             "c2c.dead > c2c.dead",
-            "c2c.results.relay-a quorum True",
             "c2c.events #> c2c.results.relay-a",
             "c2c.jobs.pbx1 quorum True",
             "c2c.jobs.pbx2 quorum True",
         ]
         assert self.broker.consumed == "c2c.results.relay-a"
+
+    def test_results_of_an_older_relay(self) -> None:
+        """A queue that never expires stays as it is, and is used; the log says what to do."""
+        broker = FakeConnection()
+        broker.of_other_arguments.add("c2c.results.relay-a")
+        with capturedLogs() as logged:
+            self.successResultOf(Deferred.fromCoroutine(self.driver.opened(broker, self.fail)))
+        assert broker.declared[0] == "c2c.results.relay-a quorum True"
+        assert broker.consumed == "c2c.results.relay-a"
+        [line] = [formatEvent(event) for event in logged if event["log_level"] is LogLevel.warn]
+        assert line is not None
+        assert line.startswith("c2c.results.relay-a is of 0.1 and never expires")
+
+    def test_no_permission(self) -> None:
+        """Any other refusal ends the link, as ever."""
+        broker = FakeConnection()
+        broker.forbidden.add("c2c.results.relay-a")
+        opening = Deferred.fromCoroutine(self.driver.opened(broker, self.fail))
+        assert self.failureResultOf(opening).check(ChannelClosedByBroker)
 
     def test_up_and_down(self) -> None:
         """Without the link no call can be placed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 import click
@@ -260,6 +260,42 @@ class TestReplay:
         """In the API's words."""
         agent.script = [answer(Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known."))]
         assert_plain_error(run(tmp_path, "replay"), "This api_key is not known.")
+
+
+FAILING: Final[dict[str, Any]] = {
+    "target": "crm",
+    "waiting": 3,
+    "given_up": 1,
+    "oldest": "1435628930.500",
+    "failing_since": "1435628937.000",
+    "reason": "HTTP 500",
+}
+WELL: Final = {**FAILING, "target": "shop", "failing_since": None, "reason": None}
+
+
+class TestReports:
+    """`c2c-agent reports`."""
+
+    def test_shown(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Each receiver, and why one is not told."""
+        agent.script = [{"reports": [FAILING, WELL]}] * 2
+        assert run(tmp_path, "reports").stdout.splitlines() == [
+            "crm: 3 wait, 1 given up",
+            "  fails since 01:48:57.000: HTTP 500",
+            "shop: 3 wait, 1 given up",
+        ]
+        shown = json.loads(run(tmp_path, "reports", "--json").stdout)
+        assert shown == [FAILING, WELL]
+
+    def test_nobody(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """No receiver is no fault."""
+        agent.script = [{"reports": []}]
+        assert run(tmp_path, "reports").stdout.startswith("Nobody is told")
+
+    def test_not_shown(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """In the API's words."""
+        agent.script = [answer(FAULT, request_id=None)]
+        assert_plain_error(run(tmp_path, "reports"), FAULT.message)
 
 
 class TestStopCalls:

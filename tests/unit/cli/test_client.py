@@ -36,7 +36,9 @@ from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
 from c2c_agent.net.endpoints import ServerCertificate
 from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.report.delivery import Depth
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.report.outbox import Standing
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
 from tests.certificates import Authority
@@ -381,6 +383,7 @@ class WithTheRealApi(TestCase):
             readiness=dict,
             metrics=lambda: Exposition("text/plain", b""),
             replay=self.replay,
+            standing=self.standing,
             kill_switch=self.desk,
             clock=self.desk.clock,
         )
@@ -477,6 +480,15 @@ class WithTheRealApi(TestCase):
         assert answer["response"]["status"] == "success"
         assert self.desk.driver.hung_up == [ONE]
         self.desk.end_all()
+
+    async def standing(self) -> list[Standing]:
+        """Be the outbox: one receiver, and all is well."""
+        return [Standing("crm", Depth(), None)]
+
+    async def test_reports(self) -> None:
+        """How it stands with who is told."""
+        [crm] = await self.ask(self.client.reports)
+        assert (crm["target"], crm["waiting"], crm["reason"]) == ("crm", 0, None)
 
     async def test_errors(self) -> None:
         """The API's words reach the user."""

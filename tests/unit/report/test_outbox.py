@@ -29,7 +29,8 @@ from c2c_agent.report.delivery import (
     Target,
     Waiting,
 )
-from c2c_agent.report.outbox import Outbox
+from c2c_agent.report.lane import Trouble
+from c2c_agent.report.outbox import Outbox, Standing
 from c2c_agent.store.calls_table import _REPORT, Connection
 from c2c_agent.store.outbox_table import _DUE, OutboxTable
 from tests.fakes import uuid
@@ -263,6 +264,42 @@ class Failing(OutboxTests):
         assert self.crm.under_way == []
         self.clock.advance(0.2)
         assert [waiting.attempts for waiting in self.crm.begun] == [0, 1]
+
+    def test_the_first_failure_and_the_recovery(self) -> None:
+        """One line for each, whatever fails between; and the reason can be asked for."""
+        self.happen("1a", "2a")
+        self.crm.answers("1a", Later("HTTP 500", 5))
+        self.crm.answers("2a", Later("ConnectionRefusedError: no", 5))
+        told = "crm cannot be told at present, and is tried again: HTTP 500"
+        assert self.lines().count("crm cannot be told") == 1
+        assert told in self.lines()
+        assert self.standing() == {
+            "crm": Standing(
+                "crm", Depth(2, 0, EPOCH), Trouble("ConnectionRefusedError: no", EPOCH)
+            ),
+            "shop": Standing("shop", Depth(), None),
+        }
+        self.clock.advance(6)
+        self.crm.answers("1a")
+        self.crm.answers("2a")
+        assert self.lines().count("crm is told again, after 6 s") == 1
+        assert self.standing()["crm"] == Standing("crm", Depth(), None)
+        self.happen("3a")
+        self.crm.answers("3a", Later("HTTP 502", 5))
+        assert self.lines().count("crm cannot be told") == 2
+
+    def test_given_up_at_once(self) -> None:
+        """What a receiver refuses for good has a line of its own, and is a trouble, too."""
+        self.happen("1a")
+        self.crm.answers("1a", Refused("the receiver said 410 Gone"))
+        assert "cannot be told" not in self.lines()
+        trouble = self.standing()["crm"].trouble
+        assert trouble == Trouble("the receiver said 410 Gone", EPOCH)
+
+    def standing(self) -> dict[str, Standing]:
+        """How it stands with each target."""
+        standing = self.successResultOf(Deferred.fromCoroutine(self.outbox.standing()))
+        return {one.target: one for one in standing}
 
     def test_postponed_by_a_clock_that_was_wrong(self) -> None:
         """What could be due in two days at the earliest was never meant: it is tried at once."""

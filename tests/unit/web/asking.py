@@ -16,7 +16,10 @@ from c2c_agent.call.events import Gone, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.report.delivery import Depth
+from c2c_agent.report.lane import Trouble
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.report.outbox import Standing
 from c2c_agent.web.answers import Reply
 from c2c_agent.web.api import Api
 from c2c_agent.web.ask import PREFIX, Ask
@@ -72,6 +75,7 @@ class ApiTest(DeskTest):
             readiness=lambda: self.parts,
             metrics=lambda: EXPOSITION,
             replay=self.replay,
+            standing=self.standing,
             kill_switch=self.desk,
             clock=self.clock,
         )
@@ -83,6 +87,14 @@ class ApiTest(DeskTest):
         """Be the outbox, with seven dead letters."""
         self.replayed.append((target, request_id))
         return 7
+
+    async def standing(self) -> list[Standing]:
+        """Be the outbox, with a receiver that fails and one that does not."""
+        trouble = Trouble("HTTP 500", 1_435_628_937)
+        return [
+            Standing("crm", Depth(3, 1, 1_435_628_930.5), trouble),
+            Standing("shop", Depth(), None),
+        ]
 
     def tearDown(self) -> None:
         """No key was told to anybody, or written anywhere."""

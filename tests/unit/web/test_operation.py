@@ -52,6 +52,38 @@ class Replaying(ApiTest):
         assert self.replayed == []
 
 
+class Reports(ApiTest):
+    """`GET /c2c/v2/reports`."""
+
+    def test_the_operator(self) -> None:
+        """What waits, what was given up, what fails, since when and why."""
+        assert self.get(f"{PREFIX}/reports", key=OPERATOR_SECRET) == {
+            "reports": [
+                {
+                    "target": "crm",
+                    "waiting": 3,
+                    "given_up": 1,
+                    "oldest": "1435628930.500",
+                    "failing_since": "1435628937.000",
+                    "reason": "HTTP 500",
+                },
+                {
+                    "target": "shop",
+                    "waiting": 0,
+                    "given_up": 0,
+                    "oldest": None,
+                    "failing_since": None,
+                    "reason": None,
+                },
+            ]
+        }
+
+    def test_nobody_else(self) -> None:
+        """Who is told of calls is the host's own affair."""
+        body = self.get(f"{PREFIX}/reports", key=CRM_SECRET)
+        assert self.faults(body) == [("not_allowed", "This key may not see who is told of calls.")]
+
+
 class Stopping(ApiTest):
     """`POST /c2c/v2/stop-calls` and `start-calls`."""
 

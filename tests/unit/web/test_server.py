@@ -25,6 +25,7 @@ from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import OPERATOR, KeyRing
 from c2c_agent.report.metrics import Exposition
+from c2c_agent.report.outbox import Standing
 from c2c_agent.web import server as http_server
 from c2c_agent.web.api import Api
 from c2c_agent.web.request import BODY_LIMIT
@@ -40,6 +41,11 @@ PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}&api_key={CRM_S
 AUTHORIZED = f"Authorization: Bearer {CRM_SECRET}"
 JSON = "Content-Type: application/json"
 FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+async def nobody_is_told() -> list[Standing]:
+    """Be an outbox without targets."""
+    return []
 
 
 async def nothing_to_replay(_target: str | None, _request_id: str | None) -> int:
@@ -60,6 +66,7 @@ def api_of(desk: Desk) -> Api:
         readiness=dict,
         metrics=lambda: Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n"),
         replay=nothing_to_replay,
+        standing=nobody_is_told,
         kill_switch=desk,
         clock=desk.clock,
     )
