@@ -20,9 +20,10 @@ from c2c_agent.cli.options import program
 from c2c_agent.cli.run import run
 from c2c_agent.cli.setup import key, setup
 from c2c_agent.cli.store import store
+from c2c_agent.cli.webhook import webhook
 
 main = program(
-    *(run, check, setup, key, store),
+    *(run, check, setup, key, store, webhook),
     *(call, status, cancel, calls, replay, reports, stop_calls, start_calls),
 )
 

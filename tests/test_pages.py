@@ -30,7 +30,12 @@ _WORDS: Final = 900
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 #: The names of findings that have a name of something in them, as headings have it.
-_NAMED: Final = {"key": "key NAME", "context": "context NAME", "file": "file PATH"}
+_NAMED: Final = {
+    "webhook": "webhook NAME",
+    "key": "key NAME",
+    "context": "context NAME",
+    "file": "file PATH",
+}
 
 
 def first_cells(page: str) -> set[str]:

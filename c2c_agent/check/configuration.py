@@ -30,6 +30,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _store(config) if url is None else _database(url, config)
     yield from _stopped(config)
     yield from _open_files(config)
+    yield from filter(None, [exposure.of_http(config.http.listen)])
     yield from _forwards(config)
 
 
@@ -54,7 +55,11 @@ def _keys(config: Config) -> Iterator[Finding]:
         advice = "Make one with `c2c-agent key new NAME`, and put it into the list `keys`."
         yield Finding("keys", "No key is configured, so nobody can place calls.", advice)
     for key in config.keys:
-        if (wide := exposure.of_key(key)) is not None:
+        if config.relay is not None and key.agent is None:
+            advice = "Give it `agent`: the agent_id of the agent beside its PBX."
+            message = "names no agent, so a relay can give its calls to nobody."
+            yield Finding(f"key {key.name}", message, advice)
+        elif (wide := exposure.of_key(key)) is not None:
             yield wide
         elif key.allow:
             yield Finding(f"key {key.name}", f"may dial {', '.join(p.text for p in key.allow)}")

@@ -103,6 +103,44 @@ def of_link(ami: AmiConfig) -> Finding | None:
     )
 
 
+def of_http(listen: str) -> Finding | None:
+    """Keys that cross a network in the clear."""
+    listens = listening(listen)
+    if listens.kind == "ssl" or not listens.is_open:
+        return None
+    return Finding(
+        "http.listen",
+        f"keys and numbers of whoever comes from another host to {listen} travel in the clear",
+        "Let it be ssl:, or listen on 127.0.0.1 behind a reverse proxy with TLS.",
+        warning=True,
+    )
+
+
+def of_broker(host: str, *, tls: bool) -> Finding | None:
+    """A broker whose password crosses a network in the clear."""
+    if tls or is_loopback(host):
+        return None
+    return Finding(
+        "amqp.tls",
+        f"the password, all jobs and all events cross the network to {host} in the clear",
+        "Let amqp.tls be true, and the broker listen with TLS.",
+        warning=True,
+    )
+
+
+def of_webhook(name: str, url: str) -> Finding | None:
+    """A receiver that is told in the clear, across a network."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or is_loopback(parts.hostname or ""):
+        return None
+    return Finding(
+        f"webhook {name}",
+        f"all that it is told crosses the network to {parts.hostname} in the clear",
+        "Let its url begin with https://.",
+        warning=True,
+    )
+
+
 def of_listeners(
     name: str, host: str, addresses: Iterable[IPv4Address | IPv6Address], advice: str
 ) -> Finding | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from c2c_agent.ami.message import AmiError
 from c2c_agent.check import configuration, exposure
+from c2c_agent.check import outside as beside
 from c2c_agent.check.finding import CheckFailed, Finding
+from c2c_agent.check.outside import Outside
 from c2c_agent.check.way_round import WayRound
 from c2c_agent.config.sections import Config
 from c2c_agent.pbx.asterisk.bridge import agi_url
 
 
-def _sockets() -> list[str]:
+def sockets() -> list[str]:
     """The kernel's tables of sockets, as far as it has them."""
     tables = (Path("/proc/net", name) for name in ("tcp", "tcp6"))
     return [table.read_text(encoding="ascii") for table in tables if table.exists()]
@@ -25,18 +27,15 @@ async def run(
     config: Config,
     reactor: Any,
     build: Callable[[Config], object],
-    running: Callable[[], Awaitable[str | None]],
-    sockets: Callable[[], Sequence[str]] = _sockets,
+    outside: Outside,
 ) -> AsyncIterator[Finding]:
     """Check everything, one finding after the other, until one makes the rest senseless.
 
     `build` makes the parts of an agent, and raises C2CError where that cannot be: what is wrong
-    with the configuration and was not found by then is the last finding. `running` says where the
-    running agent takes FastAGI, as `host:port`; None: no agent runs. `sockets` gives the kernel's
-    tables, as `exposure.open_listeners` reads them.
+    with the configuration and was not found by then is the last finding.
     """
     told = []
-    async with aclosing(_checks(config, reactor, running, sockets)) as findings:
+    async with aclosing(_checks(config, reactor, outside)) as findings:
         async for finding in findings:
             told.append(finding)
             yield finding
@@ -50,13 +49,10 @@ def _tells(finding: Finding, wrong: Finding) -> bool:
     return finding.failed and bool(finding.message) and finding.message in wrong.message
 
 
-async def _checks(
-    config: Config,
-    reactor: Any,
-    running: Callable[[], Awaitable[str | None]],
-    sockets: Callable[[], Sequence[str]],
-) -> AsyncGenerator[Finding, None]:
+async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenerator[Finding, None]:
     for finding in configuration.findings(config):
+        yield finding
+    for finding in await beside.findings(config, outside, reactor):
         yield finding
     if config.asterisk is None:
         return
@@ -69,11 +65,11 @@ async def _checks(
         for context in way.contexts():
             yield await way.context(context)
         await way.probe()
-        yield await way.come_round(running, sockets())
+        yield await way.come_round(outside.running, outside.sockets())
         if way.hears_foreign_calls:
             yield exposure.of_no_filter(config.asterisk.ami)
         url = agi_url(config.asterisk.agi)
-        for finding in exposure.open_listeners(config.asterisk.ami, url, sockets()):
+        for finding in exposure.open_listeners(config.asterisk.ami, url, outside.sockets()):
             yield finding
     except CheckFailed as failed:
         yield failed.finding

@@ -340,6 +340,16 @@ def _rights_advice(ami: AmiConfig) -> str:
 def _login_advice(link: AmiLink, ami: AmiConfig) -> str:
     if "CoreSettings refused" in link.last_error:
         return _rights_advice(ami)
+    if "already in use" in link.last_error.lower():
+        return (
+            "The running agent is logged in, and manager.conf has allowmultiplelogin = no: stop "
+            "the agent for the check, or take that line out, then `manager reload`."
+        )
+    if "certificate" in link.last_error.lower():
+        return (
+            "Name the authority of Asterisk's certificate, or the certificate itself, with "
+            "asterisk.ami.ca_file, and the host as the certificate does with asterisk.ami.host."
+        )
     if "refused" in link.last_error and "login" in link.last_error:
         return (
             f"Compare the secret in {ami.secret_file} with [{ami.username}] in manager.conf, and "

@@ -58,6 +58,8 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
     from twisted.internet.threads import deferToThread  # noqa: PLC0415
 
     from c2c_agent.check import run as checks  # noqa: PLC0415
+    from c2c_agent.check.outside import Outside, server_of  # noqa: PLC0415
+    from c2c_agent.service.drivers import broker_link  # noqa: PLC0415
     from c2c_agent.service.parts import Parts  # noqa: PLC0415
 
     complete = False
@@ -69,8 +71,14 @@ def _check_all(config: Config, find: Callable[[Finding], None]) -> bool:
             found: str | None = await deferToThread(fastagi_of, config)
             return found
 
+        beyond = Outside(
+            running=agent,
+            broker=lambda amqp: broker_link(amqp, config.server_id, (), reactor),
+            receiver=partial(server_of, reactor=reactor),
+            sockets=checks.sockets,
+        )
         build = partial(Parts, reactor=reactor)
-        async for finding in checks.run(config, reactor, build, agent):
+        async for finding in checks.run(config, reactor, build, beyond):
             find(finding)
         complete = True
 

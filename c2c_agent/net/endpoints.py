@@ -16,7 +16,12 @@ from twisted.application.internet import StreamServerEndpointService
 from twisted.application.strports import service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IOpenSSLContextFactory,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -63,6 +68,7 @@ class WatchedEndpoint:
         return repr(self._endpoint)
 
 
+@implementer(IOpenSSLContextFactory)
 class ServerCertificate:
     """The certificate that a TLS listener shows to each new connection.
 

@@ -25,7 +25,7 @@ def running(agent: AgentProcess) -> Iterator[AgentProcess]:
     """An agent whose HTTP listener the tests' own client does not know."""
     agent.start(wait=False)
     try:
-        agent.logged("AMI link up")
+        agent.logged("AMI link up", 90)
         yield agent
     finally:
         with suppress(ProcessLookupError):

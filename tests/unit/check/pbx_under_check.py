@@ -10,14 +10,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami.message import Message
 from c2c_agent.check.finding import Finding
+from c2c_agent.check.outside import Outside
 from c2c_agent.check.run import run
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig
-from c2c_agent.config.sections import Config, StoreConfig
+from c2c_agent.config.sections import AmqpConfig, Config, StoreConfig
+from c2c_agent.errors import ConfigError
 from c2c_agent.service.parts import Parts
 from tests.fakes import CRM
 from tests.memory_host import MemoryHost
@@ -176,6 +178,23 @@ class PbxUnderCheck:
         Playbook(self.host.factory(AGI_PORT), self.host).play(environment.rstrip(" ") + dialogue)
 
 
+class FakeLink:
+    """A link to a broker, which comes up a second later, or to nothing."""
+
+    def __init__(self, host: MemoryHost, comes_to: str | None) -> None:
+        self.last_error = "not connected yet"
+        self.stopped = False
+        self._host = host
+        self._comes_to = comes_to
+
+    def startService(self) -> None:
+        if self._comes_to is not None:
+            self._host.callLater(0.05, setattr, self, "last_error", self._comes_to)
+
+    def stopService(self) -> Deferred[None]:
+        return succeed(None)
+
+
 class CheckTest(SynchronousTestCase):
     """A configuration and its PBX, in memory but for the store and the secret's file."""
 
@@ -189,6 +208,8 @@ class CheckTest(SynchronousTestCase):
         self.secret.chmod(0o640)
         self.pbx = PbxUnderCheck()
         self.agent: str | None = None
+        self.broker: str | ConfigError | None = ""  # why it lets nobody in; None: it is silent
+        self.receivers: dict[str, str] = {}
         self.sockets = [sockets("0100007F:13AE", "0100007F:11DD")]
         self.config = Config(
             server_id="pbx1.example.com",
@@ -215,6 +236,21 @@ class CheckTest(SynchronousTestCase):
         """Make the parts of an agent, which nobody starts."""
         return Parts(config, self.pbx.host)
 
+    def outside(self) -> Outside:
+        """What is there beside the PBX."""
+        return Outside(self.running, self.link, self.receiver, lambda: self.sockets)
+
+    def link(self, config: AmqpConfig) -> FakeLink:
+        """A link to the broker, which lets us in or says why not."""
+        assert config is self.config.amqp
+        if isinstance(self.broker, ConfigError):
+            raise self.broker
+        return FakeLink(self.pbx.host, self.broker)
+
+    async def receiver(self, url: str) -> str | None:
+        """Why a receiver cannot be reached."""
+        return self.receivers.get(url)
+
     async def running(self) -> str | None:
         """Where the running agent takes FastAGI."""
         return self.agent
@@ -225,9 +261,7 @@ class CheckTest(SynchronousTestCase):
         async def collect() -> list[Finding]:
             return [
                 finding
-                async for finding in run(
-                    self.config, self.pbx.host, self.build, self.running, lambda: self.sockets
-                )
+                async for finding in run(self.config, self.pbx.host, self.build, self.outside())
             ]
 
         checked = Deferred.fromCoroutine(collect())
