@@ -7,6 +7,8 @@ again to the byte. `taken_back` is the way back for one file.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Final
 
 from c2c_agent.errors import C2CError
@@ -19,7 +21,14 @@ _MARKED: Final = re.compile(
 
 #: `;-- … --;` over several lines, and `;` to the line's end (Asterisk main/config.c).
 _COMMENT: Final = re.compile(r";--(?!-).*?--;|(?<!\\);[^\n]*", re.DOTALL)
-_SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\]", re.MULTILINE)
+_SECTION: Final = re.compile(r"^[ \t]*\[([^\]\n]+)\](?:[ \t]*\(([^)\n]*)\))?", re.MULTILINE)
+_INCLUDE: Final = re.compile(
+    r"^[ \t]*#(?:try)?include[ \t]+[\"<]?([^\"<>\n]*?)[\">]?[ \t\r]*$", re.MULTILINE
+)
+_EXEC: Final = re.compile(r"^[ \t]*#exec[ \t]+([^\n]+?)[ \t\r]*$", re.MULTILINE)
+
+#: Files within each other that Asterisk reads (main/config.c, MAX_INCLUDE_LEVEL).
+_DEEPEST: Final = 10
 _SETTING: Final = re.compile(r"^[ \t]*(\w+)[ \t]*=>?[ \t]*([^\n]*?)[ \t\r]*$", re.MULTILINE)
 
 
@@ -35,18 +44,68 @@ def includes(text: str, file: str) -> bool:
 
 def has_section(text: str, name: str) -> bool:
     """Whether there is a section of that name, be it empty."""
-    return name in _SECTION.findall(_COMMENT.sub("", text))
+    return name in _sections(text)
 
 
 def settings(text: str, section: str) -> dict[str, str]:
-    """The settings of a section, all parts of it together; the last of a name counts."""
-    _, *parts = _SECTION.split(_COMMENT.sub("", text))
-    found: dict[str, str] = {}
-    for name, body in zip(parts[::2], parts[1::2], strict=True):
-        if name == section:
-            pairs = _SETTING.findall(body)
-            found.update((key.lower(), value.replace("\\;", ";")) for key, value in pairs)
-    return found
+    """The settings of a section as Asterisk has them; the last of a name counts.
+
+    A section that says so adds to the one of its name (`(+)`), or begins with what a template has.
+    Of a second one that does not say so, Asterisk reads nothing.
+    """
+    return _sections(text).get(section, {})
+
+
+def _sections(text: str) -> dict[str, dict[str, str]]:
+    """Every section with its settings, as main/config.c puts them together."""
+    sections: dict[str, dict[str, str]] = {}
+    templates: dict[str, dict[str, str]] = {}
+    before, *parts = _SECTION.split(_COMMENT.sub("", text))
+    del before
+    for name, options, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        words = [word.strip() for word in (options or "").split(",")]
+        kind = templates if "!" in words else sections
+        if "+" in words:
+            kind = sections if name in sections else templates
+            own = kind.setdefault(name, {})
+        elif name in kind:
+            continue
+        else:
+            own = kind[name] = {}
+        for word in words:
+            own.update(templates.get(word, sections.get(word, {})) if word not in "!+" else {})
+        pairs = _SETTING.findall(body)
+        own.update((key.lower(), value.replace("\\;", ";")) for key, value in pairs)
+    return sections
+
+
+def included(text: str) -> list[str]:
+    """What `#include` and `#tryinclude` name, in order; wildcards may be in it."""
+    return [found[1] for found in _INCLUDE.finditer(_COMMENT.sub("", text))]
+
+
+def executed(text: str) -> list[str]:
+    """The commands of `#exec`, whose output Asterisk reads in their place."""
+    return [found[1].strip(' \t"<>') for found in _EXEC.finditer(_COMMENT.sub("", text))]
+
+
+def as_read(path: str, found: Mapping[str, str], folder: str, *, depth: int = 0) -> str:
+    """A file's text with that of each file that it includes behind the line that includes it.
+
+    As far as they are in `found`, by their paths; relative ones are in `folder`, and a wildcard
+    takes them in order of name.
+    """
+    lines = []
+    for line in _COMMENT.sub("", found.get(path, "")).split("\n"):
+        lines.append(line)
+        for name in included(line) if depth < _DEEPEST else []:
+            wanted = name if name.startswith("/") else f"{folder}/{name}"
+            lines += [
+                as_read(other, found, folder, depth=depth + 1)
+                for other in sorted(found)
+                if other == wanted or fnmatchcase(other, wanted)
+            ]
+    return "\n".join(lines)
 
 
 def with_block(path: str, text: str, body: str) -> tuple[str, str]:

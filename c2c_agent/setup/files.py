@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from c2c_agent.host.files import write_anew
-from c2c_agent.setup.asterisk_conf import SetupError
-from c2c_agent.setup.plan import BRIDGE, FIRST, SHIPPED, Place
+from c2c_agent.setup.asterisk_conf import SetupError, included
+from c2c_agent.setup.plan import BRIDGE, CHOWN, FIRST, SHIPPED, Place
 
 
 def shipped() -> dict[str, str]:
@@ -31,13 +31,30 @@ def read(where: Place) -> dict[str, str]:
         folder / "extensions_additional.conf",
         folder / FIRST,
         folder / BRIDGE,
+        folder / CHOWN,
         *sorted(folder.glob("manager*.conf")),
         *sorted(folder.glob("manager.d/*.conf")),
         Path(where.config),
         Path(where.secret_file),
     ]
-    found = {str(file): text_of(file) for file in files}
-    return {path: text for path, text in found.items() if text is not None}
+    found: dict[str, str] = {}
+    while files:
+        file = files.pop(0)
+        text = text_of(file) if str(file) not in found else None
+        if text is None:
+            continue
+        found[str(file)] = text
+        if file.suffix == ".conf":
+            files += [other for name in included(text) for other in _named(folder, name)]
+    return found
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    """The files that an include names, relative to the folder of Asterisk's configuration."""
+    path = Path(os.path.normpath(folder / name))
+    if not any(wild in path.name for wild in "*?["):
+        return [path]
+    return sorted(path.parent.glob(path.name))
 
 
 def text_of(file: Path) -> str | None:

@@ -23,7 +23,9 @@ from c2c_agent.policy.keys import key_digest
 from c2c_agent.policy.pattern import Pattern
 from c2c_agent.setup.asterisk_conf import (
     SetupError,
+    as_read,
     body_of,
+    executed,
     has_section,
     includes,
     settings,
@@ -36,6 +38,9 @@ AMI_USER: Final = "manager.d/c2c-agent.conf"
 FIRST: Final = "c2c-first.conf"
 BRIDGE: Final = "c2c-bridge.conf"
 SHIPPED: Final = (AMI_USER, FIRST, BRIDGE)
+
+#: What FreePBX's `fwconsole chown` leaves as it is, or gives to whom.
+CHOWN: Final = "freepbx_chown.conf"
 
 #: The name of the key that a new configuration has.
 FIRST_KEY: Final = "first"
@@ -152,7 +157,13 @@ class _Planner:
 
     def plan(self) -> Plan:
         """Includes come after what they include: Asterisk takes nothing with a file missing."""
-        changes = [*self._agent(), *self._contexts(), *self._ami(), *self._includes()]
+        changes = [
+            *self._agent(),
+            *self._contexts(),
+            *self._chown(),
+            *self._ami(),
+            *self._includes(),
+        ]
         changed = [change for change in changes if change.before != change.after]
         key = self._wishes.key if self._new_config else None
         return Plan(changed, list(self._notes()), key)
@@ -217,8 +228,23 @@ class _Planner:
             )
         return self._change(path, Kind.AMI, user)
 
+    def _chown(self) -> Iterator[Change]:
+        """On a FreePBX: have the file with the AMI secret stay closed to others."""
+        path = self._place.asterisk(CHOWN)
+        if self._freepbx and not self._is_kept_closed() and not self._has_custom():
+            yield self._blocked(path, Kind.DIALPLAN, f"[custom]\n{self._chown_line()}\n")
+
+    def _chown_line(self) -> str:
+        return f"file = {self._place.asterisk('manager_custom.conf')},0640,asterisk,asterisk"
+
+    def _is_kept_closed(self) -> bool:
+        return "manager_custom.conf" in self._found.get(self._place.asterisk(CHOWN), "")
+
+    def _has_custom(self) -> bool:
+        return has_section(self._found.get(self._place.asterisk(CHOWN), ""), "custom")
+
     def _general(self) -> Mapping[str, str]:
-        return settings(self._manager(), "general")
+        return settings(self._as_read("manager.conf"), "general")
 
     def _ami_is_on(self) -> bool:
         return self._general().get("enabled", "no").lower() in _TRUE
@@ -232,7 +258,7 @@ class _Planner:
         """What switches AMI on, for this host alone."""
         general = self._general()
         # Of a second section of that name Asterisk would read nothing, be the first one empty.
-        there = has_section(self._manager(), "general")
+        there = has_section(self._as_read("manager.conf"), "general")
         reopened = "[general](+)" if there else "[general]"
         lines = ["; AMI was off.", reopened, "enabled = yes"]
         if general.get("bindaddr", "") in _ANY_ADDRESS:
@@ -243,14 +269,26 @@ class _Planner:
         path = self._place.asterisk(
             "extensions_custom.conf" if self._freepbx else "extensions.conf"
         )
-        texts = [self._found[self._place.asterisk("extensions.conf")], self._found.get(path, "")]
-        outside = [without_block(text) for text in texts]
+        texts = [self._as_read("extensions.conf"), self._found.get(path, "")]
+        bare = {name: without_block(text) for name, text in self._found.items()}
+        outside = [
+            as_read(self._place.asterisk("extensions.conf"), bare, self._place.asterisk_dir),
+            bare.get(path, ""),
+        ]
         if _missing(texts):
             body = "".join(f'#include "{name}"\n' for name in _missing(outside))
             yield self._blocked(path, Kind.DIALPLAN, body)
 
     def _ami_sections(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every place where the AMI user stands, with its settings."""
+        read = settings(self._as_read("manager.conf"), self._place.username)
+        if read:
+            places = [
+                path
+                for path, text in self._found.items()
+                if path.endswith(".conf") and has_section(text, self._place.username)
+            ]
+            yield (places or [self._place.asterisk("manager.conf")])[0], read
         for path, text in self._found.items():
             name = path.removeprefix(self._place.asterisk_dir + "/")
             if re.fullmatch(r"manager(_\w+)?\.conf|manager\.d/[^/]+", name):
@@ -315,10 +353,26 @@ class _Planner:
         ]
         return "\n".join(lines) + "\n"
 
+    def _as_read(self, name: str) -> str:
+        """The text of a file as Asterisk reads it, with all that it includes."""
+        return as_read(self._place.asterisk(name), self._found, self._place.asterisk_dir)
+
     def _manager(self) -> str:
         return self._found[self._place.asterisk("manager.conf")]
 
     def _notes(self) -> Iterator[str]:
+        for name in ("manager.conf", "extensions.conf"):
+            for command in executed(self._as_read(name)):
+                yield (
+                    f"{self._place.asterisk(name)} has #exec {command}: it was not run, so what it "
+                    "prints is not known here. If it has the AMI's [general] or the user "
+                    f"[{self._place.username}], look at what was written."
+                )
+        if self._freepbx and not self._is_kept_closed() and self._has_custom():
+            yield (
+                f"Put into [custom] of {self._place.asterisk(CHOWN)}, lest `fwconsole chown` open "
+                f"the file with the AMI secret to everybody: {self._chown_line()}"
+            )
         if not self._ami_is_on() and not self._ami_stays_inside():
             yield (
                 f"AMI is off, and {self._place.asterisk('manager.conf')} would have it listen to a "

@@ -9,7 +9,7 @@ import pytest
 
 from c2c_agent.setup import files
 from c2c_agent.setup.asterisk_conf import SetupError
-from c2c_agent.setup.plan import SHIPPED
+from c2c_agent.setup.plan import SHIPPED, Place
 from tests.unit.setup.tree import Host
 
 
@@ -26,6 +26,22 @@ class TestWords:
         result = plain.run("--allow", "_1XX")
         assert result.exit_code == 1
         assert "/x: Permission denied. Run this as root." in result.output
+
+
+class TestRead:
+    """What is read of Asterisk's configuration."""
+
+    def test_all_that_is_included(self, plain: Host) -> None:
+        """By name, by wildcard, in other folders, in circles; what is not there is passed over."""
+        (plain.etc / "a" / "b").mkdir(parents=True)
+        (plain.etc / "manager.conf").write_text("#include a/*.conf\n#include gone.conf\n")
+        (plain.etc / "a" / "one.conf").write_text("#include a/b/two.conf\n")
+        (plain.etc / "a" / "b" / "two.conf").write_text(f"#include {plain.etc}/manager.conf\n")
+        (plain.etc / "a" / "three.txt").write_text("")
+        found = files.read(Place(str(plain.etc), str(plain.config), "/nonexistent"))
+        names = {path.removeprefix(f"{plain.etc}/") for path in found}
+        assert {"manager.conf", "a/one.conf", "a/b/two.conf"} <= names
+        assert "a/three.txt" not in names
 
 
 class TestShipped:

@@ -201,6 +201,113 @@ class TestWhatIsThere:
         assert "\n[c2c2]\n" in change.after
 
 
+class TestIncluded:
+    """Asterisk's configuration as Asterisk reads it: with what is included, and by templates."""
+
+    @pytest.mark.parametrize(
+        ("include", "file"),
+        [
+            ('#include "general.conf"', "general.conf"),
+            ("#include general.d/*.conf", "general.d/ami.conf"),
+            ("#tryinclude <ami/general.conf>", "ami/general.conf"),
+            (f"#include {ETC}/general.conf", "general.conf"),
+        ],
+    )
+    def test_ami_is_on_in_an_included_file(self, include: str, file: str) -> None:
+        """No second [general] is written, and its port and address are taken."""
+        general = "[general]\nenabled = yes\nport = 5039\nbindaddr = 127.0.0.9\n"
+        files = after(found({**PLAIN, "manager.conf": f"{include}\n", file: general}))
+        assert "[general]" not in files[f"{ETC}/manager.conf"]
+        ami = yaml.safe_load(files[YML])["asterisk"]["ami"]
+        assert ami == {"host": "127.0.0.9", "port": 5039}
+
+    def test_ami_is_off_in_an_included_file(self) -> None:
+        """It is switched on in that section, which is added to."""
+        layout = {**PLAIN, "manager.conf": "#include a.conf\n", "a.conf": "#include b.conf\n"}
+        files = after(found({**layout, "b.conf": "[general]\nenabled = no\n"}))
+        assert "[general](+)\nenabled = yes" in files[f"{ETC}/manager.conf"]
+
+    @pytest.mark.parametrize(
+        ("manager", "on"),
+        [
+            ("[t](!)\nenabled = yes\n[general](t)\n", True),
+            ("[t](!)\nenabled = yes\n[general](t)\nenabled = no\n", False),
+            ("[t](!)\nenabled = no\n[t](+)\nenabled = yes\n[general](t)\n", True),
+            ("[general](!)\nenabled = yes\n", False),
+            ("[general]\nenabled = no\n[general](+)\nenabled = yes\n", True),
+            ("[general]\nenabled = no\n[general]\nenabled = yes\n", False),
+            ("[other]\nenabled = yes\n[general](other)\n", True),
+        ],
+    )
+    def test_templates_and_additions(self, manager: str, on: bool) -> None:
+        """As main/config.c has them; of a second section of a name nothing counts."""
+        files = after(found({**PLAIN, "manager.conf": manager}))
+        assert ("AMI was off" in files[f"{ETC}/manager.conf"]) is not on
+        assert changed(files) == []
+
+    def test_a_user_by_a_template(self) -> None:
+        """It is there already, with the secret of its template, and is not written again."""
+        user = "[base](!)\nsecret = theirs\n[c2c-agent](base)\nread = call\n"
+        files = after(found({**PLAIN, "manager.conf": GENERAL + user}))
+        assert files[f"{ETC}/manager.conf"] == GENERAL + user
+        assert files[SECRET_FILE] == "theirs\n"
+
+    def test_a_user_in_an_included_file(self) -> None:
+        """Wherever that file is."""
+        layout = {**PLAIN, "manager.conf": GENERAL + "#include ami/users.conf\n"}
+        user = "[c2c-agent]\nsecret = theirs\n"
+        files = after(found({**layout, "ami/users.conf": user}))
+        assert files[f"{ETC}/manager.conf"] == layout["manager.conf"]
+        assert files[SECRET_FILE] == "theirs\n"
+
+    def test_a_circle(self) -> None:
+        """Asterisk goes ten files deep, and so does the setup."""
+        layout = {**PLAIN, "manager.conf": GENERAL + "#include manager.conf\n"}
+        assert plan(found(layout)).changes
+
+    def test_contexts_of_an_included_file(self) -> None:
+        """The dialplan's includes may stand in a file that extensions.conf includes."""
+        own = '#include "c2c-first.conf"\n#include "c2c-bridge.conf"\n'
+        layout = {**PLAIN, "extensions.conf": "#include own.conf\n", "own.conf": own}
+        assert f"{ETC}/extensions.conf" not in changed(found(layout))
+
+    def test_a_command(self) -> None:
+        """It is named, and not run: whatever it prints is not known."""
+        layout = {**PLAIN, "manager.conf": GENERAL + "#exec /usr/bin/users --all\n"}
+        [note] = plan(found(layout), evolve(WISHES, allow=WISHES.allow)).notes
+        assert f"{ETC}/manager.conf has #exec /usr/bin/users --all: it was not run" in note
+
+
+class TestChown:
+    """`fwconsole chown` of a FreePBX gives the file with the AMI secret to everybody."""
+
+    LINE = f"file = {ETC}/manager_custom.conf,0640,asterisk,asterisk\n"
+
+    def test_kept_closed(self) -> None:
+        """FreePBX is told to leave it so; once."""
+        files = after(found(FREEPBX))
+        assert f"[custom]\n{self.LINE}" in files[f"{ETC}/freepbx_chown.conf"]
+        assert changed(files) == []
+
+    def test_other_sections(self) -> None:
+        """They stay as they are."""
+        own = "[blacklist]\ndirectory = /srv/own\n"
+        files = after(found({**FREEPBX, "freepbx_chown.conf": own}))
+        assert without_block(files[f"{ETC}/freepbx_chown.conf"]) == own
+        assert self.LINE in files[f"{ETC}/freepbx_chown.conf"]
+
+    def test_a_section_of_the_admins(self) -> None:
+        """A second one might count or not: what to put into it is said."""
+        own = "[custom]\nfile = /srv/own,0600,root,root\n"
+        files = found({**FREEPBX, "freepbx_chown.conf": own})
+        assert f"{ETC}/freepbx_chown.conf" not in changed(files)
+        assert any(self.LINE.strip() in note for note in plan(files).notes)
+
+    def test_no_freepbx(self) -> None:
+        """Nobody else has such a command."""
+        assert not any("chown" in path for path in changed(found(DEBIAN)))
+
+
 class TestAmiIsOff:
     """AMI switched on, for this host alone."""
 
