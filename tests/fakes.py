@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,13 +30,14 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake, Submission
 from c2c_agent.dispatch.neighbours import Neighbours
-from c2c_agent.errors import Fault
+from c2c_agent.errors import Fault, StoreError
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key, key_digest
 from c2c_agent.policy.meter import Admission, LimitReached, Meter
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.policy.token import Token
 from c2c_agent.report.delivery import Report, Target, reports
 from c2c_agent.report.live import Live
 from c2c_agent.store.call_store import EVERY, Claim, Wanted
@@ -253,6 +254,33 @@ class FakeStore:
         return taken
 
 
+class FakeTokens:
+    """What is kept of tokens, at once; `broken`: the store cannot be used."""
+
+    def __init__(self) -> None:
+        self.used: Counter[tuple[str, str]] = Counter()
+        self.revoked: set[tuple[str, str]] = set()
+        self.broken = False
+
+    def use(self, key_name: str, token: str, uses: int, expires_at: float) -> Deferred[bool]:
+        assert expires_at > 0
+        known = key_name, token
+        if self.broken:
+            return fail(StoreError("the disk is full"))
+        if self.used[known] >= uses or known in self.revoked:
+            return succeed(False)
+        self.used[known] += 1
+        return succeed(True)
+
+    def revoke(self, key_name: str, token: str, expires_at: float) -> Deferred[None]:
+        assert expires_at > 0
+        self.revoked.add((key_name, token))
+        return succeed(None)
+
+    def is_revoked(self, key_name: str, token: str) -> Deferred[bool]:
+        return fail(StoreError("?")) if self.broken else succeed((key_name, token) in self.revoked)
+
+
 def _place(call: Call) -> tuple[float, str]:
     return call.received.at, call.request_id
 
@@ -263,6 +291,7 @@ def _is_wanted(call: Call, wanted: Wanted) -> bool:
         (wanted.since is None or call.received.at >= wanted.since)
         and (wanted.until is None or call.received.at < wanted.until)
         and (wanted.number is None or wanted.number in numbers)
+        and wanted.first in {None, call.job.dial_first if call.job is not None else ""}
         and wanted.outcome in {None, call.outcome}
         and (wanted.after is None or _place(call) < wanted.after)
     )
@@ -396,6 +425,7 @@ class Desk:
         self.outbox = FakeOutbox()
         self.store = FakeStore()
         self.store.shared = shared
+        self.tokens = FakeTokens()
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
         self.number_plans: dict[str, NumberPlan] = {}  # by kind of PBX
@@ -439,6 +469,7 @@ class Desk:
             limits=self._limits,
             meter=self.meter,
             number_plans=self.number_plans,
+            tokens=self.tokens,
         )
         for driver in self.drivers.values():
             driver.observer = self.dispatcher
@@ -489,6 +520,7 @@ class Desk:
         self,
         key: Key = CRM,
         faults: tuple[Fault, ...] = (),
+        token: Token | None = None,
         /,
         **parameters: object,
     ) -> Deferred[Submission]:
@@ -500,6 +532,7 @@ class Desk:
                 faults,
                 url="http://pbx1.example.com/c2c/v2",
                 method="GET",
+                token=token,
             )
         )
         self._submitted.append(submitted)

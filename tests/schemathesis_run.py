@@ -26,7 +26,7 @@ _NOT_HERE: Final = "ignored_auth,negative_data_rejection,unsupported_method"
 _SEED: Final = 20
 
 #: How many operations there are at least, with or without a key: a run that tried fewer was none.
-_OPERATIONS: Final = 15
+_OPERATIONS: Final = 18
 
 #: What is answered with `unauthorized` where no key is given.
 _WITH_KEY_ONLY: Final = frozenset(
@@ -34,7 +34,10 @@ _WITH_KEY_ONLY: Final = frozenset(
         "/c2c/v2",
         "/c2c/v2/cancel/{request_id}",
         "/c2c/v2/calls",
+        "/c2c/v2/events/ticket",
         "/c2c/v2/events",
+        "/c2c/v2/tokens",
+        "/c2c/v2/tokens/{token_id}",
         "/c2c/v2/replay",
         "/c2c/v2/stop-calls",
         "/c2c/v2/start-calls",

@@ -20,6 +20,7 @@ from c2c_agent.policy.keys import Key
 from c2c_agent.report.delivery import Report
 from c2c_agent.store.call_store import Wanted
 from c2c_agent.store.sql_store import SqlStore
+from c2c_agent.store.tokens_table import TokensTable
 from tests.fakes import CRM
 from tests.playbook import a_call
 
@@ -322,6 +323,52 @@ class Repeated(StoreContract):
         assert (await self.claimed(9, 101.0)).earlier is None
         await store.save(ended(call(8, at=100.0), Outcome.FIRST_BUSY))
         assert (await self.claimed(10, 101.0)).repeated
+
+
+class Tokens(StoreContract):
+    """What is known of tokens."""
+
+    async def test_uses(self) -> None:
+        """So many, counted for each token of each key; also by several at once."""
+        tokens = TokensTable(self.opened())
+        taken = await gatherResults([tokens.use("crm", "one", 3, 100.0) for _ in range(5)])
+        assert sorted(taken) == [False, False, True, True, True]
+        assert await tokens.use("shop", "one", 3, 100.0)
+        assert await tokens.use("crm", "two", 1, 100.0)
+        assert not await tokens.use("crm", "two", 1, 100.0)
+
+    async def test_revoked(self) -> None:
+        """It has no uses any more; another key's of the same id is another."""
+        tokens = TokensTable(self.opened())
+        assert not await tokens.is_revoked("crm", "one")
+        assert await tokens.use("crm", "one", 9, 100.0)
+        assert not await tokens.is_revoked("crm", "one")
+        for token in ("one", "unknown", "one"):
+            await tokens.revoke("crm", token, 100.0)
+            assert await tokens.is_revoked("crm", token)
+            assert not await tokens.use("crm", token, 9, 100.0)
+        assert not await tokens.is_revoked("shop", "one")
+
+    async def test_after_reopening(self) -> None:
+        """All of it survives."""
+        self.store.open()
+        tokens = TokensTable(self.store)
+        await tokens.use("crm", "one", 1, 100.0)
+        await tokens.revoke("crm", "two", 100.0)
+        self.store.close()
+        self.store = self.another()
+        tokens = TokensTable(self.opened())
+        assert not await tokens.use("crm", "one", 1, 100.0)
+        assert await tokens.is_revoked("crm", "two")
+
+    async def test_old_ones(self) -> None:
+        """What has expired is deleted, and nothing else."""
+        tokens = TokensTable(self.opened())
+        await tokens.revoke("crm", "old", 99.0)
+        await tokens.revoke("crm", "new", 100.0)
+        assert await tokens.delete_old(100.0) == 1
+        assert await tokens.is_revoked("crm", "new")
+        assert not await tokens.is_revoked("crm", "old")
 
 
 class Reports(StoreContract):

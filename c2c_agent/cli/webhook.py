@@ -80,6 +80,6 @@ async def send_test(config: Config, reactor: Any) -> str | None:
         "utc.time": f"{at:.3f}",
     }
     report = Report(reporter.target.name, event_id, "webhook.test", "", at, json.dumps(body))
-    delivery = await reporter.deliver(Waiting(0, report))
+    delivery = await reporter.deliver(Waiting(report))
     await reporters.close()
     return None if isinstance(delivery, Delivered) else delivery.reason

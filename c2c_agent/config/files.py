@@ -16,6 +16,10 @@ from c2c_agent.net.signature import parse_secrets
 DEFAULT_PATH = "/etc/c2c-agent/c2c-agent.yml"
 
 _OPERATOR = "operator.key"
+_TOKENS = "token.secret"
+
+#: Characters of a secret that tokens are signed with, at least: HS256 has a key of 256 bits.
+_SHORTEST = 32
 
 
 def load(path: str) -> Config:
@@ -69,6 +73,23 @@ def read_webhook_secrets(path: str) -> tuple[bytes, ...]:
     """The keys in a webhook's file; raises ConfigError."""
     file, text = _read(path)
     return parse_secrets(text, str(file))
+
+
+def token_file(config: Config) -> Path | None:
+    """Where the secret of tokens is; None: nowhere, since several relays would need the same."""
+    if config.http.token_secret_file is not None:
+        return Path(config.http.token_secret_file)
+    return None if config.store.url is not None else operator_file(config).with_name(_TOKENS)
+
+
+def read_token_secrets(path: str) -> tuple[bytes, ...]:
+    """The secrets in the file of tokens, the newest first; raises ConfigError."""
+    file, text = _read(path)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or any(len(line) < _SHORTEST or not line.isprintable() for line in lines):
+        advice = f"secrets of at least {_SHORTEST} characters should be in this file, one in a line"
+        raise ConfigError(f"{file}: {advice}")
+    return tuple(line.encode() for line in lines)
 
 
 def _read(path: str) -> tuple[Path, str]:

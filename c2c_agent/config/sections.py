@@ -132,7 +132,8 @@ class HttpConfig:
     `trusted_proxies` are the addresses and networks whose word counts for who the client is.
     `max_connections`: how many clients may be connected at once, those with streams among them.
     `max_streams` of live events may there be at once, `max_streams_each` of one key or address, and
-    `stream_buffer` bytes may wait for each.
+    `stream_buffer` bytes may wait for each. `token_secret_file` None: the agent makes a
+    secret, unless several relays share its store.
     """
 
     listen: str = field(
@@ -179,6 +180,16 @@ class HttpConfig:
         validator=Within(16_384, 2**30, "bytes"),
         metadata=described(
             "How much may wait for a client that does not read. Beyond that its stream is cut."
+        ),
+    )
+    token_secret_file: str | None = field(
+        default=None,
+        metadata=described(
+            "The file with the secret that tokens are signed with: one secret of at least 32 "
+            "characters in a line. The first signs, and all are accepted: to change it, put a new "
+            "line on top, reload every relay, and take the old line out after 12 hours. Relays "
+            "that share a store need the same file.",
+            default="a secret that the agent makes, in `token.secret` beside its store",
         ),
     )
     max_connections: int = field(

@@ -14,6 +14,7 @@ from c2c_agent.call.call import Call, CallState, OriginatePlan
 from c2c_agent.dispatch.saving import Durability
 from c2c_agent.pbx.driver import PlacedCall
 from c2c_agent.policy.meter import Lease
+from c2c_agent.policy.token import Token
 
 #: States in which the first leg may still come to be answered, and the second to be dialled.
 _BEFORE_BRIDGE: Final = frozenset(
@@ -50,6 +51,7 @@ class ActiveCall:
     ownership: Ownership = Ownership.OURS
     lease: Lease | None = None
     sent: bool = False  # the PBX was given the order
+    token: Token | None = None  # with which it was asked for
     durability: Durability = field(init=False)
     _bridged: bool = False  # its second leg was given out to be dialled
     guard: IDelayedCall | None = None

@@ -28,7 +28,8 @@ from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Lease, LimitReached, Meter
 from c2c_agent.policy.numbers import NumberPlan, PlannedNumber
-from c2c_agent.store.call_store import CallStore, Claim
+from c2c_agent.policy.token import Token
+from c2c_agent.store.call_store import CallStore, Claim, TokenStore
 
 _log = Logger()
 
@@ -38,6 +39,7 @@ _MOST_UNSTORED: Final = 1000
 
 _SHUTTING_DOWN: Final = "The agent is shutting down."
 _NOT_STORED: Final = Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored.")
+_USED_UP: Final = Fault(ErrorCode.RATE_LIMITED, "This token has placed as many calls as it may.")
 _NOT_NOW: Final = Fault(ErrorCode.NOT_ALLOWED, "This key may not place calls at this hour.")
 
 
@@ -87,6 +89,7 @@ class Intake:
         drivers: Mapping[str, PbxDriver],
         limits: CallsConfig,
         meter: Meter,
+        tokens: TokenStore,
         number_plans: Mapping[str, NumberPlan] | None = None,
     ) -> None:
         self._clock = clock
@@ -98,6 +101,7 @@ class Intake:
         self._limits = limits
         self._meter = meter
         self._number_plans = {} if number_plans is None else number_plans
+        self._tokens = tokens
         self._closed = False
         self._repeats = Repeats()
 
@@ -126,16 +130,18 @@ class Intake:
         *,
         url: str,
         method: str,
+        token: Token | None = None,
     ) -> Submission:
         """Take in a request for a call, and answer when the PBX has answered.
 
         `faults` is what was wrong with the way the parameters were sent; the request is refused
-        for it, together with what is wrong with the parameters themselves.
+        for it, together with what is wrong with the parameters themselves. `token`: that of the key
+        which was presented in its place.
         """
         received = Received(self._clock.now(), url, method, {**parameters, "api_key": key.name})
         asked = parameters.get("request_id")
         request_id = asked.lower() if isinstance(asked, str) and is_request_id(asked) else None
-        fingerprint, job, more = self._read(key, parameters)
+        fingerprint, job, more = self._read(key, token, parameters)
         faults = (*faults, *more)
         call = Call(
             request_id=request_id or self._new_id(),
@@ -149,7 +155,7 @@ class Intake:
             server_id=self._store.server_id,
         )
         window = 0 if job is None or faults else key.repeat_window
-        again = self._again(call, key, window)
+        again = self._again(call, key, token, window)
         if again is not None:
             return await again
         if self._closed:
@@ -161,6 +167,7 @@ class Intake:
             return Submission(call, Answer((_NOT_STORED,)), kept=False)
         asks = request_id is not None or self._store.shared or bool(window)
         active = self._dispatcher.begin(call, Ownership.UNDECIDED if asks else Ownership.OURS)
+        active.token = token
         self._repeats.note(active, window)
         claim, hindrance, wanted = Claim(), None, True
         if asks:
@@ -187,11 +194,13 @@ class Intake:
             active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
         )
 
-    def _again(self, call: Call, key: Key, window: int) -> Coroutine[Any, Any, Submission] | None:
+    def _again(
+        self, call: Call, key: Key, token: Token | None, window: int
+    ) -> Coroutine[Any, Any, Submission] | None:
         """Who answers a request that is known here already; None: it is not."""
         earlier = self._dispatcher.active(call.request_id)
         if earlier is not None:
-            return self._replay(earlier, call, key)
+            return self._replay(earlier, call, key, token)
         lately = self._repeats.find(call, window)
         return None if lately is None else self._repeat(lately)
 
@@ -205,10 +214,10 @@ class Intake:
             return await self._repeat(active)
         if not wanted and earlier.key == call.key:
             await self._dispatcher.cancel_anywhere(earlier)
-        return await self._replay(active, call, key)
+        return await self._replay(active, call, key, active.token)
 
     def _read(
-        self, key: Key, parameters: Mapping[str, object]
+        self, key: Key, token: Token | None, parameters: Mapping[str, object]
     ) -> tuple[str, CallJob | None, Sequence[Fault]]:
         """Fingerprint, job and faults of a request's parameters."""
         rules = JobRules(
@@ -219,7 +228,8 @@ class Intake:
             key.auto_answer_always,
             key.confirm,
             key.agent,
-            key.default_first,
+            key.default_first if token is None else token.dial_first,
+            None if token is None else token.dial_as,
         )
         try:
             job = parse_job(parameters, rules)
@@ -239,6 +249,8 @@ class Intake:
         if job.max_duration is not None:
             wanted += (f"max_duration {job.max_duration}",)
         job, faults = self._plan_numbers(key, job)
+        if token is not None:
+            faults += token.faults(job)
         if key.hours and not key.may_call_at(self._week_time(self._clock.wall(), key.timezone)):
             faults.append(_NOT_NOW)
         if job.pbx not in self._drivers:
@@ -319,7 +331,7 @@ class Intake:
         job = evolve(job, max_duration=longest)
         active.call = evolve(active.call, job=job, max_duration=longest)
         driver = self._drivers[job.pbx]
-        self._dispatcher.apply(active, await self._plan(driver, active.call.request_id, job))
+        self._dispatcher.apply(active, await self._plan(driver, active, job))
         return None
 
     def _lease(self, key: Key, job: CallJob, claim: Claim) -> Lease | LimitReached:
@@ -333,32 +345,49 @@ class Intake:
             case LimitReached() as reached:
                 return reached
 
-    async def _plan(self, driver: PbxDriver, request_id: str, job: CallJob) -> Place | Reject:
+    async def _plan(self, driver: PbxDriver, active: ActiveCall, job: CallJob) -> Place | Reject:
+        request_id = active.call.request_id
         try:
-            return Place(await driver.prepare(request_id, job))
+            plan = await driver.prepare(request_id, job)
+            if await self._may_use(active):
+                return Place(plan)
         except ApiError as error:
             return Reject(error.faults)
+        except StoreError as error:
+            reason = str(error)
+            _log.warn("call {call}: no use of its token: {reason}", call=request_id, reason=reason)
+            return Reject((_NOT_STORED,))
         except Exception:  # noqa: BLE001 - whatever it is, the requester is told, and the call ends
             _log.failure("call {call}: no plan could be made", call=request_id)
             return Reject((Fault(ErrorCode.INTERNAL_ERROR, "An internal error; see the log."),))
+        return Reject((_USED_UP,))
+
+    async def _may_use(self, active: ActiveCall) -> bool:
+        """Whether the token that was presented, if any was, can be used once more; it is, then."""
+        token = active.token
+        if token is None or token.uses is None:
+            return True
+        return await self._tokens.use(active.call.key, token.id, token.uses, token.expires)
 
     async def _repeat(self, earlier: ActiveCall) -> Submission:
         """Answer what was asked for a moment ago as it was answered then; dial nothing."""
         answer = await self._dispatcher.answer_of(earlier)
         return Submission(earlier.call, answer, replayed=True)
 
-    async def _replay(self, earlier: ActiveCall, call: Call, key: Key) -> Submission:
+    async def _replay(
+        self, earlier: ActiveCall, call: Call, key: Key, token: Token | None
+    ) -> Submission:
         """Answer a repeated request from what is known of the earlier one; dial nothing."""
         answer = await self._dispatcher.answer_of(earlier)
-        if not self._is_the_same(earlier.call, call, key):
+        if not self._is_the_same(earlier.call, call, key, token):
             message = "This request_id was used before for another call."
             fault = Fault(ErrorCode.REQUEST_ID_CONFLICT, message)
             return Submission(call, Answer((fault,)), kept=False)
         return Submission(earlier.call, answer, replayed=True)
 
-    def _is_the_same(self, earlier: Call, call: Call, key: Key) -> bool:
+    def _is_the_same(self, earlier: Call, call: Call, key: Key, token: Token | None) -> bool:
         """Whether two requests are one, though what they leave to the configuration has changed."""
         if earlier.fingerprint == call.fingerprint:
             return True
         asked = {name: value for name, value in earlier.received.data.items() if name != "api_key"}
-        return earlier.key == key.name and self._read(key, asked)[0] == call.fingerprint
+        return earlier.key == key.name and self._read(key, token, asked)[0] == call.fingerprint

@@ -58,9 +58,10 @@ class _OfRequest:
 
 @frozen
 class _OfKey:
-    """All calls of a key; of every key, where it is None."""
+    """All calls of a key, or those that ring `first` first; of every key, where it is None."""
 
     name: str | None
+    first: str | None = None
 
 
 _Followed: TypeAlias = _OfRequest | _OfKey
@@ -96,7 +97,7 @@ class Live:
 
     def publish(self, call: Call, event: EventType) -> None:
         """Tell who follows a call that this has just happened to it."""
-        watches = self._who_follows(call.request_id, call.key)
+        watches = self._who_follows(call)
         if watches and event is not EventType.PLACED:  # that is for relays alone
             made = self.event(call, event, call.timeline[-1].at)
             for watch in watches:
@@ -120,7 +121,9 @@ class Live:
 
         Where nobody does any more, `catch_up` will not see its end: so nothing is kept of it.
         """
-        followed = bool(self._who_follows(request_id, key_name))
+        followed = _OfRequest(request_id) in self._watches or any(
+            isinstance(one, _OfKey) and one.name in {None, key_name} for one in self._watches
+        )
         if not followed:
             self._told.pop(request_id, None)
         return followed
@@ -143,9 +146,7 @@ class Live:
             began_lately = len(events) <= _FEW
             told = set() if began_lately else {event.id for event in events[:-1]}
         request = list(self._watches.get(_OfRequest(call.request_id), ()))
-        others = [
-            watch for watch in self._who_follows(call.request_id, call.key) if watch not in request
-        ]
+        others = [watch for watch in self._who_follows(call) if watch not in request]
         for event in events:
             for watch in request:
                 watch.push(event)  # it knows by itself what it has had
@@ -157,8 +158,10 @@ class Live:
         else:
             self._told[call.request_id] = told | {event.id for event in events}
 
-    def _who_follows(self, request_id: str, key_name: str) -> list[Watch]:
-        followed = (_OfRequest(request_id), _OfKey(key_name), _OfKey(None))
+    def _who_follows(self, call: Call) -> list[Watch]:
+        followed: list[_Followed] = [_OfRequest(call.request_id), _OfKey(call.key), _OfKey(None)]
+        if call.job is not None:
+            followed.append(_OfKey(call.key, call.job.dial_first))
         return [watch for one in followed for watch in self._watches.get(one, ())]
 
     # Readers
@@ -172,9 +175,12 @@ class Live:
         """Follow a request, whether there is one or not, to its end; raises ApiError."""
         return self._follow(_OfRequest(request_id), owner)
 
-    def follow_key(self, name: str | None, owner: str) -> Watch:
-        """Follow all calls of a key from now on, or those of every key; raises ApiError."""
-        return self._follow(_OfKey(name), owner)
+    def follow_key(self, name: str | None, owner: str, first: str | None = None) -> Watch:
+        """Follow all calls of a key from now on, or those of every key; raises ApiError.
+
+        `first`: only those that ring this number first.
+        """
+        return self._follow(_OfKey(name, first), owner)
 
     def _follow(self, followed: _Followed, owner: str) -> Watch:
         if self._closed:
@@ -206,8 +212,9 @@ class Live:
 
     def forbid(self, key_names: Collection[str]) -> None:
         """End what follows these keys' calls: their secrets are not valid any more."""
-        for name in key_names:
-            self._end(self._watches.get(_OfKey(name), ()))
+        for followed, watches in list(self._watches.items()):
+            if isinstance(followed, _OfKey) and followed.name in key_names:
+                self._end(watches)
 
     def close(self) -> None:
         """End all, and let nobody in any more."""

@@ -65,6 +65,7 @@ class AgentService(Service):
         """Start all parts, in order. Raises StoreError, ConfigError, or what a listener raises."""
         parts = self.parts
         parts.keys.open(parts.operator_file)
+        parts.tokens.open()
         parts.store.open()
         parts.clock.go_on(parts.directory / "clock", boot_id())
         started: list[Service] = []
@@ -150,6 +151,7 @@ class AgentService(Service):
         changed = list(differences(self._at_once, after))
         self._at_once = after
         parts = self.parts
+        parts.tokens.take(self._config)
         parts.keys.configure(config.keys)
         parts.intake.change(calls)
         parts.meter.max_concurrent = calls.max_concurrent

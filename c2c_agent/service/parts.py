@@ -43,11 +43,13 @@ from c2c_agent.service.health import Health
 from c2c_agent.service.keys import AgentKeys
 from c2c_agent.service.reporters import Reporters
 from c2c_agent.service.sharing import ForeignStreams, Sharing, neighbours_of
+from c2c_agent.service.tokens import TokenSecrets
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres.extra import shared_store
 from c2c_agent.store.retention import Retention
 from c2c_agent.store.sql_store import SqlStore
 from c2c_agent.store.sqlite.store import Store
+from c2c_agent.store.tokens_table import TokensTable
 from c2c_agent.web.api import Api
 from c2c_agent.web.server import ApiSite
 
@@ -77,6 +79,8 @@ class Parts:
         self.metrics = Metrics(self._sample)
         shared = shared_store(config, reactor) if config.store.url is not None else None
         self.store: SqlStore = shared or Store(config.store.file, reactor)
+        self.tokens = TokenSecrets(config)
+        self.tokens_table = TokensTable(self.store)
 
         self.drivers: dict[str, PbxDriver] = {}
         self.asterisk = self._asterisk()
@@ -120,6 +124,7 @@ class Parts:
             limits=config.calls,
             meter=self.meter,
             number_plans=_number_plans(config),
+            tokens=self.tokens_table,
         )
         self.sharing = None
         if shared is not None and neighbours is not None:
@@ -147,6 +152,7 @@ class Parts:
             LoopWatch(reactor, self.metrics.loop_delayed),
             self.retention(self.store.delete_ended, "calls that ended"),
             self.retention(reports.delete_old, "reports of what happened"),
+            self.retention(self.tokens_table.delete_old, "tokens that expired"),
             self.outbox,
             stop_watch,
         ]
@@ -237,7 +243,10 @@ class Parts:
             standing=self.outbox.standing,
             kill_switch=kill_switch,
             fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
+            signer=self.tokens.signer,
+            tokens=self.tokens_table,
             clock=self._reactor,
+            now=self.clock.wall,
         )
         return ApiSite(
             api,

@@ -21,13 +21,14 @@ class Wanted:
     """Which calls are wanted; None: whatever it is.
 
     Those that came in `since` and before `until`, in epoch seconds; that have this `number` as one
-    of their legs; with this `outcome`; that come `after` a call in the order from the newest to the
-    oldest, which is said by its time and its request_id.
+    of their legs, or ring `first` first; with this `outcome`; that come `after` a call in the order
+    from the newest to the oldest, which is said by its time and its request_id.
     """
 
     since: float | None = None
     until: float | None = None
     number: str | None = None
+    first: str | None = None
     outcome: Outcome | None = None
     after: tuple[float, str] | None = None
 
@@ -67,6 +68,19 @@ class CallStore(Protocol):
         self, limit: int, key_name: str | None = None, wanted: Wanted = EVERY
     ) -> Deferred[list[Call]]:
         """The latest calls that are wanted, newest first: of one key, or of all."""
+
+
+class TokenStore(Protocol):
+    """What is needed of `tokens_table.TokensTable`: of a token, its id and the name of its key."""
+
+    def use(self, key_name: str, token: str, uses: int, expires_at: float) -> Deferred[bool]:
+        """Use a token that can be used so often, once more; False: it cannot."""
+
+    def revoke(self, key_name: str, token: str, expires_at: float) -> Deferred[None]:
+        """End a token, whether it is known or not."""
+
+    def is_revoked(self, key_name: str, token: str) -> Deferred[bool]:
+        """Whether somebody has ended it."""
 
 
 @frozen

@@ -41,13 +41,15 @@ _STATUS: Final[Mapping[str, int]] = {
 class Reply:
     """What goes back to the client: JSON, metrics in Prometheus's own format, or live events.
 
-    None: there is nothing to say, beyond the `headers`.
+    None: there is nothing to say, beyond the `headers`. `lasts`: for how many seconds events are
+    sent; None: to the end of what is followed.
     """
 
     body: Json | Exposition | Watch | None
     code: int = 200
     retry_after: int | None = None
     headers: HeaderFields = ()
+    lasts: float | None = None
 
 
 def http_status(body: object) -> int:

@@ -20,15 +20,18 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import KeyRing
+from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.report.outbox import Standing
+from c2c_agent.store.call_store import TokenStore
 from c2c_agent.web import answers
 from c2c_agent.web.answers import Reply, http_status
 from c2c_agent.web.ask import PREFIX, Access, Ask
 from c2c_agent.web.browser import VARY, preflight, readable
 from c2c_agent.web.calls import Calls
 from c2c_agent.web.operation import KillSwitch, Operation
+from c2c_agent.web.tokens import Tokens
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
 
@@ -41,7 +44,8 @@ class Api:
     """The routes, and who answers each.
 
     `operator` is the name of the key that may see and cancel every call. `fastagi` is where FastAGI
-    connections are taken, as `host:port`; None: nowhere.
+    connections are taken, as `host:port`; None: nowhere. `now` gives epoch seconds as the host's
+    clock has them.
     """
 
     def __init__(
@@ -59,12 +63,15 @@ class Api:
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         standing: Callable[[], Coroutine[Any, Any, Sequence[Standing]]],
         kill_switch: KillSwitch,
+        signer: TokenSigner,
+        tokens: TokenStore,
         fastagi: str | None = None,
         clock: IReactorTime,
+        now: Callable[[], float],
     ) -> None:
         self._server_id = server_id
         self._intake = intake
-        self._access = Access(keys, operator)
+        self._access = Access(keys, operator, signer=signer, tokens=tokens, now=now)
         self._calls = calls = Calls(
             config=config,
             server_id=server_id,
@@ -73,6 +80,9 @@ class Api:
             dispatcher=dispatcher,
             live=live,
             clock=clock,
+        )
+        issued = Tokens(
+            server_id=server_id, access=self._access, signer=signer, store=tokens, now=now
         )
         self._operation = operation = Operation(
             server_id=server_id,
@@ -91,7 +101,10 @@ class Api:
             (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": calls.cancel}),
             (re.compile(PREFIX + "/calls"), _shown(calls.recent)),
             (re.compile(PREFIX + "/events"), _shown(calls.all_events)),
+            (re.compile(PREFIX + "/events/ticket"), {"POST": issued.ticket}),
             (re.compile(PREFIX + "/events/(?P<item>[^/]+)"), _shown(calls.call_events)),
+            (re.compile(PREFIX + "/tokens"), {"POST": issued.issue}),
+            (re.compile(PREFIX + "/tokens/(?P<item>[^/]+)"), {"DELETE": issued.revoke}),
             (re.compile(PREFIX + "/replay"), {"POST": operation.replay}),
             (re.compile(PREFIX + "/reports"), _shown(operation.reports)),
             (re.compile(PREFIX + "/stop-calls"), {"POST": operation.stop_calls}),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from c2c_agent.call.call import Call
-from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key, KeyRing
+from c2c_agent.policy.token import Token, TokenError, TokenSigner
+from c2c_agent.store.call_store import TokenStore
 from c2c_agent.web.browser import Browser, origin_of
 from c2c_agent.web.request import Parameters
 
@@ -63,19 +66,116 @@ class Ask:
         return Fault(ErrorCode.INVALID_PARAMETER, message)
 
 
-class Access:
-    """Whose key came with a request, and what it may.
+@frozen
+class Caller:
+    """Who asks: a key, or a token of it."""
 
-    The operator is the key that may see and cancel every call.
+    key: Key
+    token: Token | None = None
+
+    @property
+    def dial_first(self) -> str | None:
+        """The number to whose calls the caller is confined: the token's; None: it is not."""
+        return None if self.token is None else self.token.dial_first
+
+
+@frozen
+class Listener:
+    """Who hears of events: of a key's calls, or only those that ring a number first.
+
+    `expires`: until when, in epoch seconds; None: that has no end.
     """
 
-    def __init__(self, keys: KeyRing, operator: str) -> None:
+    key: Key
+    dial_first: str | None
+    expires: float | None
+
+
+class Access:
+    """Whose key or token came with a request, and what it may.
+
+    The operator is the key that may see and cancel every call. `now` gives epoch seconds as the
+    host's clock has them.
+    """
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        operator: str,
+        *,
+        signer: TokenSigner,
+        tokens: TokenStore,
+        now: Callable[[], float],
+    ) -> None:
         self.keys = keys
         self._operator = operator
+        self._signer = signer
+        self._tokens = tokens
+        self._now = now
 
     def key(self, ask: Ask) -> Key | None:
-        """The key that was presented, if it is known."""
-        return self.keys.find(ask.secret) if ask.secret else None
+        """The key that was presented, if it is known; of a token, its key."""
+        if not ask.secret:
+            return None
+        try:
+            return self.keys.find(ask.secret) or self._read_token(ask)[0]
+        except TokenError:
+            return None
+
+    async def caller(self, ask: Ask) -> Caller | Fault:
+        """Who asks, or why nobody is known by what was presented."""
+        key = None if ask.secret is None else self.keys.find(ask.secret)
+        if key is not None:
+            return Caller(key)
+        try:
+            return await self._by_token(ask)
+        except ApiError as error:
+            return error.faults[0]
+
+    async def _by_token(self, ask: Ask) -> Caller:
+        """Who asks by a token; raises ApiError."""
+        if ask.secret is None:
+            raise ApiError(self.unauthorized(ask))
+        if ask.secret != ask.bearer and _looks_like_a_token(ask.secret):
+            raise ApiError(_not_in_a_url())
+        try:
+            key, token = self._read_token(ask)
+        except TokenError as error:
+            fault = Fault(ErrorCode.UNAUTHORIZED, str(error))
+            raise ApiError(self.unauthorized(ask) if error.forged else fault) from error
+        if not _is_at_home(ask, token.origin):
+            message = f"Pages of {ask.browser.origin[:200] or 'no origin'} may not use this token."
+            raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
+        if await self._tokens.is_revoked(key.name, token.id):
+            raise ApiError(Fault(ErrorCode.UNAUTHORIZED, "This token was revoked."))
+        return Caller(key, token)
+
+    async def listener(self, ask: Ask) -> Listener | Fault:
+        """Who wants to hear of events: with a ticket, which is used by that, or as anybody else."""
+        text = ask.parameters.values.get("ticket")
+        if text is None:
+            caller = await self.caller(ask)
+            if isinstance(caller, Fault):
+                return caller
+            expires = None if caller.token is None else caller.token.expires
+            return Listener(caller.key, caller.dial_first, expires)
+        try:
+            key, ticket = self._signer.read_ticket(str(text), self.keys.named, self._now())
+        except TokenError as error:
+            return Fault(ErrorCode.UNAUTHORIZED, str(error).replace("token", "ticket"))
+        if not _is_at_home(ask, ticket.origin):
+            return Fault(ErrorCode.NOT_ALLOWED, "This page may not use this ticket.")
+        if not await self._tokens.use(key.name, ticket.id, 1, ticket.expires):
+            return Fault(ErrorCode.UNAUTHORIZED, "This ticket was used before.")
+        return Listener(key, ticket.dial_first, None)
+
+    def _read_token(self, ask: Ask) -> tuple[Key, Token]:
+        """The token in the header Authorization, and its key; raises TokenError."""
+        return self._signer.read(ask.bearer or "", self.keys.named, self._now())
+
+    def lasts(self, expires: float | None) -> float | None:
+        """For how many seconds from now something is valid; None: there is no end to it."""
+        return None if expires is None else max(0.0, expires - self._now())
 
     def page_fault(self, ask: Ask, key: Key) -> Fault | None:
         """Why the page that asks may not use a key; None: it may, or it is no page that asks.
@@ -109,9 +209,15 @@ class Access:
         """Whether it is the operator's."""
         return key.name == self._operator
 
-    def is_of(self, key: Key, call: Call) -> bool:
-        """Whether a call is this key's: it has placed it, or it is the operator's."""
-        return key.name in {call.key, self._operator}
+    def is_of(self, caller: Caller | Listener, call: Call) -> bool:
+        """Whether a call is the caller's: of the same key, and ringing the token's number first.
+
+        Every call is the operator's.
+        """
+        if caller.key.name not in {call.key, self._operator}:
+            return False
+        first = None if call.job is None else call.job.dial_first
+        return caller.dial_first in {None, first}
 
     def unauthorized(self, ask: Ask) -> Fault:
         """The fault of a request without a key that is known; an unknown one is logged."""
@@ -122,9 +228,30 @@ class Access:
 
     def no_operator(self, ask: Ask, what: str) -> Fault | None:
         """Why who asks is not the operator of this host; None: it is."""
-        key = self.key(ask)
+        key = self.keys.find(ask.secret) if ask.secret else None
         if key is None:
             return self.unauthorized(ask)
         if not self.is_operator(key):
             return Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.")
         return None
+
+
+def _not_in_a_url() -> Fault:
+    message = "A token belongs in the header Authorization; URLs are kept in many places."
+    return Fault(ErrorCode.UNAUTHORIZED, message)
+
+
+def _looks_like_a_token(text: str) -> bool:
+    """Whether it has the three parts of one; what a key has, `new_secret` says."""
+    return text.count(".") == 2 and text.startswith("eyJ")  # noqa: PLR2004 - {"… in Base64
+
+
+def _is_at_home(ask: Ask, origin: str | None) -> bool:
+    """Whether a page of that origin asks; None: any may, or a program.
+
+    A browser names no origin where a page of the server itself only reads; then it says that.
+    """
+    if origin is None or ask.browser.origin == origin:
+        return True
+    own = origin_of(ask.base_url) == origin and ask.browser.same_origin
+    return own and not ask.browser.origin

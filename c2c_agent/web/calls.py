@@ -21,10 +21,11 @@ from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key
 from c2c_agent.report.live import Live
+from c2c_agent.store.call_store import Wanted
 from c2c_agent.text import one_copy
 from c2c_agent.web import answers
 from c2c_agent.web.answers import Reply
-from c2c_agent.web.ask import PREFIX, Access, Ask
+from c2c_agent.web.ask import PREFIX, Access, Ask, Caller, Listener
 from c2c_agent.web.request import renamed
 
 #: The longest that a status is held back, in seconds.
@@ -63,12 +64,13 @@ class Calls:
 
     async def place(self, ask: Ask) -> Reply:
         """Place a call."""
-        key = self._access.key(ask)
+        caller = await self._access.caller(ask)
         faults = ask.parameters.faults
-        if key is None:
+        if isinstance(caller, Fault):
             if faults and ask.secret is None:
                 return self._fail(*faults)  # the key may stand in what could not be read
-            return self._fail(*faults, self._access.unauthorized(ask))
+            return self._fail(*faults, caller)
+        key = caller.key
         fault = _no_call(ask, key)
         if fault is not None:
             return self._fail(fault)
@@ -78,7 +80,9 @@ class Calls:
             Fault(ErrorCode.INVALID_PARAMETER, f"{name!r} is given twice.") for name in twice
         )
         url = one_copy(ask.base_url + PREFIX)  # kept with the call: one copy for all
-        submission = await self._intake.submit(key, values, faults, url=url, method=ask.method)
+        submission = await self._intake.submit(
+            key, values, faults, url=url, method=ask.method, token=caller.token
+        )
         body = answers.response(
             submission.call.request_id,
             submission.answer.faults,
@@ -97,11 +101,11 @@ class Calls:
         if wrong:
             return Reply(answers.no_status(wrong[0]))
         wait, seen = (number if isinstance(number, int) else None for number in numbers)
-        key = self._access.key(ask)
-        if self._config.status_requires_key and key is None:
-            return Reply(answers.no_status(self._access.unauthorized(ask)))
+        caller = await self._access.caller(ask) if self._config.status_requires_key else None
+        if isinstance(caller, Fault):
+            return Reply(answers.no_status(caller))
         call = await self._find(ask)
-        if call is None or not self._may_see(key, call):
+        if call is None or not self._may_see(caller, call):
             return Reply(answers.not_found(ask.item))
         if wait:
             call = await self._wait(call, wait, seen)
@@ -109,11 +113,11 @@ class Calls:
 
     async def cancel(self, ask: Ask) -> Reply:
         """Hang up whatever exists of a call."""
-        key = self._access.key(ask)
-        if key is None:
-            return self._fail(self._access.unauthorized(ask), method=_CANCEL)
+        caller = await self._access.caller(ask)
+        if isinstance(caller, Fault):
+            return self._fail(caller, method=_CANCEL)
         call = await self._find(ask)
-        if call is None or not self._access.is_of(key, call):
+        if call is None or not self._access.is_of(caller, call):
             message = f"This key placed no call with the id {ask.item}."
             return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
         await self._dispatcher.cancel_anywhere(call)
@@ -130,36 +134,39 @@ class Calls:
 
     async def recent(self, ask: Ask) -> Reply:
         """List the latest calls of a key; the operator sees those of all."""
-        key = self._access.key(ask)
-        if key is None:
-            return self._fail(self._access.unauthorized(ask), method=_CALLS)
+        caller = await self._access.caller(ask)
+        if isinstance(caller, Fault):
+            return self._fail(caller, method=_CALLS)
         limit = ask.number("limit", _MAX_CALLS)
         if isinstance(limit, Fault):
             return self._fail(limit, method=_CALLS)
-        name = None if self._access.is_operator(key) else key.name
-        calls = await self._dispatcher.recent(20 if limit is None else limit, name)
+        name = None if self._access.is_operator(caller.key) else caller.key.name
+        wanted = Wanted(first=caller.dial_first)
+        calls = await self._dispatcher.recent(20 if limit is None else limit, name, wanted)
         return Reply({"calls": [answers.listing(call) for call in calls]})
 
     async def all_events(self, ask: Ask) -> Reply:
         """Stream what happens from now on to a key's calls; the operator sees those of all."""
-        key = self._access.key(ask)
-        if key is None:
-            return self._fail(self._access.unauthorized(ask), method=_EVENTS)
+        listener = await self._access.listener(ask)
+        if isinstance(listener, Fault):
+            return self._fail(listener, method=_EVENTS)
+        key = listener.key
         name = None if self._access.is_operator(key) else key.name
         try:
-            watch = self._live.follow_key(name, key.name)
+            watch = self._live.follow_key(name, key.name, listener.dial_first)
         except ApiError as error:
             return evolve(self._fail(*error.faults, method=_EVENTS), retry_after=_STREAM_RETRY)
-        return Reply(watch)
+        return Reply(watch, lasts=self._access.lasts(listener.expires))
 
     async def call_events(self, ask: Ask) -> Reply:
         """Stream what has happened to a call, and happens, to its end."""
-        key = self._access.key(ask)
-        if self._config.status_requires_key and key is None:
-            return Reply(answers.no_status(self._access.unauthorized(ask)))
+        heard = await self._access.listener(ask)
+        if isinstance(heard, Fault) and self._config.status_requires_key:
+            return Reply(answers.no_status(heard))
+        listener = None if isinstance(heard, Fault) else heard
         if not is_request_id(ask.item):
             return Reply(answers.not_found(ask.item))
-        owner = ask.client if key is None else key.name
+        owner = ask.client if listener is None else listener.key.name
         try:
             watch = self._live.follow_request(ask.item.lower(), owner)
         except ApiError as error:
@@ -168,14 +175,15 @@ class Calls:
         try:
             # What happens while the store is asked waits in the watch.
             call = await self._find(ask)
-            if call is None or not self._may_see(key, call):
+            if call is None or not self._may_see(listener, call):
                 return Reply(answers.not_found(ask.item))
             past = self._live.past(call)
             if past and past[-1].final and past[-1].id == ask.last_event_id:
                 # A browser that has seen the end would come again and again, but for this.
                 return Reply(answers.status(call))
             watch.begin(past, ask.last_event_id)
-            reply = Reply(watch)
+            expires = None if listener is None else listener.expires
+            reply = Reply(watch, lasts=self._access.lasts(expires))
             return reply
         finally:
             if reply is None:
@@ -186,10 +194,10 @@ class Calls:
         method = method or self._intake.method_of(None)
         return answers.refused(*faults, method=method, server_id=self._server_id)
 
-    def _may_see(self, key: Key | None, call: Call) -> bool:
+    def _may_see(self, caller: Caller | Listener | None, call: Call) -> bool:
         """Whether a call is shown: the id is enough, unless the configuration says otherwise."""
         return not self._config.status_requires_key or (
-            key is not None and self._access.is_of(key, call)
+            caller is not None and self._access.is_of(caller, call)
         )
 
     async def _find(self, ask: Ask) -> Call | None:

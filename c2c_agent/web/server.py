@@ -85,7 +85,7 @@ class ApiResource(Resource):
             reply, content_type, body = answer
             if isinstance(reply.body, Watch):
                 _set_headers(request, reply)
-                self._stream(request, reply.body, gone=bool(gone))
+                self._stream(request, reply.body, reply.lasts, gone=bool(gone))
             elif not gone:
                 _write(request, reply, content_type, body)
 
@@ -93,7 +93,9 @@ class ApiResource(Resource):
         answering.addErrback(lambda failure: _log.failure("an answer was not sent", failure))
         return NOT_DONE_YET
 
-    def _stream(self, request: BoundedRequest, watch: Watch, *, gone: bool) -> None:
+    def _stream(
+        self, request: BoundedRequest, watch: Watch, lasts: float | None, *, gone: bool
+    ) -> None:
         if gone:
             watch.close()
         elif request.method == b"HEAD":
@@ -101,7 +103,7 @@ class ApiResource(Resource):
             write_head(request)
             request.finish()
         else:
-            EventStream(request, watch, self._clock)
+            EventStream(request, watch, self._clock, lasts)
 
     async def _answer(
         self, request: BoundedRequest, method: str, path: str, read: list[Ask]

@@ -47,9 +47,18 @@ def write_head(request: BoundedRequest) -> None:
 
 @implementer(IPushProducer)
 class EventStream:
-    """What one client reads. It begins at once, and ends with the watch or with the connection."""
+    """What one client reads. It begins at once, and ends with the watch or with the connection.
 
-    def __init__(self, request: BoundedRequest, watch: Watch, clock: IReactorTime) -> None:
+    At the latest after `lasts` seconds: then what the client has shown is not valid any more.
+    """
+
+    def __init__(
+        self,
+        request: BoundedRequest,
+        watch: Watch,
+        clock: IReactorTime,
+        lasts: float | None = None,
+    ) -> None:
         self._request = request
         self._watch = watch
         self._clock = clock
@@ -61,6 +70,7 @@ class EventStream:
         write_head(request)
         request.registerProducer(self, True)
         self._timer: IDelayedCall = clock.callLater(_ALIVE_SECONDS, self._tick)
+        self._end_timer = None if lasts is None else clock.callLater(lasts, watch.end)
         self._write(_RETRY)
         watch.woken = self._go_on
         self._go_on()
@@ -124,8 +134,9 @@ class EventStream:
         """Hear no more."""
         self._over = True
         self._watch.close()
-        if self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._end_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
 
 
 def _bound_kernel_buffer(request: BoundedRequest) -> None:

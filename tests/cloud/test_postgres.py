@@ -146,6 +146,10 @@ class Repeated(PostgresTests, contract.Repeated):
     """The same two numbers again."""
 
 
+class Tokens(PostgresTests, contract.Tokens):
+    """What is known of tokens."""
+
+
 class Failing(PostgresTests, contract.Failing):
     """What cannot be written."""
 

@@ -18,4 +18,15 @@ CREATE INDEX calls_by_second ON calls (second_number, received_at);
 
 CREATE INDEX calls_by_outcome ON calls (outcome, received_at);
 
+CREATE TABLE tokens (
+    key_name TEXT NOT NULL,
+    token TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    revoked INTEGER NOT NULL,
+    expires_at DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (key_name, token)
+);
+
+CREATE INDEX tokens_by_end ON tokens (expires_at);
+
 UPDATE schema_version SET version = 4;

@@ -23,7 +23,7 @@ from c2c_agent.config.sections import AmqpConfig, HttpConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.net.endpoints import ServerCertificate
 from c2c_agent.net.listening import listening
-from tests.cloud.certificates import Authority
+from tests.certificates import Authority
 from tests.fakes import CRM
 from tests.unit.check.pbx_under_check import CheckTest
 

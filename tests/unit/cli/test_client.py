@@ -36,6 +36,7 @@ from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
 from c2c_agent.net.endpoints import ServerCertificate
 from c2c_agent.net.listening import listening
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.delivery import Depth
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.report.outbox import Standing
@@ -385,6 +386,9 @@ class WithTheRealApi(TestCase):
             replay=self.replay,
             standing=self.standing,
             kill_switch=self.desk,
+            signer=TokenSigner(),
+            tokens=self.desk.tokens,
+            now=self.desk.wall,
             clock=self.desk.clock,
         )
         self.site = ApiSite(api, None, reactor)

@@ -47,6 +47,7 @@ class TestDefaults:
             "max_streams_each": 50,
             "stream_buffer": 524_288,
             "max_connections": 1000,
+            "token_secret_file": None,
         }
         assert asdict(config.calls) == {
             "timeout": 30,

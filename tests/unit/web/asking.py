@@ -16,6 +16,7 @@ from c2c_agent.call.events import Gone, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.delivery import Depth
 from c2c_agent.report.lane import Trouble
 from c2c_agent.report.metrics import Exposition
@@ -63,6 +64,7 @@ class ApiTest(DeskTest):
         self.answers: list[Reply] = []
         self.replayed: list[tuple[str | None, str | None]] = []
         operator = operator_key(key_digest(OPERATOR_SECRET), [CRM, SHOP])
+        self.signer = TokenSigner([b"a secret of the tests, of 32 bytes and more"])
         self.ring = KeyRing([CRM, SHOP, operator])
         self.api = Api(
             config=self.config,
@@ -77,7 +79,10 @@ class ApiTest(DeskTest):
             replay=self.replay,
             standing=self.standing,
             kill_switch=self.desk,
+            signer=self.signer,
+            tokens=self.desk.tokens,
             clock=self.clock,
+            now=self.desk.wall,
         )
         logs = capturedLogs()
         self.logged = logs.__enter__()

@@ -118,7 +118,8 @@ class TestDescription:
 def routes(api: Api) -> Iterable[tuple[str, set[str]]]:
     """The paths of the program, with their methods."""
     for path, methods in api._routes:
-        name = path.pattern.replace("(?P<item>[^/]+)", "{request_id}").replace("\\.", ".")
+        item = "{token_id}" if "/tokens/" in path.pattern else "{request_id}"
+        name = path.pattern.replace("(?P<item>[^/]+)", item).replace("\\.", ".")
         yield name, {method.lower() for method in methods}
 
 

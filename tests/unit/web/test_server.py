@@ -24,6 +24,7 @@ from c2c_agent.call.events import FirstRinging, OriginateAccepted
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import OPERATOR, KeyRing
+from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.report.outbox import Standing
 from c2c_agent.web import server as http_server
@@ -68,6 +69,9 @@ def api_of(desk: Desk) -> Api:
         replay=nothing_to_replay,
         standing=nobody_is_told,
         kill_switch=desk,
+        signer=TokenSigner(),
+        tokens=desk.tokens,
+        now=desk.wall,
         clock=desk.clock,
     )
 

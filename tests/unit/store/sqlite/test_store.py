@@ -141,6 +141,10 @@ class Repeated(StoreTests, contract.Repeated):
     """The same two numbers again."""
 
 
+class Tokens(StoreTests, contract.Tokens):
+    """What is known of tokens."""
+
+
 class Failing(StoreTests, contract.Failing):
     """What cannot be written."""
 
