@@ -35,6 +35,9 @@ _URL: Final = re.compile(r"https?://[!-~]{1,500}")
 _DATABASE: Final = re.compile(r"postgres(ql)?://[!-~]{1,500}")
 _PREFIX: Final = re.compile(r"[0-9]{1,6}")
 _USUAL_PREFIX: Final[str | None] = "00"  # ITU-T E.164; North America dials 011
+#: The words in which receivers of results can be told (`report.formats`).
+FormatName: TypeAlias = Literal["standard", "zammad"]
+
 #: What receivers of results can be told of (`report.EventType`).
 EventName: TypeAlias = Literal[
     "call.accepted",
@@ -391,11 +394,26 @@ class WebhookConfig:
         default=None,
         metadata=described("Of which keys' calls.", values="list of names of keys", default="all"),
     )
+    format: FormatName = field(
+        default="standard",
+        metadata=described(
+            "In which words the receiver is told. `standard`: the events of this program, signed. "
+            "`zammad`: `newCall`, `answer` and `hangup` of Zammad's CTI (generic). Then `url` ends "
+            "before the token of Zammad's endpoint, `secret_file` holds this token, and nothing is "
+            "signed.",
+            values="`standard` or `zammad`",
+        ),
+    )
     timeout: int = field(
         default=15,
         validator=Within(1, 60, "seconds"),
         metadata=described("How long the receiver has for an answer."),
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.format != "standard" and self.types is not None:
+            advice = f"must not be given beside format: {self.format}, which has types of its own"
+            raise ImpossibleValueError(advice, "types")
 
 
 def _distinct_names(

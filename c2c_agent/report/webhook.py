@@ -5,10 +5,12 @@ Only 2xx is success, redirects are not followed, 410 ends all deliveries, `Retry
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -22,6 +24,7 @@ from c2c_agent.net.http_client import pass_over_body, reason_of, within
 from c2c_agent.net.signature import signed_headers
 from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Target, Waiting
 from c2c_agent.report.event import EventType
+from c2c_agent.report.formats import FORMATS
 
 #: Seconds after a failed attempt until the next one; after the last there is none.
 SCHEDULE: Final = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -43,8 +46,9 @@ class Webhook:
     """The reporter of one receiver.
 
     `secrets` are the keys, the newest first: each signs, so that the receiver may change to a new
-    one when it likes. `client` keeps its connections for further requests, `fresh` makes one for
-    each. `random` gives numbers from 0 to 1.
+    one when it likes. Other formats have a `token` in their place, with which the URL ends.
+    `client` keeps its connections for further requests, `fresh` makes one for each. `random` gives
+    numbers from 0 to 1.
     """
 
     window = _WINDOW
@@ -59,6 +63,7 @@ class Webhook:
         clock: Any,  # IReactorTime; treq has a type of its own for it
         now: Callable[[], float],
         random: Callable[[], float],
+        token: str | None = None,
     ) -> None:
         self.target = Target(
             config.name,
@@ -66,6 +71,9 @@ class Webhook:
             config.keys,
         )
         self._url = config.url
+        if token is not None:
+            self._url = f"{config.url.rstrip('/')}/{quote(token, safe='')}"
+        self._format = FORMATS.get(config.format)
         self._timeout = config.timeout
         self._secrets = secrets
         self._client = client
@@ -87,8 +95,11 @@ class Webhook:
         """Send a report once, and judge the answer."""
         if self._gone:
             return Refused(_REFUSED)
+        body = self._body(waiting)
+        if body is None:  # the receiver has no word for it
+            return Delivered()
         try:
-            posted = Deferred.fromCoroutine(self._post(waiting))
+            posted = Deferred.fromCoroutine(self._post(waiting, body))
             response = await within(posted, self._timeout, self._clock)
         except Exception as error:  # noqa: BLE001 - no link, a bad certificate, too late, nonsense
             return self._failed(waiting, reason_of(error))
@@ -101,22 +112,29 @@ class Webhook:
         wanted = response.headers.getRawHeaders(b"retry-after", [b""])[0].decode("latin-1")
         return self._failed(waiting, f"HTTP {response.code}", retry_after(wanted, self._now()))
 
-    async def _post(self, waiting: Waiting) -> IResponse:
+    def _body(self, waiting: Waiting) -> bytes | None:
+        """What is sent of a report; None: nothing is."""
+        if self._format is None:
+            return waiting.report.body.encode()  # as it stands in the store, to the byte
+        told = self._format(json.loads(waiting.report.body))
+        return None if told is None else json.dumps(told, separators=(",", ":")).encode()
+
+    async def _post(self, waiting: Waiting, body: bytes) -> IResponse:
         try:
-            return await self._send(waiting, self._client)
+            return await self._send(waiting, body, self._client)
         except (RequestTransmissionFailed, ResponseNeverReceived) as error:
             if not any(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons):
                 raise
         # Most likely it was closed before it was used: idle for long, or by a receiver that closes
         # each and does not say so. Were it another reason: the event's id tells who gets it twice.
-        return await self._send(waiting, self._fresh)
+        return await self._send(waiting, body, self._fresh)
 
-    async def _send(self, waiting: Waiting, client: HTTPClient) -> IResponse:
-        body = waiting.report.body.encode()
-        signed = signed_headers(waiting.report.event_id, int(self._now()), body, self._secrets)
+    async def _send(self, waiting: Waiting, body: bytes, client: HTTPClient) -> IResponse:
         headers = Headers({"Content-Type": ["application/json"], "User-Agent": ["c2c-agent"]})
-        for name, value in signed.items():
-            headers.addRawHeader(name, value)
+        if self._format is None:
+            event_id, now = waiting.report.event_id, int(self._now())
+            for name, value in signed_headers(event_id, now, body, self._secrets).items():
+                headers.addRawHeader(name, value)
         response: IResponse = await client.post(
             self._url,
             data=body,

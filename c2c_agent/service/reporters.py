@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.client import HTTPConnectionPool
 
 from c2c_agent.amqp.results import ResultPublisher
-from c2c_agent.config.files import read_webhook_secrets
+from c2c_agent.config.files import read_secret, read_webhook_secrets
 from c2c_agent.config.sections import Config, WebhookConfig
 from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock
@@ -49,9 +49,11 @@ class Reporters:
         return closed
 
     def _webhook(self, receiver: WebhookConfig) -> Webhook:
+        signs = receiver.format == "standard"
         return Webhook(
             receiver,
-            read_webhook_secrets(receiver.secret_file),
+            read_webhook_secrets(receiver.secret_file) if signs else (),
+            token=None if signs else read_secret(receiver.secret_file),
             client=http_client(self._reactor, self._pool),
             fresh=http_client(self._reactor),
             clock=self._reactor,

@@ -340,6 +340,11 @@ class TestSharedStore:
             Config(server_id="a", store=store)
         assert Config(server_id="a", store=store, asterisk=None).store.url == self.URL
 
+    def test_a_format_with_types_of_its_own(self) -> None:
+        """Which events it is told of is not for the configuration to say."""
+        with pytest.raises(ValueError, match="must not be given beside format: zammad"):
+            WebhookConfig("z", "http://a", "/etc/z", format="zammad", types=["call.ended"])
+
     def test_keys_that_are_not_known_here(self) -> None:
         """A webhook may be for a key of the database."""
         webhook = WebhookConfig("crm", "http://a", "/etc/crm.whsec", keys=["shop"])

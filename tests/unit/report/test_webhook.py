@@ -33,11 +33,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from c2c_agent.call.call import Entry
 from c2c_agent.config.sections import WebhookConfig
 from c2c_agent.net.signature import parse_secrets
 from c2c_agent.report.delivery import Delivered, Delivery, Later, Refused, Report, Target, Waiting
+from c2c_agent.report.event import EventType, event_json
 from c2c_agent.report.webhook import JITTER, SCHEDULE, Webhook, retry_after
-from tests.playbook import REQUEST_ID
+from tests.playbook import REQUEST_ID, a_call
 
 NOW = 1_435_628_937.75
 SECRET = "whsec_" + "QUJD" * 10
@@ -61,6 +63,7 @@ class Receiver(Resource):
         self.headers: dict[str, str | bytes] = {}
         self.body = b""
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[bytes] = []
 
     def render_POST(self, request: Any) -> Any:
         headers = {
@@ -68,6 +71,7 @@ class Receiver(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
         self.got.append((headers, request.content.read()))
+        self.paths.append(request.path)
         if self.code is None:
             return NOT_DONE_YET
         request.setResponseCode(self.code)
@@ -150,6 +154,30 @@ class WebhookTests(SynchronousTestCase):
         assert headers["webhook-timestamp"] == "1435628937"
         expected = Verifier(SECRET).sign("evt-1", _moment(1_435_628_937), REPORT.body)
         assert headers["webhook-signature"] == expected
+
+    def test_another_format(self) -> None:
+        """In the receiver's words, to the URL with its token, unsigned; or not at all."""
+        config = WebhookConfig("desk", "http://desk.example.com/cti/", "x", format="zammad")
+        self.webhook = Webhook(
+            config,
+            (),
+            client=self.client,
+            fresh=self.client,
+            clock=self.clock,
+            now=lambda: NOW,
+            random=lambda: 0.0,
+            token="a/token",
+        )
+        told = event_json(a_call(), EventType.FIRST_RINGING, server_id="pbx1", at=1.0)
+        assert self.tries(Waiting(7, evolve(REPORT, body=json.dumps(told)))) == Delivered()
+        assert self.receiver.got == []
+        began = a_call(timeline=(Entry(1.0, "dialing_first"),))
+        told = event_json(began, EventType.ACCEPTED, server_id="pbx1", at=1.0)
+        assert self.tries(Waiting(8, evolve(REPORT, body=json.dumps(told)))) == Delivered()
+        [(headers, body)] = self.receiver.got
+        assert json.loads(body)["event"] == "newCall"
+        assert not [name for name in headers if name.startswith("webhook-")]
+        assert self.receiver.paths == [b"/cti/a%2Ftoken"]
 
     def test_every_attempt_is_signed_anew(self) -> None:
         """The same event under the same id, at a new time."""

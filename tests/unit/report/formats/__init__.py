@@ -1,0 +1,1 @@
+"""Tests of the words in which webhooks tell of events."""
