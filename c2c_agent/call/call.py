@@ -9,7 +9,7 @@ from attrs import evolve, field, frozen
 
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.errors import Fault
 
 
@@ -129,6 +129,7 @@ class Call:
     timeline: tuple[Entry, ...] = ()
     clock_ahead: float = 0.0
     server_id: str = ""
+    reason: UnknownReason | None = None  # why its outcome is unknown
 
     @property
     def answered_seconds(self) -> float:

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from c2c_agent.call.call import Call, HungUpBy
 from c2c_agent.call.events import SecondEnded
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Source
 
 #: Seconds by which two clocks, or two timers, may seem to disagree.
 SLACK: Final = 1.0
@@ -28,18 +28,29 @@ def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
     """The evidence told at the end, together with what was seen (and stored) on the way."""
     return evolve(
         told,
-        first=_merge_leg(call.first, told.first),
-        second=_merge_leg(call.second, _possible(call, told.second)),
+        first=_with_source(told, _merge_leg(call.first, told.first)),
+        second=_with_source(told, _merge_leg(call.second, _possible(call, told.second))),
         dialed=told.dialed or call.dialed_at is not None,
         hung_up_by=_LEGS.get(call.hung_up_by) if told.hung_up_by is None else told.hung_up_by,
         hung_up_at=call.hung_up_at if told.hung_up_at is None else told.hung_up_at,
     )
 
 
+def _with_source(told: CallEvidence, leg: LegEvidence) -> LegEvidence:
+    """A leg with how it is known what became of it, where the driver did not say so.
+
+    Such a driver follows channels; what it knows of an end that was missed, the PBX told it.
+    """
+    if leg.source is not None or leg == LegEvidence():
+        return leg
+    return evolve(leg, source=Source.REPORTED if told.lost else Source.WATCHED)
+
+
 def second_over(call: Call, told: SecondEnded) -> Call:
     """The call with what its second leg's end says, of which nothing may be told again."""
     by = call.hung_up_by if told.hung_up_by is None else HungUpBy(told.hung_up_by.value)
     second = _merge_leg(call.second, _possible(call, told.evidence))
+    second = _with_source(CallEvidence(), second)
     return evolve(call, second=second, hung_up_by=by, hung_up_at=told.hung_up_at)
 
 
@@ -68,4 +79,5 @@ def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
         ended_at=seen.ended_at if told.ended_at is None else told.ended_at,
         ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
         answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,
+        source=told.source or seen.source,
     )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from c2c_agent.call.call import Call, OriginatePlan
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Source
 from c2c_agent.errors import ErrorCode, Fault
 
 
@@ -25,10 +25,24 @@ class OriginateAccepted:
 
 @frozen
 class OriginateRefused:
-    """The PBX refused the order with `message`; no phone rang."""
+    """The PBX refused the order with `message`; no phone rang. `others`: more that it said."""
 
     message: str
     data: Mapping[str, object] = field(factory=dict)
+    others: tuple[str, ...] = ()
+
+
+@frozen
+class OriginateFailed:
+    """The PBX tried, a phone may have rung, and it says with `message` that it came to nothing.
+
+    It is the answer to the order, and the end of the call. `others`: more that it said.
+    """
+
+    message: str
+    data: Mapping[str, object] = field(factory=dict)
+    evidence: CallEvidence = CallEvidence()
+    others: tuple[str, ...] = ()
 
 
 @frozen
@@ -51,6 +65,7 @@ class FirstRinging:
     """The first phone rings."""
 
     channel: str | None = None
+    source: Source = Source.WATCHED
 
 
 @frozen
@@ -58,6 +73,7 @@ class FirstAnswered:
     """The first phone was answered."""
 
     channel: str | None = None
+    source: Source = Source.WATCHED
 
 
 @frozen
@@ -72,6 +88,7 @@ class SecondRinging:
     """The second phone rings."""
 
     channel: str | None = None
+    source: Source = Source.WATCHED
 
 
 @frozen
@@ -79,6 +96,7 @@ class SecondAnswered:
     """The second phone was answered: they talk."""
 
     channel: str | None = None
+    source: Source = Source.WATCHED
 
 
 @frozen
@@ -123,6 +141,7 @@ class Relayed:
 LegEvent: TypeAlias = (
     OriginateAccepted
     | OriginateRefused
+    | OriginateFailed
     | OriginateUnsent
     | OriginateUnanswered
     | FirstRinging

@@ -14,6 +14,14 @@ class Leg(StrEnum):
     SECOND = "second"
 
 
+class Source(StrEnum):
+    """How it is known what became of a leg."""
+
+    WATCHED = "watched"  # its channel was followed while it happened
+    REPORTED = "reported"  # the PBX said so afterwards
+    INFERRED = "inferred"  # it follows from what the PBX shows, which says something else
+
+
 class NotConfirmed(StrEnum):
     """How the first, who was asked to confirm that a person had answered, did not."""
 
@@ -26,7 +34,8 @@ class LegEvidence:
     """What the PBX said of one leg. Whatever it did not say is None.
 
     `status` is the PBX's dial status (ANSWER, BUSY, NOANSWER, CANCEL, CONGESTION, CHANUNAVAIL …),
-    `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it.
+    `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it. `source`
+    is that of the leg's last word; None: the driver does not say, and it was watched or reported.
     Times are seconds on the clock of the program.
     """
 
@@ -38,6 +47,7 @@ class LegEvidence:
     ringing_at: float | None = None
     answered_at: float | None = None
     ended_at: float | None = None
+    source: Source | None = None
 
 
 @frozen
@@ -48,7 +58,8 @@ class CallEvidence:
     the legs of which a phone rang for as long as its dialling lasted, and none has refused since.
     `dialed`: the second leg was dialled. `not_confirmed`: why it was not, although the first leg
     was answered. `hung_up_by` is the leg whose side hung up first. `lost`: the end was not watched,
-    so what is None here may have happened all the same.
+    so what is None here may have happened all the same. `not_told`: nothing was missed, but a PBX
+    of this kind does not tell how a call ends.
     """
 
     first: LegEvidence = LegEvidence()
@@ -60,3 +71,4 @@ class CallEvidence:
     hung_up_by: Leg | None = None
     hung_up_at: float | None = None
     lost: bool = False
+    not_told: bool = False

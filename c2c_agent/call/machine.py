@@ -33,6 +33,7 @@ from c2c_agent.call.events import (
     Guard,
     GuardExpired,
     OriginateAccepted,
+    OriginateFailed,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
@@ -142,6 +143,7 @@ TABLE: Final[Mapping[type, Mapping[CallState, Callable[..., Step]]]] = {
         connected=to.never,
         ended=to.late,
     ),
+    OriginateFailed: _in_progress(to.failed),
     OriginateUnsent: _before_the_order(to.unsent),
     OriginateUnanswered: _in_progress(to.unanswered),
     FirstRinging: _row(

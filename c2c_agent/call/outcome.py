@@ -23,3 +23,10 @@ class Outcome(StrEnum):
     PBX_ERROR = "pbx_error"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
+
+
+class UnknownReason(StrEnum):
+    """Why nobody knows what became of a call."""
+
+    LOST = "lost"  # something was missed: the link, or the agent, was away
+    NOT_TOLD = "not_told_by_pbx"  # a PBX of this kind does not tell

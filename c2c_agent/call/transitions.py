@@ -26,6 +26,7 @@ from c2c_agent.call.events import (
     GuardExpired,
     HangUp,
     OriginateAccepted,
+    OriginateFailed,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
@@ -44,7 +45,7 @@ from c2c_agent.call.events import (
 from c2c_agent.call.evidence import NotConfirmed
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.call.verdict import verdict
+from c2c_agent.call.verdict import Verdict, verdict
 from c2c_agent.errors import ErrorCode, Fault
 
 #: Seconds that the PBX is given beyond its own limits before the agent asks what became of a call.
@@ -152,9 +153,30 @@ def refused(call: Call, event: OriginateRefused, now: float) -> Step:
     ended = evolve(
         call,
         pbx_response=Exchange(now, event.data),
-        answer=Answer((Fault(ErrorCode.PBX_ERROR, event.message),)),
+        answer=_said(event),
     )
     return Step(_end(ended, Outcome.PBX_ERROR, now), (TellAnswer(),))
+
+
+def _said(event: OriginateRefused | OriginateFailed) -> Answer:
+    """All that the PBX says against an order, each in its own words."""
+    return Answer(
+        tuple(Fault(ErrorCode.PBX_ERROR, text) for text in (event.message, *event.others))
+    )
+
+
+def failed(call: Call, event: OriginateFailed, now: float) -> Step:
+    """The PBX tried, and it came to nothing; that ends the call."""
+    end = verdict(call, evolve(event.evidence, lost=True))
+    told = evolve(
+        call,
+        pbx_response=call.pbx_response or Exchange(now, event.data),
+        answer=call.answer or _said(event),
+    )
+    if end.outcome is Outcome.UNKNOWN:
+        end = evolve(end, outcome=Outcome.PBX_ERROR, reason=None)  # it is known that it failed
+    ended = _over(told, end, now)
+    return Step(ended, (TellAnswer(),) if call.answer is None else ())
 
 
 def unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
@@ -175,13 +197,15 @@ def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
 
 def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
     """The first phone rings."""
-    first = evolve(call.first, ringing_at=now, channel=event.channel or call.first.channel)
+    channel = event.channel or call.first.channel
+    first = evolve(call.first, ringing_at=now, channel=channel, source=event.source)
     return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, now, event.channel))
 
 
 def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
     """The first was answered; the second is dialled next."""
-    first = evolve(call.first, answered_at=now, channel=event.channel or call.first.channel)
+    channel = event.channel or call.first.channel
+    first = evolve(call.first, answered_at=now, channel=channel, source=event.source)
     answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
     confirming = call.plan.confirm_seconds if call.plan is not None else 0
     return Step(answered, (Guard(GRACE + confirming),))
@@ -195,14 +219,16 @@ def second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
 
 def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
     """The second phone rings."""
-    second = evolve(call.second, ringing_at=now, channel=event.channel or call.second.channel)
+    channel = event.channel or call.second.channel
+    second = evolve(call.second, ringing_at=now, channel=channel, source=event.source)
     ringing = evolve(call, second=second, dialed_at=call.dialed_at or now)
     return Step(_enter(ringing, CallState.SECOND_RINGING, now, event.channel))
 
 
 def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
     """The two talk."""
-    second = evolve(call.second, answered_at=now, channel=event.channel or call.second.channel)
+    channel = event.channel or call.second.channel
+    second = evolve(call.second, answered_at=now, channel=channel, source=event.source)
     talking = evolve(call, second=second, dialed_at=call.dialed_at or now)
     connected = _enter(talking, CallState.CONNECTED, now, event.channel)
     return Step(connected, (Guard(call.max_duration + GRACE),))
@@ -253,16 +279,7 @@ def gone(call: Call, event: Gone, now: float) -> Step:
     end = verdict(call, event.evidence)
     if end.evidence.not_confirmed is not None:
         call = _note(call, _NOT_CONFIRMED[end.evidence.not_confirmed], now)
-    ended = evolve(
-        call,
-        first=end.evidence.first,
-        second=end.evidence.second,
-        hung_up_by=end.hung_up_by,
-        hung_up_at=end.hung_up_at,
-        cause=end.cause,
-        cause_text=end.cause_text,
-    )
-    ended = _end(ended, end.outcome, now)
+    ended = _over(call, end, now)
     if ended.answer is not None:
         return Step(ended)
     # The call came and went, and the PBX's answer to the order was not heard.
@@ -271,6 +288,20 @@ def gone(call: Call, event: Gone, now: float) -> Step:
         message = "Nobody knows whether the PBX took the call; it will not be placed again."
         answer = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, message),))
     return Step(evolve(ended, answer=answer), (TellAnswer(),))
+
+
+def _over(call: Call, end: Verdict, now: float) -> Call:
+    ended = evolve(
+        call,
+        first=end.evidence.first,
+        second=end.evidence.second,
+        hung_up_by=end.hung_up_by,
+        hung_up_at=end.hung_up_at,
+        cause=end.cause,
+        cause_text=end.cause_text,
+        reason=end.reason,
+    )
+    return _end(ended, end.outcome, now)
 
 
 def relayed(call: Call, event: Relayed, now: float) -> Step:
@@ -284,6 +315,7 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         job=_as_dialed_there(call.job, told.job),
         state=told.state,
         outcome=told.outcome,
+        reason=told.reason,
         answer=call.answer or told.answer,
         pbx_response=Exchange(now, _words_of(event)),
         first=told.first,

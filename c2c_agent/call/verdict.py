@@ -19,7 +19,7 @@ from attrs import frozen
 from c2c_agent.call.call import Call, CallState, HungUpBy, OriginatePlan, end_of_talk
 from c2c_agent.call.ending import SLACK, all_evidence
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 
 
 @frozen
@@ -28,6 +28,7 @@ class Verdict:
 
     `hung_up_by`: None where nobody hung up, or nobody knows. `hung_up_at`: when the talk was over,
     or, where there was none, when somebody hung up. `cause`: of the leg whose end was the call's.
+    `reason`: why the outcome is unknown, where it is.
     """
 
     evidence: CallEvidence
@@ -36,6 +37,7 @@ class Verdict:
     hung_up_at: float | None
     cause: int | None
     cause_text: str | None
+    reason: UnknownReason | None = None
 
 
 def verdict(call: Call, told: CallEvidence) -> Verdict:
@@ -53,7 +55,12 @@ def verdict(call: Call, told: CallEvidence) -> Verdict:
         hung_up_at=ended,
         cause=decisive.cause,
         cause_text=decisive.cause_text,
+        reason=_reason(evidence) if result is Outcome.UNKNOWN else None,
     )
+
+
+def _reason(evidence: CallEvidence) -> UnknownReason:
+    return UnknownReason.NOT_TOLD if evidence.not_told else UnknownReason.LOST
 
 
 # What became of one leg

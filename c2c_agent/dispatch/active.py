@@ -96,6 +96,7 @@ class ActiveCall:
             answered=answer is not None,
             failed=answer is not None and bool(answer.faults),
             cancelled=self.call.cancelled,
+            placed_at=None if self.call.pbx_request is None else self.call.pbx_request.at,
         )
 
     def resumed(self) -> None:

@@ -41,6 +41,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.machine import guard_after_restart, step
+from c2c_agent.call.transitions import GRACE
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.dispatch.saving import Durability, ReportQueue, Saving, can_wait
@@ -369,14 +370,19 @@ class Dispatcher:
                 message = "It took too long to store the call."
                 self.apply(active, OriginateUnsent(message, ErrorCode.INTERNAL_ERROR))
             else:
-                active.sent = True
-                self._driver_of(active).originate(call.request_id, call.plan)
+                self._send(active, call, call.plan)
 
         def failed(failure: Failure) -> None:
             _log.failure("originate failed", failure)
             self.apply(active, OriginateUnanswered("An internal error; see the log."))
 
         stored.addCallback(send).addErrback(failed)
+
+    def _send(self, active: ActiveCall, call: Call, plan: OriginatePlan) -> None:
+        active.sent = True
+        self._driver_of(active).originate(call.request_id, plan)
+        if active.call is call:  # the PBX has its time from now on, not since it was stored
+            self._run(active, (Guard(plan.timeout + GRACE),))
 
     def forget(self, active: ActiveCall) -> None:
         """No longer active: it is in the store, or nothing was done for it."""

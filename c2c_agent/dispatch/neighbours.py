@@ -110,7 +110,10 @@ class Neighbours:
         await self._store.ask_to_cancel(call.request_id)
         driver = self._drivers.get(call.job.pbx) if call.job is not None else None
         if driver is not None and call.plan is not None:
-            driver.hang_up_foreign(PlacedCall(call.request_id, call.plan, call.first, call.second))
+            placed_at = None if call.pbx_request is None else call.pbx_request.at
+            driver.hang_up_foreign(
+                PlacedCall(call.request_id, call.plan, call.first, call.second, placed_at=placed_at)
+            )
 
     def _wake(self, request_id: str) -> None:
         for waiter in self._waiting.pop(request_id, []):

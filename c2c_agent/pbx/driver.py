@@ -7,15 +7,16 @@ The originate contract
     1. `PbxDriver.prepare` makes a plan and places nothing. The plan is stored before it is
        carried out.
     2. `PbxDriver.originate` is called at most once for each call, whatever happens. Afterwards the
-       driver tells exactly one of OriginateAccepted, OriginateRefused, OriginateUnsent and
-       OriginateUnanswered.
+       driver tells exactly one of OriginateAccepted, OriginateRefused, OriginateFailed,
+       OriginateUnsent and OriginateUnanswered.
     3. Every call that was accepted or left unanswered ends with exactly one Gone, as soon as
-       nothing of it exists on the PBX any more; it carries the evidence for both legs.
+       nothing of it exists on the PBX any more; it carries the evidence for both legs. Refused,
+       failed and unsent are the end themselves.
     4. Between the two come any of the other leg events, in any order; none is promised.
        A driver that gives calls to an agent beside a PBX elsewhere tells Relayed in the place of
        all of these: the agent's own record, whose answer is the order's, and whose end the call's.
     5. A driver that lost the PBX or was restarted is told by `settle` which calls to look for, and
-       for each tells Found or Gone.
+       for each tells Found or Gone. Of an order whose answer is still to come it tells neither.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PlacedCall:
     """What a driver is told of a call that was placed before a restart.
 
     `answered`: what its requester is told is known; `failed`: it is that nobody will be rung.
-    `cancelled`: it is to end.
+    `cancelled`: it is to end. `placed_at`: when its order was stored, on the steady clock.
     """
 
     request_id: str
@@ -46,6 +47,7 @@ class PlacedCall:
     answered: bool = False
     failed: bool = False
     cancelled: bool = False
+    placed_at: float | None = None
 
 
 class PbxObserver(Protocol):

@@ -72,11 +72,12 @@ def call_summary(call: Call) -> Json:
         **dialed_numbers(job),
         "state": call.state.value,
         "outcome": call.outcome.value if call.outcome is not None else None,
+        "reason": call.reason.value if call.reason is not None else None,
         "hung_up_by": call.hung_up_by.value if call.hung_up_by is not None else None,
         "cause": call.cause,
         "cause_text": call.cause_text,
-        "dial_first": _leg(job.dial_first if job else None, call.first),
-        "dial_second": _leg(job.dial_second if job else None, call.second),
+        "dial_first": _leg(call, job.dial_first if job else None, call.first),
+        "dial_second": _leg(call, job.dial_second if job else None, call.second),
         "dial_as": job.dial_as if job else None,
         "talk_seconds": _rounded(call.talk_seconds),
         "metadata": dict(job.metadata) if job else {},
@@ -92,7 +93,9 @@ def dialed_numbers(job: CallJob | None) -> Json:
     return {name: number for name, number in told.items() if number is not None}
 
 
-def _leg(number: str | None, leg: LegEvidence) -> Json:
+def _leg(call: Call, number: str | None, leg: LegEvidence) -> Json:
+    # On the way it may still change, and what was told then could not be told again.
+    source = leg.source if call.outcome is not None else None
     return {
         "number": number,
         "status": leg.status if leg.answered_at is None else "ANSWER",
@@ -101,6 +104,7 @@ def _leg(number: str | None, leg: LegEvidence) -> Json:
         "cause": leg.cause,
         "cause_text": leg.cause_text,
         "sip": leg.sip,
+        "source": None if source is None else source.value,
     }
 
 

@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 
 from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.evidence import Leg, LegEvidence
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 
 #: Asterisk's dial statuses. What else a PBX may say is counted as `_OTHER`: labels are bounded.
 _DIAL_STATUSES: Final = frozenset(
@@ -106,6 +106,11 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
+        self._lost = Counter(
+            "c2c_lost_calls",
+            "Calls whose outcome is unknown because something was missed.",
+            registry=self._registry,
+        )
         self._legs = Counter(
             "c2c_legs",
             "Legs of ended calls of which the PBX told a dial status, by that status.",
@@ -157,6 +162,8 @@ class Metrics:
         self._took(self._connect, after.received.at, answered_before, answered)
         if after.outcome is not None and before.outcome is None:
             self._requests.labels(after.outcome.value).inc()
+            if after.reason is UnknownReason.LOST:
+                self._lost.inc()
             self._leg_ended(Leg.FIRST, after.first.status)
             self._leg_ended(Leg.SECOND, after.second.status)
 

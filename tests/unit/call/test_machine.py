@@ -23,6 +23,7 @@ from c2c_agent.call.events import (
     GuardExpired,
     HangUp,
     OriginateAccepted,
+    OriginateFailed,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
@@ -40,7 +41,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
 from c2c_agent.call.machine import TABLE, UnlistedTransitionError, guard_after_restart, step
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.call.transitions import GRACE, Step
 from c2c_agent.errors import ErrorCode, Fault
 from tests.playbook import PLAN, Playbook, a_call
@@ -56,6 +57,7 @@ ONE_OF_EACH: list[Event] = [
     GuardExpired(),
     OriginateAccepted({"Response": "Success"}),
     OriginateRefused("Extension does not exist.", {"Response": "Error"}),
+    OriginateFailed("Your call failed to connect.", {"code": "41591"}),
     OriginateUnsent("The link is down."),
     OriginateUnanswered("The link was lost."),
     FirstRinging("PJSIP/100-1"),
@@ -85,6 +87,7 @@ EXPECTED = {
     GuardExpired: "........",
     OriginateAccepted: "........",
     OriginateRefused: ".7......",
+    OriginateFailed: ".777777.",
     OriginateUnsent: "77......",
     OriginateUnanswered: "........",
     FirstRinging: ".2......",
@@ -108,6 +111,7 @@ NEVER = {
     GuardExpired: "x.......",
     OriginateAccepted: "x.......",
     OriginateRefused: "x.xxxxx.",
+    OriginateFailed: "x.......",
     OriginateUnsent: "..xxxxx.",
     OriginateUnanswered: "x.......",
     FirstRinging: "x.......",
@@ -316,6 +320,45 @@ class TestStories:
         fault = Fault(ErrorCode.PBX_ERROR, "Extension does not exist.")
         assert story.call.answer == Answer((fault,))
         assert story.call.pbx_response is not None
+
+    def test_the_pbx_says_more_than_one_thing(self) -> None:
+        """Each is told, in its own words."""
+        refused = OriginateRefused("A is missing.", {}, ("B is wrong.",))
+        story = Playbook(a_call()).on(Place(PLAN)).on(refused).ends(Outcome.PBX_ERROR)
+        code = ErrorCode.PBX_ERROR
+        assert story.call.answer == Answer(
+            (Fault(code, "A is missing."), Fault(code, "B is wrong."))
+        )
+
+    def test_the_pbx_tried_and_it_came_to_nothing(self) -> None:
+        """Also after a phone rang: the requester hears its words, and the call has ended."""
+        failed = OriginateFailed("Your call failed.", {"code": "41591"}, others=("Sorry.",))
+        story = Playbook(a_call()).on(Place(PLAN)).on(FirstRinging())
+        story.at(12).on(failed).does(TellAnswer()).ends(Outcome.PBX_ERROR, reason=None)
+        assert story.call.answer is not None
+        texts = [fault.message for fault in story.call.answer.faults]
+        assert texts == ["Your call failed.", "Sorry."]
+        assert story.call.pbx_response == Exchange(1012.0, {"code": "41591"})
+
+    def test_the_pbx_tried_for_as_long_as_it_might(self) -> None:
+        """Then the first has not answered."""
+        failed = OriginateFailed("Your call failed.", {}, CallEvidence(timed_out=Leg.FIRST))
+        Playbook(a_call()).on(Place(PLAN)).at(30).on(failed).ends(Outcome.FIRST_NO_ANSWER)
+
+    def test_it_failed_because_it_was_cancelled(self) -> None:
+        """And an answer that was given stays."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("late"))
+        answer = story.call.answer
+        story.on(Cancel()).on(OriginateFailed("Your call failed.")).does()
+        story.ends(Outcome.CANCELLED, answer=answer)
+
+    @pytest.mark.parametrize("not_told", [True, False])
+    def test_why_nobody_knows(self, *, not_told: bool) -> None:
+        """Something was missed, or a PBX of this kind does not tell."""
+        end = Gone(CallEvidence(lost=True, not_told=not_told))
+        reason = UnknownReason.NOT_TOLD if not_told else UnknownReason.LOST
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateAccepted()).on(FirstAnswered())
+        story.on(end).ends(Outcome.UNKNOWN, reason=reason)
 
     def test_the_order_could_not_be_sent(self) -> None:
         """It never reached the PBX, so it was rejected."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
-from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evidence import LegEvidence, Source
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
@@ -149,6 +149,7 @@ TALKED = a_call(
         ringing_at=1435628941.0,
         answered_at=1435628943.1,
         ended_at=1435628960.0,
+        source=Source.WATCHED,
     ),
     second=LegEvidence(
         channel="PJSIP/200-00000001",
@@ -159,6 +160,7 @@ TALKED = a_call(
         ringing_at=1435628943.5,
         answered_at=1435628946.93,
         ended_at=1435628959.28,
+        source=Source.REPORTED,
     ),
     hung_up_by=HungUpBy.SECOND,
     hung_up_at=1435628959.27,
@@ -194,6 +196,7 @@ class TestStatus:
                 "call": {
                     "state": "ended",
                     "outcome": "connected",
+                    "reason": None,
                     "hung_up_by": "second",
                     "cause": 16,
                     "cause_text": "Normal Clearing",
@@ -205,6 +208,7 @@ class TestStatus:
                         "cause": 16,
                         "cause_text": "Normal Clearing",
                         "sip": None,
+                        "source": "watched",
                     },
                     "dial_second": {
                         "number": "200",
@@ -214,6 +218,7 @@ class TestStatus:
                         "cause": 16,
                         "cause_text": "Normal Clearing",
                         "sip": 200,
+                        "source": "reported",
                     },
                     "dial_as": "101",
                     "talk_seconds": 12.3,
@@ -239,10 +244,12 @@ class TestStatus:
             "cause": None,
             "cause_text": None,
             "sip": None,
+            "source": None,
         }
         assert shown["call"] == {
             "state": "accepted",
             "outcome": None,
+            "reason": None,
             "hung_up_by": None,
             "cause": None,
             "cause_text": None,
