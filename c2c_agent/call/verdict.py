@@ -102,6 +102,7 @@ _BY_STATUS: Final[Mapping[str, LegResult]] = {
     "CANCEL": LegResult.CANCELLED,
     "CONGESTION": LegResult.UNREACHABLE,
     "CHANUNAVAIL": LegResult.UNREACHABLE,
+    "DECLINED": LegResult.DECLINED,  # no word of Asterisk's, whose causes say so
     "INVALIDARGS": LegResult.UNREACHABLE,
     "DONTCALL": LegResult.DECLINED,
     "TORTURE": LegResult.DECLINED,

@@ -1,0 +1,1 @@
+"""The driver for whatever takes an order over HTTP."""
