@@ -97,6 +97,7 @@ class ActiveCall:
             failed=answer is not None and bool(answer.faults),
             cancelled=self.call.cancelled,
             placed_at=None if self.call.pbx_request is None else self.call.pbx_request.at,
+            response=None if self.call.pbx_response is None else self.call.pbx_response.data,
         )
 
     def resumed(self) -> None:

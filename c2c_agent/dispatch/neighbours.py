@@ -110,10 +110,16 @@ class Neighbours:
         await self._store.ask_to_cancel(call.request_id)
         driver = self._drivers.get(call.job.pbx) if call.job is not None else None
         if driver is not None and call.plan is not None:
-            placed_at = None if call.pbx_request is None else call.pbx_request.at
-            driver.hang_up_foreign(
-                PlacedCall(call.request_id, call.plan, call.first, call.second, placed_at=placed_at)
+            asked, said = call.pbx_request, call.pbx_response
+            placed = PlacedCall(
+                call.request_id,
+                call.plan,
+                call.first,
+                call.second,
+                placed_at=None if asked is None else asked.at,
+                response=None if said is None else said.data,
             )
+            driver.hang_up_foreign(placed)
 
     def _wake(self, request_id: str) -> None:
         for waiter in self._waiting.pop(request_id, []):

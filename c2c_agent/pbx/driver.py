@@ -21,7 +21,7 @@ The originate contract
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from attrs import frozen
@@ -38,6 +38,7 @@ class PlacedCall:
 
     `answered`: what its requester is told is known; `failed`: it is that nobody will be rung.
     `cancelled`: it is to end. `placed_at`: when its order was stored, on the steady clock.
+    `response`: what the PBX said to it, as it was told with OriginateAccepted.
     """
 
     request_id: str
@@ -48,6 +49,7 @@ class PlacedCall:
     failed: bool = False
     cancelled: bool = False
     placed_at: float | None = None
+    response: Mapping[str, object] | None = None
 
 
 class PbxObserver(Protocol):
