@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from c2c_agent.check import exposure
+from c2c_agent.check import exposure, other
 from c2c_agent.check.finding import Finding
 from c2c_agent.config.files import operator_file
 from c2c_agent.config.sections import Config
@@ -130,6 +130,8 @@ def _open_files(config: Config) -> Iterator[Finding]:
         files.append(Path(config.store.password_file))
     if config.asterisk is not None:
         files.append(Path(config.asterisk.ami.secret_file))
+    if config.other is not None:
+        files += [Path(file) for file in other.secret_files(config.other)]
     if config.amqp is not None:
         own = (config.amqp.password_file, config.amqp.private_key_file)
         files += [Path(file) for file in own if file is not None]

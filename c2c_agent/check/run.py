@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from c2c_agent.ami.message import AmiError
-from c2c_agent.check import configuration, exposure
+from c2c_agent.check import configuration, exposure, other
 from c2c_agent.check import outside as beside
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.check.outside import Outside
@@ -54,6 +54,8 @@ async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenera
         yield finding
     for finding in await beside.findings(config, outside, reactor):
         yield finding
+    if config.other is not None:
+        yield await other.finding(config.other, reactor)
     if config.asterisk is None:
         return
     way = WayRound(config.asterisk, reactor)

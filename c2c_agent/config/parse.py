@@ -25,7 +25,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config.pbx import AsteriskConfig, RelayConfig
+from c2c_agent.config.pbx import AsteriskConfig, OtherSection, RelayConfig
 from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.errors import ConfigError
@@ -58,7 +58,7 @@ def parse(documents: Iterable[tuple[str, object]], *, server_id: str) -> Config:
             )
         _lay_over(merged, document, file, (), origins)
     try:
-        return _converter().structure(merged, Config)
+        return _converter(merged, origins).structure(merged, Config)
     except BaseValidationError as error:
         lines = [
             f"{_origin(path, origins)}: {_dotted(path)}: {advice}"
@@ -125,7 +125,10 @@ def _name(one: object) -> object:
 # Types: exactly what is meant, nothing converted
 
 
-def _converter() -> cattrs.Converter:
+def _converter(
+    whole: Mapping[str, Any] | None = None, origins: Mapping[Path, str] | None = None
+) -> cattrs.Converter:
+    """`whole` is what is made of it, and `origins` the files of that, where they are needed."""
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind in (str, int, bool):
         converter.register_structure_hook(kind, _strict)
@@ -140,6 +143,10 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook_func(
             partial(operator.eq, section | None), partial(_optional, converter, section)
         )
+    converter.register_structure_hook_func(
+        partial(operator.eq, OtherSection | None),
+        lambda value, _kind: _other(value, whole or {}, origins or {}),
+    )
     converter.register_structure_hook(Pattern, _pattern)
     converter.register_structure_hook(Hours, _hours)
     converter.register_structure_hook_func(_is(Literal), _choice)
@@ -234,6 +241,26 @@ def _optional(
     if value is None:
         raise TypeError("is empty; write {} for its defaults, or leave it out")
     return converter.structure(value, section)
+
+
+def _other(
+    value: object, whole: Mapping[str, Any], origins: Mapping[Path, str]
+) -> OtherSection | None:
+    """A section that is understood later; until then it is kept where it stands."""
+    if value is False:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must be a mapping, not {_kind(value)}")
+    where = next((path for path, found in _all_mappings(whole, ()) if found is value), ())
+    files = {path: file for path, file in origins.items() if path[: len(where)] == where}
+    return OtherSection(value, where, files)
+
+
+def _all_mappings(value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]]:
+    for name, below in value.items():
+        if isinstance(below, Mapping):
+            yield (*path, name), below
+            yield from _all_mappings(below, (*path, name))
 
 
 def _is(origin: Any) -> Callable[[Any], bool]:

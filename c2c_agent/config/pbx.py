@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from attrs import Factory, field, frozen
 from attrs.validators import and_, deep_mapping, optional
@@ -231,6 +231,18 @@ class AsteriskConfig:
         default=False,
         metadata=described("Whether the call sets what FreePBX decides the class of service by."),
     )
+
+
+class OtherSection(NamedTuple):
+    """What is configured for a PBX that is reached over HTTP, as it stands in the files.
+
+    It is a language of its own, which `pbx.other.reading` understands: that needs to know `where`
+    in the configuration it stands, and of which of the `files` each value is.
+    """
+
+    value: Mapping[str, Any]
+    where: tuple[str | int, ...]
+    files: Mapping[tuple[str | int, ...], str]
 
 
 @frozen

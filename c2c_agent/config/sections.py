@@ -16,6 +16,7 @@ from attrs.validators import and_, optional
 
 from c2c_agent.config.pbx import (
     AsteriskConfig,
+    OtherSection,
     RelayConfig,
 )
 from c2c_agent.config.rules import (
@@ -448,6 +449,16 @@ class Config:
         validator=Shape(WORD, "a word without blanks"),
         metadata=described("What answers and events call this agent.", default="the host's name"),
     )
+    other: OtherSection | None = field(
+        default=None,
+        metadata=described(
+            "A PBX, or a program, that takes calls over HTTP, for requests with `pbx` `other`. "
+            "What it is sent, and what its answers mean, is said in a language of its own: see "
+            "[Any PBX over HTTP](other.md).",
+            values="a mapping, see that page",
+            default="there is none",
+        ),
+    )
     store: StoreConfig = field(factory=StoreConfig, metadata=described("Where requests are kept."))
     http: HttpConfig = field(factory=HttpConfig, metadata=described("The HTTP API."))
     asterisk: AsteriskConfig | None = field(
@@ -495,6 +506,9 @@ class Config:
         if self.store.url is not None and self.asterisk is not None:
             advice = "must be false beside store.url: that store is for relays"
             raise ImpossibleValueError(advice, "asterisk")
+        if self.store.url is not None and self.other is not None:
+            advice = "must be left out beside store.url: that store is for relays"
+            raise ImpossibleValueError(advice, "other")
         for index, webhook in enumerate(self.webhooks):
             for name in webhook.keys or ():
                 # Of the keys in a database nothing is known here.

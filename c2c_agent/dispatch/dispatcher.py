@@ -46,7 +46,7 @@ from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.dispatch.saving import Durability, ReportQueue, Saving, can_wait
 from c2c_agent.errors import C2CError, ErrorCode, Fault
-from c2c_agent.pbx.driver import PbxDriver
+from c2c_agent.pbx.driver import PbxDriver, PbxObserver
 from c2c_agent.policy.meter import Admission, Meter
 from c2c_agent.report.call_log import log_state
 from c2c_agent.store.call_store import EVERY, CallStore, Wanted
@@ -282,22 +282,29 @@ class Dispatcher:
         active = self._active.get(request_id)
         return None if active is None else active.may_bridge()
 
-    def pbx_up(self) -> None:
-        """Settle every call that the PBX was given."""
+    def pbx_up(self, pbx: str | None = None) -> None:
+        """Settle every call that this PBX was given; None: that any was."""
         for kind, driver in self._drivers.items():
-            placed = [
-                request_id
-                for request_id, active in self._active.items()
-                if active.placed and active.call.job is not None and active.call.job.pbx == kind
-            ]
-            if placed:
+            placed = [active.call.request_id for active in self._placed_at(kind)]
+            if placed and pbx in {None, kind}:
                 driver.settle(placed)
 
-    def pbx_down(self, reason: str) -> None:
-        """Note it in the story of every call that goes on without being heard."""
-        for active in list(self._active.values()):
-            if active.placed:
-                self.apply(active, PbxLost(reason))
+    def pbx_down(self, reason: str, pbx: str | None = None) -> None:
+        """Note it in the story of every call that goes on there without being heard."""
+        for active in self._placed_at(pbx):
+            self.apply(active, PbxLost(reason))
+
+    def observer_of(self, pbx: str) -> PbxObserver:
+        """Who hears the driver of one PBX among several."""
+        return _OnePbx(self, pbx)
+
+    def _placed_at(self, pbx: str | None) -> list[ActiveCall]:
+        return [
+            active
+            for active in self._active.values()
+            if active.placed
+            and (pbx is None or (active.call.job is not None and active.call.job.pbx == pbx))
+        ]
 
     # The machine at work
 
@@ -398,3 +405,23 @@ class Dispatcher:
                 observer.call_changed(before, after)
             except Exception:  # noqa: BLE001 - whatever it is, the calls go on
                 _log.failure("a mistake in what follows the calls")
+
+
+class _OnePbx:
+    """What one PBX says of itself is about its calls alone; all else goes to the dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, pbx: str) -> None:
+        self._dispatcher = dispatcher
+        self._pbx = pbx
+        self.leg_event = dispatcher.leg_event
+        self.may_bridge = dispatcher.may_bridge
+        self.until_stored = dispatcher.until_stored
+        self.has_ended = dispatcher.has_ended
+
+    def pbx_up(self) -> None:
+        """It can be reached."""
+        self._dispatcher.pbx_up(self._pbx)
+
+    def pbx_down(self, reason: str) -> None:
+        """It cannot."""
+        self._dispatcher.pbx_down(reason, self._pbx)

@@ -9,6 +9,7 @@ from c2c_agent.amqp.link import AmqpLink
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.host.sd_notify import Supervisor
+from c2c_agent.pbx.other.driver import OtherDriver
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import AgiSample, AmiSample, OutboxSample, Sample
 from c2c_agent.report.outbox import Outbox
@@ -19,7 +20,7 @@ from c2c_agent.store.sql_store import SqlStore
 class Health:
     """What others may ask of the parts, and what the supervisor hears by itself.
 
-    `asterisk` and `broker` are None where the agent has none. `now` is the steady clock's.
+    `asterisk`, `other` and `broker` are None where the agent has none. `now` is the steady clock's.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Health:
         outbox: Outbox,
         live: Live,
         asterisk: AsteriskParts | None,
+        other: OtherDriver | None = None,
         broker: AmqpLink | None,
         now: Callable[[], float],
     ) -> None:
@@ -40,6 +42,7 @@ class Health:
         self._outbox = outbox
         self._live = live
         self._asterisk = asterisk
+        self._other = other
         self._broker = broker
         self._now = now
         self._supervisor: Supervisor | None = None
@@ -57,6 +60,8 @@ class Health:
         if self._asterisk is not None:
             link = self._asterisk.link
             parts["ami"] = None if link.is_up else link.last_error or "not connected yet"
+        if self._other is not None:
+            parts["other"] = self._other.last_error or None
         if self._broker is not None:
             parts["amqp"] = self._broker.last_error or None
         return parts
@@ -108,7 +113,9 @@ class Health:
         supervisor, asterisk = self._supervisor, self._asterisk
         if supervisor is None or (asterisk is not None and not self._link_tried):
             return
-        if asterisk is None:
+        if asterisk is None and self._other is not None:
+            supervisor.ready("Calls go to a PBX over HTTP")
+        elif asterisk is None:
             supervisor.ready("No PBX is configured")
         elif asterisk.link.is_up:
             supervisor.ready(f"AMI link up: Asterisk {asterisk.link.asterisk_version}")

@@ -41,6 +41,7 @@ from c2c_agent.service.drivers import (
 )
 from c2c_agent.service.health import Health
 from c2c_agent.service.keys import AgentKeys
+from c2c_agent.service.other import OtherParts, other_parts
 from c2c_agent.service.reporters import Reporters
 from c2c_agent.service.sharing import ForeignStreams, Sharing, neighbours_of
 from c2c_agent.service.tokens import TokenSecrets
@@ -85,6 +86,7 @@ class Parts:
         self.drivers: dict[str, PbxDriver] = {}
         self.asterisk = self._asterisk()
         self.relay = self._relay()
+        self.other = self._other()
 
         reports = OutboxTable(self.store)
         self.reporters = Reporters(config, woken=self._woken, clock=self.clock, reactor=reactor)
@@ -111,9 +113,11 @@ class Parts:
             neighbours=neighbours,
         )
         if self.asterisk is not None:
-            self.asterisk.driver.observer = self.dispatcher
+            self.asterisk.driver.observer = self.dispatcher.observer_of("asterisk")
         if self.relay is not None:
-            self.relay.observer = self.dispatcher
+            self.relay.observer = self.dispatcher.observer_of("asterisk")
+        if self.other is not None:
+            self.other.driver.observer = self.dispatcher.observer_of("other")
         self.intake = Intake(
             clock=self.clock,
             week_time=week_time,
@@ -144,6 +148,7 @@ class Parts:
             outbox=self.outbox,
             live=self.live,
             asterisk=self.asterisk,
+            other=None if self.other is None else self.other.driver,
             broker=self.broker,
             now=self.clock.now,
         )
@@ -158,6 +163,8 @@ class Parts:
         ]
         if self.asterisk is not None:
             self.services += [self.asterisk.listener, self.asterisk.link]
+        if self.other is not None:
+            self.services.append(self.other.service)
         if self.broker is not None:
             self.services.append(self.broker)
         listens = listening(config.http.listen)
@@ -205,6 +212,14 @@ class Parts:
         )
         self.drivers["asterisk"] = driver
         return driver
+
+    def _other(self) -> OtherParts | None:
+        config = self._config.other
+        if config is None:
+            return None
+        parts = other_parts(config, self._config.calls, clock=self.clock, reactor=self._reactor)
+        self.drivers["other"] = parts.driver
+        return parts
 
     def _broker(self, config: AmqpConfig) -> AmqpLink:
         """The link to the broker, and who works over it."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredLock
 
 from c2c_agent.errors import C2CError
@@ -165,7 +166,9 @@ class Client:
             for name, (how, template) in step.compute.items():
                 text = template.fill(self._known | self._login, Where.PLAIN)
                 self._learn(name, _DIGESTS[how](text.encode()))
-            answer = await self._try(step.request, {}, self._program.timeouts.answer, None)
+            needs_login = any(map(_needs_login, self._program.auth.texts.values()))
+            request = evolve(step.request, no_auth=step.request.no_auth or needs_login)
+            answer = await self._try(request, {}, self._program.timeouts.answer, None)
         except (UnansweredError, UnusableValueError) as error:
             raise UnsentError(f"the login failed: {error}") from error
         if not step.success.hold(answer, self._known | self._login):
@@ -208,7 +211,7 @@ class Client:
         try:
             outgoing = request.fill(known)
             headers = {
-                **{name: one.fill(known, Where.HEADER) for name, one in self._headers().items()},
+                **{name: one.fill(known, Where.HEADER) for name, one in self._headers(known)},
                 **outgoing.headers,
             }
             if not request.no_auth:
@@ -226,8 +229,11 @@ class Client:
         answer, _ = await self._exchange(outgoing, headers, seconds)
         return answer
 
-    def _headers(self) -> Mapping[str, Template]:
-        return self._program.headers
+    def _headers(self, known: Mapping[str, str]) -> Iterator[tuple[str, Template]]:
+        """Those of every request; on the way to a login, without what it is to give."""
+        for name, template in self._program.headers.items():
+            if all(one.name in known for one in template.placeholders):
+                yield name, template
 
     async def _exchange(
         self, outgoing: OutgoingRequest, headers: Mapping[str, str], seconds: float
@@ -278,3 +284,7 @@ class Client:
         except NoSchemeError as error:
             raise UnsentError(str(error)) from error
         self._scheme_at, self._uses = self._seconds(), 0
+
+
+def _needs_login(template: Template) -> bool:
+    return any(one.family == "login" for one in template.placeholders)

@@ -128,6 +128,9 @@ class _Node:
         if not isinstance(self.value, Mapping):
             self.fault("must be a mapping")
             return {}
+        for name in self.value:
+            if not isinstance(name, str):
+                self.below(str(name), None).fault("must have its name in quotes")
         return {str(name): self.below(str(name), value) for name, value in self.value.items()}
 
     def items(self) -> list[_Node]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from c2c_agent.config.parse import parse
-from c2c_agent.config.pbx import AsteriskConfig, LegRule, RelayConfig
+from c2c_agent.config.pbx import AsteriskConfig, LegRule, OtherSection, RelayConfig
 from c2c_agent.config.sections import AmqpConfig, CallsConfig, Config, HttpConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import Key
@@ -200,6 +200,26 @@ class TestWell:
         """`asterisk: false` is an agent without one; what is left out is the Asterisk beside it."""
         assert parsed({"asterisk": False}).asterisk is None
         assert parsed({"asterisk": {}}).asterisk == AsteriskConfig()
+
+    def test_other(self) -> None:
+        """It is kept as it stands, with where that is, and of which file each value is."""
+        config = parsed(
+            {"other": {"base_url": "https://a", "place": {"path": "/a", "json": {"x": 1}}}},
+            {"other": {"place": {"path": "/b"}}},
+        )
+        assert config.other == OtherSection(
+            {"base_url": "https://a", "place": {"path": "/b", "json": {"x": 1}}},
+            ("other",),
+            {
+                ("other",): "conf.d/1.yml",
+                ("other", "base_url"): "main.yml",
+                ("other", "place"): "conf.d/1.yml",
+                ("other", "place", "json"): "main.yml",
+                ("other", "place", "json", "x"): "main.yml",
+                ("other", "place", "path"): "conf.d/1.yml",
+            },
+        )
+        assert parsed({"other": False}).other is None
 
     def test_null_where_nothing_is_a_value(self) -> None:
         """Null says outright what holds anyway."""
@@ -658,6 +678,20 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
                 "names one"
             )
         ],
+    ),
+    "no section other": (
+        [{"other": ["https://a"]}],
+        ["main.yml: other: must be a mapping, not list"],
+    ),
+    "other beside a shared store": (
+        [
+            {
+                "store": {"url": "postgresql://db/c2c"},
+                "asterisk": False,
+                "other": {"base_url": "https://a"},
+            }
+        ],
+        ["main.yml: other: must be left out beside store.url: that store is for relays"],
     ),
     "the operator's name": (
         [{"keys": [a_key("a"), a_key("operator")]}],

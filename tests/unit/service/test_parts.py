@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 from attrs import evolve
 
-from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, RelayConfig
+from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, OtherSection, RelayConfig
 from c2c_agent.config.sections import AmqpConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.service.agent import AgentService
@@ -151,7 +151,25 @@ def of_a_relay(folder: Path) -> Config:
     )
 
 
-CONFIGURATIONS = pytest.mark.parametrize("configuration", [of_a_pbx, of_a_relay])
+def of_other(folder: Path) -> Config:
+    """An agent whose calls go to a PBX over HTTP."""
+    section = {
+        "base_url": "https://127.0.0.1:8089",
+        "secrets": {"token": {"file": str(folder / "ami.secret")}},
+        "auth": {"kind": "bearer", "token": "{secret.token}"},
+        "place": {"path": "/{dial_first}", "success": {"status": 200}},
+        "check": {"path": "/"},
+    }
+    return Config(
+        server_id="pbx1.example.com",
+        store=StoreConfig(path=str(folder / "state" / "c2c.sqlite3")),
+        asterisk=None,
+        other=OtherSection(section, ("other",), {}),
+        keys=[CRM],
+    )
+
+
+CONFIGURATIONS = pytest.mark.parametrize("configuration", [of_a_pbx, of_a_relay, of_other])
 
 
 @CONFIGURATIONS
@@ -170,7 +188,7 @@ def test_nothing_is_changed(tmp_path: Path, configuration: Callable[[Path], Conf
     assert host.journal == []
     assert host.getDelayedCalls() == []
     assert not (folder / "state").exists()
-    assert list(parts.drivers) == ["asterisk"]
+    assert list(parts.drivers) == ["other" if configuration is of_other else "asterisk"]
 
 
 def test_a_reload_changes_nothing_either(tmp_path: Path) -> None:

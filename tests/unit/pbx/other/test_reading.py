@@ -151,7 +151,10 @@ class TestReading(TestCase):
         ):
             assert program(auth=auth, secrets=key).auth.kind is AuthKind(auth["kind"])
         digest = {"kind": "digest", "username": "me", "password": "{secret.key}"}
-        assert program(auth=digest, secrets=key, check={"path": "/x"}).auth.texts["username"]
+        assert set(program(auth=digest, secrets=key, check={"path": "/x"}).auth.texts) == {
+            "username",
+            "password",
+        }
 
     def test_a_secret_in_the_url(self) -> None:
         """Where that is said in so many words."""
@@ -213,6 +216,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
         "from 1 to 86400 seconds",
     ),
     ({"dial_as": []}, "dial_as", "must be a mapping"),
+    ({"dial_as": {104: "1110"}}, "dial_as.104", "must have its name in quotes"),
     ({"timeouts": {"answer": "10"}}, "timeouts.answer", "from 1 to 120"),
     ({"timeouts": {"answer": True}}, "timeouts.answer", "from 1 to 120"),
     ({"ring_timeout": "cancel"}, "ring_timeout", "needs status and cancel"),
