@@ -1,0 +1,1 @@
+"""PBXs over HTTP, run against doubles over real connections on loopback."""
