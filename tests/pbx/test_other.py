@@ -1,0 +1,230 @@
+"""Calls through ARI, by the example that is shipped: every outcome, with real phones.
+
+An Asterisk of its own, on an address of its own, has ARI beside what the others have; the agent
+knows it as `other`, over HTTP alone. What a status says is held against the phones' own traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from attrs import evolve
+
+from tests.pbx.agents import AgentProcess
+from tests.pbx.conftest import StartPhone, alone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.lateness import Lateness
+from tests.pbx.sip_scenario import (
+    ANSWERS,
+    BUSY,
+    DECLINES,
+    NOT_FOUND,
+    RINGS_FOR_EVER,
+    Behaviour,
+)
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples" / "other"
+ARI_PORT: Final = 8088
+PASSWORD: Final = "the-password-of-ari"
+ADDRESSES: Final = {"16": "127.0.0.116", "22": "127.0.0.122"}
+
+MODULES: Final = (
+    "res_http_websocket",
+    "res_stasis",
+    "res_stasis_answer",
+    "res_stasis_recording",
+    "res_stasis_playback",
+    "res_stasis_snoop",
+    "res_ari",
+    "res_ari_model",
+    "res_ari_asterisk",
+    "res_ari_channels",
+)
+
+#: What only this version has, and needs for ARI.
+MORE_MODULES: Final = {"16": (), "22": ("res_websocket_client",)}
+
+#: In half a second a look comes; so much later than it happened a stage may be noted.
+LOOK: Final = 1.0
+
+
+@pytest.fixture(scope="module", params=ADDRESSES, ids="asterisk-{}".format)
+def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
+    """A real Asterisk with ARI, in the place of the one that other tests share."""
+    host = AsteriskHost(request.param, ADDRESSES[request.param])
+    files = host.files
+    files["http.conf"] = (
+        f"[general]\nenabled = yes\nbindaddr = {host.address}\nbindport = {ARI_PORT}\n"
+    )
+    files["ari.conf"] = (
+        f"[general]\nenabled = yes\n[c2c-agent]\ntype = user\npassword = {PASSWORD}\n"
+    )
+    modules = (*MODULES[:1], *MORE_MODULES[request.param], *MODULES[1:])
+    files["modules.conf"] += "".join(f"load = {name}.so\n" for name in modules)
+    dialplan = (EXAMPLES / "asterisk-ari.extensions.conf").read_text(encoding="utf-8")
+    files["extensions.conf"] += f"\n{dialplan}\n[phones]\ninclude => from-phones\n"
+    with alone(host.address, request.config), host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def agent(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent that reaches this Asterisk by the example."""
+    directory = tmp_path_factory.mktemp("agent")
+    password = directory / "ari.password"
+    password.write_text(PASSWORD + "\n", encoding="utf-8")
+    password.chmod(0o640)
+    example = yaml.safe_load((EXAMPLES / "asterisk-ari.yml").read_text(encoding="utf-8"))
+    section = {
+        **example["other"],
+        "base_url": f"http://{asterisk.address}:{ARI_PORT}",
+        "secrets": {"password": {"file": str(password)}},
+    }
+    changes = {"asterisk": False, "other": section}
+    with AgentProcess(asterisk, directory, changes) as running:
+        yield running
+
+
+def call(agent: AgentProcess, first: str = "100", second: str = "200", **more: str) -> str:
+    """Ask for a call that is accepted; its request id."""
+    answer = agent.place(first, second, pbx="other", **more)
+    assert answer["status"] == "success", answer
+    return str(answer["request_id"])
+
+
+def ended(agent: AgentProcess, request_id: str, outcome: str) -> dict[str, Any]:
+    """The call, which has ended so; the variables that told of it are gone."""
+    found = agent.ended(request_id)
+    assert found["outcome"] == outcome, found
+    shown = str(agent.status(request_id))
+    assert PASSWORD not in shown
+    return found
+
+
+REFUSALS: Final = [
+    pytest.param(BUSY, "busy", id="busy"),
+    pytest.param(DECLINES, "declined", id="declined"),
+    pytest.param(NOT_FOUND, "unreachable", id="not-found"),
+]
+
+
+class TestOutcomes:
+    def test_connected(self, agent: AgentProcess, phone: StartPhone, lateness: Lateness) -> None:
+        """Both ring, both answer, and the second hangs up."""
+        first = phone("100", Behaviour(ring_seconds=1.2))
+        second = phone("200", Behaviour(ring_seconds=1.2, talk_seconds=2.5))
+        request_id = call(agent)
+        found = ended(agent, request_id, "connected")
+        assert [entry["event"] for entry in found["timeline"]] == [
+            *("accepted", "dialing_first", "originate_accepted", "first_ringing"),
+            *("first_answered", "dialing_second", "connected", "ended"),
+        ]
+        talked = second.whole_call().talk_seconds
+        assert talked is not None
+        assert found["talk_seconds"] == lateness.near(talked, LOOK + 1.5)
+        assert [leg["source"] for leg in (found["dial_first"], found["dial_second"])] == [
+            "reported",
+            "reported",
+        ]
+        assert len(first.invites()) == len(second.invites()) == 1
+        assert agent.status(request_id)["pbx_request"]["pbx_data"]["method"] == "POST"
+
+    @pytest.mark.parametrize(("behaviour", "result"), REFUSALS)
+    def test_first(
+        self, agent: AgentProcess, phone: StartPhone, behaviour: Behaviour, result: str
+    ) -> None:
+        """The first refuses: the second is not rung."""
+        first, second = phone("100", behaviour), phone("200")
+        ended(agent, call(agent), f"first_{result}")
+        assert len(first.invites()) == 1
+        assert second.invites() == []
+
+    @pytest.mark.parametrize(("behaviour", "result"), REFUSALS)
+    def test_second(
+        self, agent: AgentProcess, phone: StartPhone, behaviour: Behaviour, result: str
+    ) -> None:
+        """The first has answered, and the second refuses."""
+        first, second = phone("100"), phone("200", behaviour)
+        ended(agent, call(agent), f"second_{result}")
+        assert len(first.invites()) == len(second.invites()) == 1
+
+    def test_first_no_answer(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """It rings for as long as it may."""
+        phone("100", RINGS_FOR_EVER)
+        ended(agent, call(agent, timeout="3"), "first_no_answer")
+
+    def test_second_no_answer(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """The same of the second."""
+        phone("100")
+        phone("200", RINGS_FOR_EVER)
+        ended(agent, call(agent, timeout="3"), "second_no_answer")
+
+    def test_no_such_phone(self, agent: AgentProcess) -> None:
+        """Nobody is rung."""
+        ended(agent, call(agent, first="199"), "first_unreachable")
+
+    def test_cancelled(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """While the first rings: it stops, and the second is not rung."""
+        first, second = phone("100", RINGS_FOR_EVER), phone("200")
+        request_id = call(agent)
+        agent.reached(request_id, "first_ringing")
+        agent.cancel(request_id)
+        ended(agent, request_id, "cancelled")
+        assert first.whole_call().ended_at
+        assert second.invites() == []
+
+    def test_cancelled_talk(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """They have talked."""
+        phone("100", evolve(ANSWERS, talk_seconds=None))
+        second = phone("200")
+        request_id = call(agent)
+        agent.reached(request_id, "connected")
+        agent.cancel(request_id)
+        found = ended(agent, request_id, "connected")
+        assert found["hung_up_by"] == "cancel"
+        assert second.whole_call().ended_at
+
+    def test_nothing_is_left(self, agent: AgentProcess, asterisk: AsteriskHost) -> None:
+        """The variables that told of calls were taken away."""
+        assert agent.readiness()["other"] == "ok"
+        assert "C2C_" not in asterisk.cli("dialplan show globals")
+
+    def test_killed_on_the_way(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """The agent is killed while they talk: found again, and nobody is rung twice."""
+        first = phone("100")
+        second = phone("200", Behaviour(ring_seconds=0.3, talk_seconds=6))
+        request_id = call(agent)
+        agent.reached(request_id, "connected")
+        agent.kill()
+        agent.start()
+        ended(agent, request_id, "connected")
+        assert len(first.invites()) == len(second.invites()) == 1
+
+
+class TestCheck:
+    def test_well(self, agent: AgentProcess) -> None:
+        """Its line says what was asked."""
+        done = agent.run("check")
+        assert f"http://{agent.host.address}:{ARI_PORT} answered the check" in done.stdout
+
+    def test_wrong_password(self, asterisk: AsteriskHost, tmp_path: Path) -> None:
+        """In Asterisk's words."""
+        password = tmp_path / "wrong"
+        password.write_text("wrong\n", encoding="utf-8")
+        password.chmod(0o640)
+        example = yaml.safe_load((EXAMPLES / "asterisk-ari.yml").read_text(encoding="utf-8"))
+        section = {
+            **example["other"],
+            "base_url": f"http://{asterisk.address}:{ARI_PORT}",
+            "secrets": {"password": {"file": str(password)}},
+        }
+        other = AgentProcess(asterisk, tmp_path, {"asterisk": False, "other": section})
+        done = other.run("check")
+        assert done.returncode == 1
+        assert "Authentication required" in done.stdout
