@@ -453,9 +453,9 @@ class Config:
         default=None,
         metadata=described(
             "A PBX, or a program, that takes calls over HTTP, for requests with `pbx` `other`. "
-            "What it is sent, and what its answers mean, is said in a language of its own: see "
-            "[Any PBX over HTTP](other.md).",
-            values="a mapping, see that page",
+            "What it is sent, and what its answers mean, is said in a language of its own: see the "
+            'page "Any PBX over HTTP" of the documentation.',
+            values="a mapping",
             default="there is none",
         ),
     )
