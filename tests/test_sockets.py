@@ -114,7 +114,7 @@ class Sockets(TestCase):
 
     async def test_http(self) -> None:
         """From callers."""
-        connections = Connections(10, reactor)
+        connections = Connections(10, reactor, b"")
 
         class Site(Factory):
             def buildProtocol(self, _address: object) -> ClientConnection:

@@ -37,6 +37,9 @@ _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent
 
 _BUSY: Final = Fault(ErrorCode.RATE_LIMITED, "There are more connections than this agent serves.")
 
+#: What is asked for below PREFIX, beside calls, and is named in an answer.
+_OPERATIONS: Final = frozenset({"cancel", "calls", "events", "replay", "stop-calls", "start-calls"})
+
 Handler: TypeAlias = Callable[[Ask], Coroutine[Any, Any, Reply]]
 
 
@@ -179,11 +182,15 @@ class Api:
         """A refusal in the shape that a path answers in."""
         if ask_path.startswith((PREFIX + "/status/", PREFIX + "/events/")):
             return Reply(answers.no_status(fault))
+        asked = ask_path.removeprefix(PREFIX).split("/")[1:2]
+        if asked and _OPERATIONS.issuperset(asked):
+            return self._fail(fault, method=f"asterisk.{asked[0]}")
         return self._fail(fault)
 
-    def _fail(self, fault: Fault) -> Reply:
+    def _fail(self, fault: Fault, method: str | None = None) -> Reply:
+        """An answer that is not stored; `method` None: to a request that wants a call."""
         return answers.refused(
-            fault, method=self._intake.method_of(None), server_id=self._server_id
+            fault, method=method or self._intake.method_of(None), server_id=self._server_id
         )
 
 

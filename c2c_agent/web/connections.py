@@ -50,17 +50,21 @@ _QUIET: Final = 60.0
 _PATIENCE: Final = 32 * 1024 * 1024
 
 _REFUSAL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n"
-    b"Connection: close\r\n\r\n"
-) % RETRY_AFTER
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s"
+)
 
 
 class Connections:
-    """All connections of a listener, `most` of them at once; `refused` counts those turned away."""
+    """All connections of a listener, `most` of them at once; `refused` counts those turned away.
 
-    def __init__(self, most: int, clock: IReactorTime) -> None:
+    `body` is the JSON that these are told, whatever they would have asked for.
+    """
+
+    def __init__(self, most: int, clock: IReactorTime, body: bytes) -> None:
         self.most = most
         self.refused = 0
+        self.refusal = _REFUSAL % (RETRY_AFTER, len(body), body)
         self._clock = clock
         self._open: dict[ClientConnection, None] = {}  # the one idle for longest first
         self._goodbyes = 0
@@ -158,7 +162,7 @@ class ClientConnection(HTTPChannel):
     def turn_away(self) -> None:
         """Close it for another one; who never got to ask anything is told to come back."""
         if not self._asked and self.transport is not None:
-            self.transport.write(_REFUSAL)
+            self.transport.write(self._connections.refusal)
         self.setTimeout(None)
         # As `timeoutConnection` has it, but without a line in the log for each of a flood.
         self._abortingCall = self.callLater(_GOODBYE, self.forceAbortClient)
@@ -214,7 +218,7 @@ class Refused(Protocol):
         transport: Any = self.transport
         self._connections.saying_goodbye(+1)
         self._timer = self._clock.callLater(_GOODBYE, transport.abortConnection)
-        transport.write(_REFUSAL)
+        transport.write(self._connections.refusal)
         if ITCPTransport.providedBy(transport):
             transport.loseWriteConnection()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from email import message_from_bytes
+from email.message import Message
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from sys import intern
 from typing import Any, Final, TypeAlias
@@ -25,6 +27,7 @@ from c2c_agent.text import finite, no_constant
 BODY_LIMIT: Final = 64 * 1024
 
 _MOST_FIELDS: Final = 100
+_LONGEST_BOUNDARY: Final = 70  # RFC 2046, section 5.1.1
 
 #: A plus that a number begins with, perhaps behind `tel:`, slashes, brackets, and what nobody sees.
 #: Of these ASCII as it is, but for blanks: who has that escaped has escaped the plus as well, and
@@ -34,12 +37,24 @@ _LEADING_PLUS: Final = re.compile(
 )
 
 
+_FORM: Final = "application/x-www-form-urlencoded"
+_MULTIPART: Final = "multipart/form-data"
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+
+#: What a flag and the text that means it have in common.
+_FLAGS: Final = {True: ("true", "1"), False: ("false", "0")}
+
+
 @frozen
 class Parameters:
-    """The parameters of a request, and what was wrong with the way they were sent."""
+    """The parameters of a request, and what was wrong with the way they were sent.
+
+    `secrets` are all keys among them, also those that another one has taken the place of.
+    """
 
     values: Mapping[str, object] = field(factory=dict)
     faults: tuple[Fault, ...] = ()
+    secrets: frozenset[str] = field(factory=frozenset, repr=False)
 
 
 def read_parameters(
@@ -47,19 +62,43 @@ def read_parameters(
 ) -> Parameters:
     """Put the parameters of query string and body together.
 
-    A body is JSON where the Content-Type says so, else a form. One parameter in two places counts
-    as given twice, which is a fault unless both say the same.
+    A body is JSON where the Content-Type says so or it begins like JSON, parts where that says so
+    (RFC 7578), else a form. One parameter in two places counts as given twice, which is a fault
+    unless both say the same.
     """
     values: dict[str, object] = {}
     faults: list[str] = []
-    _collect(values, faults, _form(query, faults, "query string"))
+    given: list[tuple[str, object]] = [*_form(query, faults, "query string")]
     if oversized:
         faults.append(f"The body is longer than {BODY_LIMIT} bytes.")
     elif body.strip():
-        kind = content_type.partition(";")[0].strip().lower()
-        fields = _json(body, faults) if kind.endswith("json") else _form(body, faults, "body")
-        _collect(values, faults, fields)
-    return Parameters(values, tuple(Fault(ErrorCode.INVALID_PARAMETER, text) for text in faults))
+        given += _body(content_type, body, faults)
+    _collect(values, faults, given)
+    return Parameters(
+        values,
+        tuple(Fault(ErrorCode.INVALID_PARAMETER, text) for text in faults),
+        frozenset(value for name, value in given if name == "api_key" and isinstance(value, str))
+        - {""},
+    )
+
+
+def _body(content_type: str, body: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
+    """The parameters in a body."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == _MULTIPART:
+        return _parts(content_type, body, faults)
+    # Many clients forget to say so, or say that it is a form (`curl -d`); no form of ours begins
+    # like that, and a whole body would become the name of a parameter.
+    if kind.endswith("json") or body.lstrip(_BLANK)[:1] in {b"{", b"["}:
+        return _json(body, faults)
+    fields = _form(body, faults, "body")
+    if kind != _FORM and fields and b"=" not in body:
+        said = f"it has the Content-Type {kind[:40]!a}" if kind else "it has no Content-Type"
+        faults.append(
+            f"The body was read as a form, for {said}, and is none; "
+            "send JSON with the Content-Type application/json, or a form."
+        )
+    return fields
 
 
 def renamed(
@@ -73,7 +112,7 @@ def renamed(
     twice: list[str] = []
     for name, value in values.items():
         known = names.get(name, name)
-        if known in given and str(given[known]) != str(value):
+        if known in given and not _same(given[known], value):
             twice.append(known)
         given[known] = value
     return given, twice
@@ -83,9 +122,20 @@ def _collect(
     values: dict[str, object], faults: list[str], fields: Iterable[tuple[str, object]]
 ) -> None:
     for name, value in fields:
-        if name in values and str(values[name]) != str(value):
+        before = values.get(name)
+        if before not in (None, "") and value in (None, ""):
+            continue  # an empty one counts as not given
+        if before not in (None, "") and not _same(before, value):
             faults.append(f"{name[:40]!r} is given twice.")
         values[intern(name)] = value  # kept with the call: one copy for all
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values say the same, perhaps one as text and the other as JSON has it."""
+    if isinstance(one, bool) is not isinstance(other, bool):
+        flag, text = (one, other) if isinstance(one, bool) else (other, one)
+        return text in _FLAGS[bool(flag)]
+    return one == other or str(one) == str(other)
 
 
 def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
@@ -113,6 +163,50 @@ def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
     else:
         faults.append("The body is no JSON object.")
     return []
+
+
+def _parts(content_type: str, body: bytes, faults: list[str]) -> list[tuple[str, str]]:
+    """The fields of a body in parts, each with a name and a text (RFC 7578)."""
+    try:
+        return [_part(part) for part in _divided(content_type, body)]
+    except ValueError:  # that of UTF-8 is one
+        faults.append(
+            "The body is no multipart/form-data (RFC 7578) of at most "
+            f"{_MOST_FIELDS} named texts in UTF-8."
+        )
+        return []
+
+
+def _divided(content_type: str, body: bytes) -> list[bytes]:
+    """What stands between the boundaries of a body (RFC 2046, section 5.1.1)."""
+    header = Message()
+    header["content-type"] = content_type.encode("ascii").decode()
+    boundary = header.get_param("boundary")
+    if not isinstance(boundary, str) or not 0 < len(boundary) <= _LONGEST_BOUNDARY:
+        raise ValueError("no boundary")
+    _, *parts, end = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("ascii"))
+    if not parts or len(parts) > _MOST_FIELDS or not end.startswith(b"--"):
+        raise ValueError("no parts, too many, or no end")
+    return parts
+
+
+def _part(part: bytes) -> tuple[str, str]:
+    """Name and text of a part."""
+    line_end, _, rest = part.partition(b"\r\n")
+    head, blank_line, text = rest.partition(b"\r\n\r\n")
+    headers = message_from_bytes(head)
+    name = headers.get_param("name", header="content-disposition")
+    encoding = headers.get("content-transfer-encoding", "8bit").strip().lower()
+    if (
+        line_end.strip(b" \t")
+        or not blank_line
+        or headers.get_content_disposition() != "form-data"
+        or headers.get_filename() is not None
+        or encoding not in {"7bit", "8bit", "binary"}
+        or not isinstance(name, str)
+    ):
+        raise ValueError("no field")
+    return name.encode("ascii", "surrogateescape").decode(), text.decode()
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -36,6 +36,9 @@ _IDLE: Final = 60
 #: An answer, with the type and the bytes of its body; of a stream there are none yet.
 Answer: TypeAlias = tuple[Reply, str, bytes]
 
+#: A target in absolute form, but for its query.
+_ABSOLUTE: Final = re.compile("https?://([^/]*)(/.*)?", re.IGNORECASE)
+
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}")
 
 
@@ -55,7 +58,7 @@ class ApiResource(Resource):
 
     def render(self, request: BoundedRequest) -> int:
         """Answer a request, now or later."""
-        path = request.path.decode("ascii", "backslashreplace")
+        path, _ = _target(request)
         method = request.method.decode("ascii", "backslashreplace")
         read: list[Ask] = []  # the request, as soon as it is read
         answering = Deferred.fromCoroutine(self._answer(request, method, path, read))
@@ -154,10 +157,28 @@ def _bearer(request: BoundedRequest) -> str | None:
 
 def _base_url(request: BoundedRequest) -> str:
     """How the client named this server; only what a URL can begin with."""
-    host = _header(request, b"host")
+    _, authority = _target(request)
+    host = authority or _header(request, b"host")
     if _HOST.fullmatch(host) is None:
-        host = "localhost"
+        host = _here(request)
     return f"{'https' if request.isSecure() else 'http'}://{host}"
+
+
+def _here(request: BoundedRequest) -> str:
+    """This host, and the port at which the request came."""
+    port = getattr(request.getHost(), "port", None)  # there is none at a socket of UNIX
+    usual = 443 if request.isSecure() else 80
+    return "localhost" if port in {None, usual} else f"localhost:{port}"
+
+
+def _target(request: BoundedRequest) -> tuple[str, str]:
+    """The path that was asked for; and whom it was asked of, where the target names that.
+
+    What a target names counts in the place of the header Host (RFC 9112, section 3.2.2).
+    """
+    path = request.path.decode("ascii", "backslashreplace")
+    absolute = _ABSOLUTE.fullmatch(path)
+    return (path, "") if absolute is None else (absolute[2] or "/", absolute[1])
 
 
 def _encode(reply: Reply) -> Answer:
@@ -165,7 +186,11 @@ def _encode(reply: Reply) -> Answer:
         return reply, "", b""
     if isinstance(reply.body, Exposition):
         return reply, reply.body.content_type, reply.body.content
-    return reply, "application/json", json.dumps(reply.body).encode() + b"\n"
+    return reply, "application/json", _json(reply)
+
+
+def _json(reply: Reply) -> bytes:
+    return json.dumps(reply.body).encode() + b"\n"
 
 
 def _write(request: BoundedRequest, reply: Reply, content_type: str, body: bytes) -> None:
@@ -206,8 +231,9 @@ class ApiSite(Site):
             requestFactory=BoundedRequest,
             timeout=_IDLE,
             reactor=clock,
+            parsePOSTFormSubmission=False,  # `read_parameters` does, and refuses in words
         )
-        self.connections = Connections(max_connections, clock)
+        self.connections = Connections(max_connections, clock, _json(api.busy(PREFIX, RETRY_AFTER)))
         # HTTP/1.1 alone, so without the wrapper that Twisted has for HTTP/2, too.
         self.protocol = partial(ClientConnection, self.connections)  # type: ignore[assignment]
 

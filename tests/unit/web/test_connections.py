@@ -68,6 +68,8 @@ class Limit(ConnectionsTest):
         (newcomer,) = self.connect()
         (told,) = idle[0].answers()
         assert (told.code, told.headers["retry-after"]) == (503, str(RETRY_AFTER))
+        assert told.headers["content-type"] == "application/json"
+        assert (told.faults, told.json["response"]["request_id"]) == (["rate_limited"], None)
         assert idle[0].transport.disconnecting
         assert not idle[1].transport.disconnecting
         assert newcomer.asks("/healthz").code == 200
@@ -175,6 +177,21 @@ class Spare(ConnectionsTest):
         """In the shape of a status."""
         told = self.client.asks(f"/c2c/v2/status/{uuid(1)}")
         assert (told.json["c2c_status"], told.faults) == (None, ["rate_limited"])
+
+    def test_the_shape_of_a_path(self) -> None:
+        """What is asked for is named as in any other answer to it."""
+        for path, method in (
+            ("/c2c/v2", "asterisk.call"),
+            ("/c2c/v2/calls", "asterisk.calls"),
+            ("/c2c/v2/events", "asterisk.events"),
+            ("/c2c/v2/replay", "asterisk.replay"),
+            ("/c2c/v2/stop-calls", "asterisk.stop-calls"),
+            (f"/c2c/v2/cancel/{uuid(1)}", "asterisk.cancel"),
+        ):
+            told = self.client.asks(path, AUTHORIZED).json
+            assert (told["method"], told["response"]["request_id"]) == (method, None)
+        for path in (f"/c2c/v2/status/{uuid(1)}", f"/c2c/v2/events/{uuid(1)}"):
+            assert self.client.asks(path).json["c2c_status"] is None
 
     def test_the_next_request_after_the_crowd(self) -> None:
         """Who came when it was full is as welcome as the others when it is not any more."""

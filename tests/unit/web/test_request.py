@@ -217,10 +217,33 @@ class TestTwice:
 
 
 SCRAPS = st.sampled_from(
-    [b"{", b"}", b"[", b"]", b'"', b":", b",", b"&", b"=", b"%", b"%00", b"%ff", b"NaN", b"1e999"]
+    [
+        b"--a",
+        b"--a--",
+        b"\r\n\r\n",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b":",
+        b",",
+        b"&",
+        b"=",
+        b"%",
+        b"%00",
+        b"%ff",
+        b"NaN",
+        b"1e999",
+    ]
 )
 BYTES = st.binary(max_size=200) | st.lists(SCRAPS | st.binary(max_size=3)).map(b"".join)
-KINDS = st.sampled_from([JSON, FORM, "", "json", "text/plain; charset=\ud800"]) | st.text()
+KINDS = (
+    st.sampled_from(
+        [JSON, FORM, "multipart/form-data; boundary=a", "", "json", "text/plain; charset=\ud800"]
+    )
+    | st.text()
+)
 
 
 @settings(deadline=None)
@@ -250,6 +273,165 @@ def test_what_was_encoded_is_decoded(values: dict[str, str]) -> None:
     assert read(form) == values
     assert read(b"", FORM, form) == values
     assert read(b"", JSON, json.dumps(values).encode()) == values
+
+
+class TestJsonWithoutItsContentType:
+    """Many clients forget to say that a body is JSON, or say that it is a form."""
+
+    BODY = b'{"dial_first": "100", "api_key": "c2c_secret"}'
+
+    @pytest.mark.parametrize("kind", ["", FORM, "text/plain", "application/octet-stream"])
+    @pytest.mark.parametrize("before", [b"", b" \r\n\t", b"\xef\xbb\xbf"])
+    def test_read_as_json(self, kind: str, before: bytes) -> None:
+        """It begins like JSON, as no form of ours does."""
+        parameters = read_parameters(b"", kind, before + self.BODY)
+        assert parameters.faults == ()
+        assert parameters.values == {"dial_first": "100", "api_key": "c2c_secret"}
+
+    @pytest.mark.parametrize("kind", ["", FORM, "text/plain"])
+    @pytest.mark.parametrize(
+        ("body", "fault"), [(b'{"api_key": "c2c_secret"', NO_JSON), (b'["c2c_secret"]', NO_OBJECT)]
+    )
+    def test_never_a_parameter_s_name(self, kind: str, body: bytes, fault: str) -> None:
+        """What is broken is refused, with words that do not repeat it."""
+        parameters = read_parameters(b"", kind, body)
+        assert parameters.values == {}
+        assert [one.message for one in parameters.faults] == [fault]
+
+    @pytest.mark.parametrize(
+        ("kind", "said"),
+        [
+            ("", "it has no Content-Type"),
+            ("application/xml; charset=utf-8", "it has the Content-Type 'application/xml'"),
+            ("\u00e4" * 60, "it has the Content-Type '" + "\\xe4" * 40 + "'"),
+        ],
+    )
+    def test_neither(self, kind: str, said: str) -> None:
+        """The message names the Content-Type, for that is the reason why something is missing."""
+        assert faults(kind=kind, body=b"<call><first>100</first></call>") == [
+            (
+                f"The body was read as a form, for {said}, and is none; "
+                "send JSON with the Content-Type application/json, or a form."
+            )
+        ]
+
+    def test_secrets(self) -> None:
+        """All keys that were presented are known, whichever of them counts."""
+        parameters = read_parameters(b"api_key=one&api_key=two", JSON, b'{"api_key": "three"}')
+        assert parameters.secrets == {"one", "two", "three"}
+        assert "one" not in repr(parameters.secrets) or "secrets" not in repr(parameters)
+
+
+MULTIPART = "multipart/form-data; boundary=xyz"
+NO_PARTS = "The body is no multipart/form-data (RFC 7578) of at most 100 named texts in UTF-8."
+
+
+def parts(*fields: tuple[str, str], end: str = "--xyz--\r\n") -> bytes:
+    """A body of these fields: what stands behind `name=`, and the text."""
+    text = "".join(
+        f"--xyz\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n"
+        for name, value in fields
+    )
+    return (text + end).encode()
+
+
+class TestMultipart:
+    """A body in parts, as browsers send a form with files, and some libraries any form."""
+
+    def test_fields(self) -> None:
+        """Names and texts; a plus is a plus here."""
+        body = parts(('"dial_first"', "100"), ("dial_second", "+49 30"), ('"x"', "\u00e4\r\n"))
+        assert read(kind=MULTIPART, body=body) == {
+            "dial_first": "100",
+            "dial_second": "+49 30",
+            "x": "\u00e4\r\n",
+        }
+
+    def test_ways_to_write_it(self) -> None:
+        """With a preamble and an epilogue, quotes, blanks, and headers of each part."""
+        body = (
+            b"not shown\r\n--a b\t \r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"content-disposition: FORM-DATA; Name=timeout\r\nContent-Transfer-Encoding: 8BIT\r\n"
+            b"\r\n30\r\n--a b-- \r\nnot shown"
+        )
+        assert read(kind='Multipart/Form-Data; Boundary="a b"', body=body) == {"timeout": "30"}
+
+    def test_nothing_in_a_field(self) -> None:
+        """An empty text is one."""
+        assert read(kind=MULTIPART, body=parts(("timeout", ""))) == {"timeout": ""}
+
+    def test_twice(self) -> None:
+        """As of any form."""
+        body = parts(("timeout", "1"), ("timeout", "2"))
+        assert faults(kind=MULTIPART, body=body) == ["'timeout' is given twice."]
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("multipart/form-data", parts(("a", "1"))),
+            ("multipart/form-data; boundary=", parts(("a", "1"))),
+            ("multipart/form-data; boundary=" + "x" * 71, parts(("a", "1"))),
+            ("multipart/form-data; boundary=\u00e4", parts(("a", "1"))),
+            ("multipart/form-data; boundary=other", parts(("a", "1"))),
+            (MULTIPART, parts(("a", "1"), end="")),
+            (MULTIPART, parts()),
+            (MULTIPART, parts(("a; filename=x.txt", "1"))),
+            (MULTIPART, parts(("a", "1")).replace(b"form-data", b"attachment")),
+            (MULTIPART, parts(("a", "1")).replace(b"name=", b"title=")),
+            (MULTIPART, parts(("a", "1")).replace(b"\r\n\r\n1", b"\r\n1")),
+            (MULTIPART, parts(("a", "1")).replace(b"--xyz\r\n", b"--xyzzy\r\n")),
+            (MULTIPART, parts(("a", "1")).replace(b"\r\n", b"\n")),
+            (MULTIPART, parts(("a", "1")).replace(b"1", b"\xff")),
+            (MULTIPART, parts(("a", "1")).replace(b"name=a", b"name=\xff")),
+            (MULTIPART, parts(("a\r\nContent-Transfer-Encoding: base64", "MQ=="))),
+            (MULTIPART, parts(*[("a", "1")] * 101)),
+            (MULTIPART, b'{"a": "1"}'),
+        ],
+    )
+    def test_broken(self, kind: str, body: bytes) -> None:
+        """Refused in words, whatever is wrong with it; nothing of it counts."""
+        parameters = read_parameters(b"b=2", kind, body)
+        assert [one.message for one in parameters.faults] == [NO_PARTS]
+        assert parameters.values == {"b": "2"}
+
+
+class TestTheSame:
+    """One parameter in two places that says the same, as each of them writes it."""
+
+    @pytest.mark.parametrize(
+        ("query", "body"),
+        [
+            ("confirm=true", '{"confirm": true}'),
+            ("confirm=1", '{"confirm": true}'),
+            ("confirm=false", '{"confirm": false}'),
+            ("confirm=0", '{"confirm": false}'),
+            ("timeout=30", '{"timeout": 30}'),
+            ("expires=1.5", '{"expires": 1.5}'),
+            ("timeout=", '{"timeout": 30}'),
+            ("timeout=30", '{"timeout": null}'),
+            ("timeout=30", '{"timeout": ""}'),
+            ("timeout=30&timeout=", "{}"),
+        ],
+    )
+    def test_no_fault(self, query: str, body: str) -> None:
+        """One that is empty says nothing, so the other counts."""
+        [value] = read(query.encode(), JSON, body.encode()).values()
+        assert value not in {None, ""}
+
+    @pytest.mark.parametrize(
+        ("query", "body"),
+        [
+            ("a=true", '{"a": false}'),
+            ("a=0", '{"a": true}'),
+            ("a=yes", '{"a": true}'),
+            ("a=True", '{"a": true}'),
+            ("a=01", '{"a": 1}'),
+            ("", '{"a": 1, "a": true}'),
+        ],
+    )
+    def test_a_fault(self, query: str, body: str) -> None:
+        """Nobody guesses which was meant."""
+        assert faults(query.encode(), JSON, body.encode()) == ["'a' is given twice."]
 
 
 def test_a_leading_plus_is_a_plus() -> None:

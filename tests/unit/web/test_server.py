@@ -281,13 +281,45 @@ class WhatClientsSend(SiteTest):
         self.client.sends(request("/c2c/v2?x=\xff", AUTHORIZED))
         assert self.client.transport.value() == b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
+    def test_absolute_targets(self) -> None:
+        """As clients of proxies send them; what they name counts in the place of Host."""
+        asked = "/c2c/v2?dial_first=300&dial_second=200"
+        for target, base in (
+            (f"http://pbx1.example.com:8470{asked}", "http://pbx1.example.com:8470"),
+            (f"HTTPS://pbx1.example.com{asked}", "http://pbx1.example.com"),
+            (f"http://user@evil.example{asked}", "http://localhost:12345"),
+        ):
+            answer = self.client.asks(target, AUTHORIZED, "Host: other.example.com")
+            url = answer.json["response"]["errors"][0]["error"]["url"]
+            assert url.startswith(f"{base}/c2c/v2/status/")
+        for target in ("http://pbx1/healthz", "http://pbx1:8470/healthz?x=http://y"):
+            assert self.client.asks(target).json == {"status": "ok"}
+        for target in ("http://pbx1", "http://pbx1?x=1", "ftp://pbx1/healthz", "http:/healthz"):
+            assert self.client.asks(target).code == 404
+
+    def test_multipart(self) -> None:
+        """Well-formed it is read, broken it is refused in the API's own shape."""
+        kind = "Content-Type: multipart/form-data; boundary=a"
+        field = b'--a\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+        body = field % (b"dial_first", b"100") + field % (b"dial_second", b"200")
+        whole = body + b"--a--\r\n"
+        self.client.sends(request("/c2c/v2", AUTHORIZED, kind, method="POST", body=whole))
+        self.driver.tells(self.driver.originated[0], OriginateAccepted())
+        [answer] = self.client.answers()
+        assert answer.json["response"]["status"] == "success"
+        for broken in (body, b"x", body.replace(b"form-data", b"x")):
+            answer = self.client.asks("/c2c/v2", AUTHORIZED, kind, method="POST", body=broken)
+            assert answer.code == 200
+            assert "invalid_parameter" in answer.faults
+            assert "no multipart/form-data" in json.dumps(answer.json)
+
     def test_http_1_0(self) -> None:
-        """An old client without a Host."""
+        """An old client without a Host is told the port, at least."""
         answer = self.client.asks(
             "/c2c/v2?dial_first=300&dial_second=200", AUTHORIZED, version="1.0"
         )
         url = answer.json["response"]["errors"][0]["error"]["url"]
-        assert url.startswith("http://localhost/c2c/v2/status/")
+        assert url.startswith("http://localhost:12345/c2c/v2/status/")
         assert self.client.transport.disconnecting
 
 
@@ -369,7 +401,7 @@ class StatusUrls(UrlTest):
             "x" * 300,
             "",
         ):
-            assert self.url(f"Host: {host}") == "http://localhost"
+            assert self.url(f"Host: {host}") == "http://localhost:12345"
 
     def test_over_tls(self) -> None:
         """The scheme is the connection's."""
