@@ -106,7 +106,7 @@ class JobConsumer:
             raise MalformedMessage("the agent has no key for jobs")
         try:
             submission = await self._intake.submit(
-                key, parameters, url=f"amqp:{self._queue}", method=_METHOD
+                key, parameters, url=f"amqp:{self._queue}", method=_METHOD, must_keep=True
             )
         except Exception as error:  # noqa: BLE001 - the store cannot be read; it comes again
             _log.warn("a job could not be taken: {reason}", reason=str(error))

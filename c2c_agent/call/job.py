@@ -19,23 +19,6 @@ from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 PBX_KINDS: Final = ("asterisk", "switchvox", "other")
 
-#: All that a request may say of a call. Whatever else is in it is passed over, and kept nowhere.
-PARAMETERS: Final = frozenset(
-    {
-        "dial_first",
-        "dial_second",
-        "dial_as",
-        "dail_as",
-        "timeout",
-        "pbx",
-        "request_id",
-        "expires",
-        "auto_answer",
-        "confirm",
-        "max_duration",
-    }
-)
-
 #: Objects and lists within each other in a request: more than anybody means, and few enough for all
 #: that is done with them later.
 DEEPEST: Final = 32
@@ -45,7 +28,7 @@ _YES: Final = (True, "true", "1")
 _NO: Final = (False, "false", "0")
 _LATEST_EXPIRY: Final = 10_000_000_000  # epoch seconds, the year 2286
 #: What a request for a call may say, beside metadata.
-_PARAMETERS: Final = frozenset(
+PARAMETERS: Final = frozenset(
     {
         "dial_first",
         "dial_second",
@@ -61,7 +44,7 @@ _PARAMETERS: Final = frozenset(
 )
 
 #: In a query or form, what stands before the name of one of the caller's own words.
-_METADATA: Final = "metadata."
+METADATA: Final = "metadata."
 _METADATA_NAME: Final = re.compile(r"[a-z0-9_]{1,32}")
 _MOST_METADATA: Final = 16
 _LONGEST_METADATA: Final = 256  # characters of a value
@@ -137,8 +120,8 @@ class JobRules:
 
 def is_parameter(name: str) -> bool:
     """Whether a request for a call may have a parameter of that name."""
-    words = name.removeprefix(_METADATA)
-    return name in _PARAMETERS or (words != name and _METADATA_NAME.fullmatch(words) is not None)
+    words = name.removeprefix(METADATA)
+    return name in PARAMETERS or (words != name and _METADATA_NAME.fullmatch(words) is not None)
 
 
 def is_request_id(text: object) -> bool:
@@ -291,7 +274,7 @@ class _Reader:
             return {}
         words: dict[str, object] = {**(given or {})}
         for parameter, value in self._parameters.items():
-            name = parameter.removeprefix(_METADATA)
+            name = parameter.removeprefix(METADATA)
             if name != parameter:
                 if words.get(name, value) != value:
                     self._wrong(f"{parameter[:50]} is given twice.")

@@ -194,6 +194,20 @@ class Dispatcher:
         """Calls whose end could not be stored so far: they are kept in memory until it can be."""
         return len(self._saving.unstored)
 
+    def has_unstored(self, most: int) -> bool:
+        """Whether as many ends of calls are kept in memory until they are stored.
+
+        They could not be, or wait for a disk that hangs.
+        """
+        return self._has(most, lambda active: active.ended)
+
+    def has_undecided(self, most: int) -> bool:
+        """Whether of as many requests it is not known yet whether they were made before."""
+        return self._has(most, lambda active: not active.ownership.is_decided)
+
+    def _has(self, most: int, wanted: Callable[[ActiveCall], bool]) -> bool:
+        return len(self._active) >= most and sum(map(wanted, self._active.values())) >= most
+
     @property
     def states(self) -> Mapping[CallState, int]:
         """How many calls are in each state; an ended one only until its end is stored."""

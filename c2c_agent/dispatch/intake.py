@@ -8,7 +8,9 @@ a call, too: one that ended as `rejected`, so that its status can be asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import evolve, frozen
@@ -17,7 +19,9 @@ from twisted.logger import Logger
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
 from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.call.machine import step
 from c2c_agent.call.number import NumberError
+from c2c_agent.call.request_data import bounded, known, without
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -36,6 +40,10 @@ _log = Logger()
 #: Ends of calls that may wait in memory for a store that cannot be written; beyond that no request
 #: is kept.
 _MOST_UNSTORED: Final = 1000
+
+#: Refused requests of a key that are stored in a minute; beyond that they are only answered.
+_MOST_REFUSALS: Final = 60
+_MINUTE: Final = 60.0
 
 _SHUTTING_DOWN: Final = "The agent is shutting down."
 _NOT_STORED: Final = Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored.")
@@ -100,6 +108,9 @@ class Intake:
         self._drivers = drivers
         self._limits = limits
         self._meter = meter
+        self._refusals: defaultdict[str, deque[float]] = defaultdict(
+            lambda: deque(maxlen=_MOST_REFUSALS)
+        )  # when the latest of a key were stored
         self._number_plans = {} if number_plans is None else number_plans
         self._tokens = tokens
         self._closed = False
@@ -131,14 +142,20 @@ class Intake:
         url: str,
         method: str,
         token: Token | None = None,
+        secrets: Collection[str] = (),
+        must_keep: bool = False,
     ) -> Submission:
         """Take in a request for a call, and answer when the PBX has answered.
 
         `faults` is what was wrong with the way the parameters were sent; the request is refused
         for it, together with what is wrong with the parameters themselves. `token`: that of the key
-        which was presented in its place.
+        which was presented in its place. `secrets` were presented with it; nothing that is kept has
+        one in it. `must_keep`: it is kept however many of the key's requests are refused.
         """
-        received = Received(self._clock.now(), url, method, {**parameters, "api_key": key.name})
+        parameters = without(secrets, known(parameters))
+        faults = [evolve(one, message=without(secrets, one.message)) for one in faults]
+        data = {**bounded(parameters), "api_key": key.name}
+        received = Received(self._clock.now(), without(secrets, url), method, data)
         asked = parameters.get("request_id")
         request_id = asked.lower() if isinstance(asked, str) and is_request_id(asked) else None
         fingerprint, job, more = self._read(key, token, parameters)
@@ -158,14 +175,47 @@ class Intake:
         again = self._again(call, key, token, window)
         if again is not None:
             return await again
+        fault = self._no_room(asks=request_id is not None)
+        if fault is not None:
+            return Submission(call, Answer((fault,)), kept=False)
+        refusal = self._refusal(job, faults)
+        if refusal is not None and not must_keep and self._has_refused_many(key):
+            return await self._only_answer(call, key, refusal, asks=request_id is not None)
+        asks = request_id is not None or bool(window)
+        return await self._take_in(call, key, token, faults, window, asks=asks, must_keep=must_keep)
+
+    def _no_room(self, *, asks: bool) -> Fault | None:
+        """Why no request is taken in at present; `asks`: it may have been made before."""
         if self._closed:
             # Nothing of it is stored, for the store may be closed by the time that it would be.
-            fault = Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
-            return Submission(call, Answer((fault,)), kept=False)
-        full = self._dispatcher.unstored >= _MOST_UNSTORED
-        if full and (request_id is None or self._store.shared):
-            return Submission(call, Answer((_NOT_STORED,)), kept=False)
-        asks = request_id is not None or self._store.shared or bool(window)
+            return Fault(ErrorCode.PBX_UNAVAILABLE, _SHUTTING_DOWN)
+        if self._dispatcher.has_undecided(_MOST_UNSTORED):
+            return _NOT_STORED
+        # What was made before can be told even so.
+        may_ask = asks and not self._store.shared
+        return _NOT_STORED if self._is_full and not may_ask else None
+
+    @property
+    def _is_full(self) -> bool:
+        return self._dispatcher.has_unstored(_MOST_UNSTORED)
+
+    async def _take_in(
+        self,
+        call: Call,
+        key: Key,
+        token: Token | None,
+        faults: Sequence[Fault],
+        window: int,
+        *,
+        asks: bool,
+        must_keep: bool,
+    ) -> Submission:
+        """Have a request placed or refused; `asks`: unless it was made before.
+
+        `window`: within how many seconds another request for the same is the same.
+        """
+        job, full = call.job, self._is_full
+        asks = asks or self._store.shared
         active = self._dispatcher.begin(call, Ownership.UNDECIDED if asks else Ownership.OURS)
         active.token = token
         self._repeats.note(active, window)
@@ -189,10 +239,51 @@ class Intake:
             if full:  # what was made before can be told even so
                 self._dispatcher.forget(active)
                 return Submission(call, Answer((_NOT_STORED,)), kept=False)
-        retry_after = await self._start(active, key, faults, claim, hindrance, wanted=wanted)
-        return Submission(
-            active.call, await self._dispatcher.answer_of(active), retry_after=retry_after
+        retry_after = await self._start(
+            active, key, faults, claim, hindrance, wanted=wanted, must_keep=must_keep
         )
+        answer = await self._dispatcher.answer_of(active)
+        kept = active.durability.was_given
+        return Submission(active.call, answer, retry_after=retry_after, kept=kept)
+
+    def _has_refused_many(self, key: Key) -> bool:
+        """Whether so many requests of a key were refused lately that no more are stored."""
+        lately = self._refusals[key.name]
+        return len(lately) == _MOST_REFUSALS and lately[0] > self._clock.now() - _MINUTE
+
+    async def _only_answer(
+        self, call: Call, key: Key, refusal: Reject | Expire, *, asks: bool
+    ) -> Submission:
+        """Refuse a request without keeping it; one that was made before is answered again."""
+        active = self._dispatcher.begin(call, Ownership.UNDECIDED)
+        try:
+            earlier = await self._store.find(call.request_id) if asks else None
+        except StoreError:
+            earlier = None
+        except BaseException:
+            self._dispatcher.forget(active)
+            raise
+        if earlier is not None:
+            return await self._answer_again(active, earlier, Claim(), call, key)
+        return self._forget_refused(active, refusal)
+
+    def _forget_refused(self, active: ActiveCall, refusal: Reject | Expire) -> Submission:
+        """Have a request end as refused, and keep nothing of it."""
+        active.call = step(active.call, refusal, self._clock.now()).call
+        active.count(self._clock.now())
+        self._dispatcher.forget(active)
+        return Submission(active.call, active.call.answer or Answer(), kept=False)
+
+    def _refuse(
+        self, active: ActiveCall, key: Key, refusal: Reject | Expire, *, must_keep: bool
+    ) -> None:
+        """Refuse a request, and keep it, unless too many of the key's were refused lately."""
+        # What other processes see already has to end there.
+        if must_keep or self._store.shared or not self._has_refused_many(key):
+            self._refusals[key.name].append(self._clock.now())
+            self._dispatcher.apply(active, refusal)
+        else:
+            self._forget_refused(active, refusal)
 
     def _again(
         self, call: Call, key: Key, token: Token | None, window: int
@@ -234,7 +325,8 @@ class Intake:
         try:
             job = parse_job(parameters, rules)
         except ApiError as error:
-            return f"{key.name} {sorted(parameters.items(), key=str)}", None, error.faults
+            asked = json.dumps(bounded(parameters), sort_keys=True)
+            return f"{key.name} {asked}", None, error.faults
         wanted: tuple[object, ...] = (
             job.dial_first,
             job.dial_second,
@@ -295,6 +387,13 @@ class Intake:
             return Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),))
         return None
 
+    def _refusal(self, job: CallJob | None, faults: Sequence[Fault]) -> Reject | Expire | None:
+        """The same of a request that may be no valid job."""
+        if job is not None:
+            return self._hindrance(job, faults)
+        fault = self._dispatcher.kill_switch_fault()
+        return Reject(tuple(faults) if fault is None else (fault,))
+
     async def _start(
         self,
         active: ActiveCall,
@@ -304,6 +403,7 @@ class Intake:
         hindrance: Reject | Expire | None,
         *,
         wanted: bool,
+        must_keep: bool,
     ) -> int | None:
         """Place the call, or refuse it; gives the seconds after which another try is worth it.
 
@@ -315,23 +415,23 @@ class Intake:
             self._dispatcher.cancel(active.call.request_id)
             return None
         job = active.call.job
-        if job is None:
-            fault = self._dispatcher.kill_switch_fault()
-            self._dispatcher.apply(active, Reject(tuple(faults) if fault is None else (fault,)))
-            return None
-        hindrance = hindrance or self._hindrance(job, faults)
-        if hindrance is not None:
-            self._dispatcher.apply(active, hindrance)
+        hindrance = hindrance or self._refusal(job, faults)
+        if hindrance is not None or job is None:
+            refusal = hindrance or Reject(tuple(faults))
+            self._refuse(active, key, refusal, must_keep=must_keep)
             return None
         lease = self._lease(key, job, claim)
         if isinstance(lease, LimitReached):
-            self._dispatcher.apply(active, Reject((lease.fault,)))
+            self._refuse(active, key, Reject((lease.fault,)), must_keep=must_keep)
             return lease.retry_after
         active.lease, longest = lease, lease.admission.max_duration
         job = evolve(job, max_duration=longest)
         active.call = evolve(active.call, job=job, max_duration=longest)
-        driver = self._drivers[job.pbx]
-        self._dispatcher.apply(active, await self._plan(driver, active, job))
+        plan = await self._plan(self._drivers[job.pbx], active, job)
+        if isinstance(plan, Reject):
+            self._refuse(active, key, plan, must_keep=must_keep)
+        else:
+            self._dispatcher.apply(active, plan)
         return None
 
     def _lease(self, key: Key, job: CallJob, claim: Claim) -> Lease | LimitReached:
@@ -389,5 +489,6 @@ class Intake:
         """Whether two requests are one, though what they leave to the configuration has changed."""
         if earlier.fingerprint == call.fingerprint:
             return True
-        asked = {name: value for name, value in earlier.received.data.items() if name != "api_key"}
+        # Of a request that 0.1 has stored, what is known and as much as would be kept today.
+        asked = bounded(known(earlier.received.data))
         return earlier.key == key.name and self._read(key, token, asked)[0] == call.fingerprint

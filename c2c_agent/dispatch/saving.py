@@ -87,6 +87,11 @@ class Durability:
         self._refused = number
 
     @property
+    def was_given(self) -> bool:
+        """Whether something of it was given to the store."""
+        return bool(self._given)
+
+    @property
     def is_stored(self) -> bool:
         """Whether the store has it as it is; something of it has to be there."""
         return self._durable >= max(1, self._given)

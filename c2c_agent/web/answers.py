@@ -12,6 +12,7 @@ from attrs import frozen
 
 from c2c_agent.call.call import Call, Exchange
 from c2c_agent.call.job import CallJob
+from c2c_agent.call.request_data import known
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.event import Json, _exact, call_summary, dialed_numbers
 from c2c_agent.report.live import Watch
@@ -115,7 +116,8 @@ def status(call: Call) -> Json:
                 "utc.time": _whole(received.at + call.clock_ahead),
                 "request_url": received.url,
                 "http_method": received.method,
-                "request_data": received.data,
+                # What 0.1 has stored may have more, even a key.
+                "request_data": known(received.data, "api_key"),
             },
             "pbx_request": _exchange(call, call.pbx_request, "pbx_data"),
             "response": _exchange(call, call.pbx_response, "response_data"),

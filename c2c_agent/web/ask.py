@@ -51,6 +51,12 @@ class Ask:
         origin = self.browser.origin
         return bool(origin) and origin != origin_of(self.base_url)
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All keys that were presented: none of them may be kept anywhere."""
+        bearer = frozenset() if self.bearer is None else frozenset({self.bearer})
+        return self.parameters.secrets | bearer
+
     def status_url(self, request_id: str) -> str:
         """Where the client finds the story of a request."""
         return f"{self.base_url}{PREFIX}/status/{request_id}"

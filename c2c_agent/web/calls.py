@@ -81,12 +81,20 @@ class Calls:
         )
         url = one_copy(ask.base_url + PREFIX)  # kept with the call: one copy for all
         submission = await self._intake.submit(
-            key, values, faults, url=url, method=ask.method, token=caller.token
+            key,
+            values,
+            faults,
+            url=url,
+            method=ask.method,
+            token=caller.token,
+            secrets=ask.secrets,
         )
+        # Of what is not kept there is nothing to be asked for later.
+        request_id = submission.call.request_id if submission.kept else None
         body = answers.response(
-            submission.call.request_id,
+            request_id,
             submission.answer.faults,
-            status_url=ask.status_url(submission.call.request_id),
+            status_url=None if request_id is None else ask.status_url(request_id),
             method=self._intake.method_of(submission.call.job),
             server_id=self._server_id,
             replayed=submission.replayed,

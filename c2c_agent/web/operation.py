@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import yaml
 
 from c2c_agent import __version__
+from c2c_agent.call.request_data import without
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.event import Json
 from c2c_agent.report.metrics import Exposition
@@ -92,7 +93,8 @@ class Operation:
             return self._fail(*faults, method=_STOP)
         reason, hang_up = map(ask.parameters.values.get, ("reason", "hang_up"))
         try:
-            count = self._kill_switch.stop(_text(reason) or "", hang_up=_is_true(hang_up))
+            said = without(ask.secrets, _text(reason) or "")
+            count = self._kill_switch.stop(said, hang_up=_is_true(hang_up))
         except OSError as error:
             return self._fail(_no_switch(error), method=_STOP)
         return Reply({"stopped": True, "hung_up": count})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -32,11 +33,13 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.call.job import PARAMETERS
 from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.record import dump
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.dispatch.dispatcher import StoreUnreadableError
 from c2c_agent.dispatch.intake import Submission
-from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.errors import ApiError, ErrorCode, Fault, StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY
 from c2c_agent.policy.numbers import NumberPlan
@@ -53,6 +56,11 @@ def codes(answer: Answer | None) -> list[str]:
     """What is wrong, by code."""
     assert answer is not None
     return [fault.code.value for fault in answer.faults]
+
+
+def one_of_many(number: int) -> Key:
+    """A key that does not have more refused than are stored."""
+    return evolve(CRM, name=f"key{number % 20}")
 
 
 class IntakeTest(DeskTest):
@@ -98,7 +106,10 @@ class Accepted(IntakeTest):
         assert self.told(submitted).answer == Answer()
 
     def test_what_the_status_will_show(self) -> None:
-        """When and how it came, what it said, and whose it is; the key's name for the key."""
+        """When and how it came, what it said, and whose it is; the key's name for the key.
+
+        What means nothing is not kept.
+        """
         call = self.accepted(dial_as="101", note="x").call
         assert call.key == "crm"
         assert (call.received.at, call.received.method) == (EPOCH, "GET")
@@ -107,7 +118,6 @@ class Accepted(IntakeTest):
             "dial_first": "100",
             "dial_second": "200",
             "dial_as": "101",
-            "note": "x",
             "request_id": ONE,
             "api_key": "crm",
         }
@@ -837,8 +847,9 @@ class Unwritable(IntakeTest):
         self.accepted(ONE)
         self.driver.tells(ONE, ENDED)
         self.store.hold_writes()
-        for _ in range(1000):
-            assert codes(self.told(self.desk.submit(pbx="other")).answer) == ["unsupported_pbx"]
+        for number in range(1000):
+            submission = self.told(self.desk.submit(one_of_many(number), pbx="other"))
+            assert codes(submission.answer) == ["unsupported_pbx"]
             self.store.fail()
 
     def kept_in_memory(self) -> int:
@@ -867,6 +878,166 @@ class Unwritable(IntakeTest):
         self.clock.advance(5)
         assert self.kept_in_memory() == self.desk.dispatcher.unstored == 0
         self.accepted(TWO)
+
+
+class Hanging(IntakeTest):
+    """The disk hangs: it fails nothing, and stores nothing."""
+
+    def test_refusals(self) -> None:
+        """Those that wait for it count, too; what is beyond is told so, and not kept."""
+        self.store.hold_writes()
+        for number in range(1000):
+            assert self.told(self.desk.submit(one_of_many(number), dial_first="300")).kept
+        assert self.desk.dispatcher.unstored == 0  # none has failed
+        for _ in range(3):
+            submission = self.told(self.desk.submit(dial_first="300"))
+            assert (codes(submission.answer), submission.kept) == (["internal_error"], False)
+        assert len(self.store.waiting) == sum(self.desk.dispatcher.states.values()) == 1000
+        self.store.release()
+        assert self.desk.dispatcher.states == {}
+        self.accepted(TWO)
+
+    def test_questions(self) -> None:
+        """So do those of which the store does not say whether they were made before."""
+        self.store.hold_reads()
+        for number in range(1000):
+            self.assertNoResult(self.desk.submit(one_of_many(number), request_id=uuid(number + 5)))
+        for asked in ({}, {"request_id": TWO}):
+            submission = self.told(self.desk.submit(**asked))
+            assert (codes(submission.answer), submission.kept) == (["internal_error"], False)
+        assert len(self.store.reads) == 1000
+
+
+class Flood(IntakeTest):
+    """A key whose requests are refused, again and again."""
+
+    def refuse(self, count: int, **parameters: Any) -> list[Submission]:
+        """Refuse so many requests."""
+        return [self.told(self.desk.submit(**parameters)) for _ in range(count)]
+
+    def assert_only_answered(self, submission: Submission, code: str) -> None:
+        """It was refused, and nothing of it is kept."""
+        assert (set(codes(submission.answer)), submission.kept) == ({code}, False)
+        assert self.store.kept(submission.call.request_id) is None
+        assert self.desk.dispatcher.active(submission.call.request_id) is None
+
+    def test_beyond_the_cap(self) -> None:
+        """Sixty in a minute are stored, of each key; those beyond are answered in the same way."""
+        for refused in (
+            {"dial_first": "300"},
+            {"dial_second": "x" * 60_000},
+            {"expires": "1"},
+        ):
+            self.clock.advance(61)
+            before = len(self.store.all_kept())
+            submissions = self.refuse(62, **refused)
+            assert len(self.store.all_kept()) == before + 60
+            assert [one.kept for one in submissions] == [True] * 60 + [False] * 2
+            for one in submissions[60:]:
+                self.assert_only_answered(one, codes(submissions[0].answer)[0])
+                assert one.answer == submissions[0].answer
+        assert self.told(self.desk.submit(SHOP, dial_first="")).kept  # another key
+        assert self.driver.prepared == []
+
+    def test_limits(self) -> None:
+        """What the limits refuse counts, too, and what the PBX cannot place."""
+        key = evolve(CRM, per_minute=1)
+        self.accepted(ONE, key)
+        submissions = [self.told(self.desk.submit(key)) for _ in range(61)]
+        assert [one.retry_after for one in submissions] == [60] * 61
+        self.assert_only_answered(submissions[-1], "rate_limited")
+        self.driver.refusal = ApiError(Fault(ErrorCode.UNKNOWN_DIAL_AS, "Who?"))
+        self.assert_only_answered(self.told(self.desk.submit()), "unknown_dial_as")
+        assert self.desk.meter.running == 1
+
+    def test_a_minute_later(self) -> None:
+        """They are stored again."""
+        self.refuse(61, dial_first="300")
+        self.clock.advance(61)
+        assert self.told(self.desk.submit(dial_first="300")).kept
+
+    def test_what_is_placed(self) -> None:
+        """It is not held back, for it is no refusal."""
+        self.refuse(61, dial_first="300")
+        self.accepted(ONE)
+
+    def test_what_was_made_before(self) -> None:
+        """It is answered again."""
+        self.accepted(ONE)
+        self.driver.tells(ONE, ENDED)
+        self.desk.submit(dial_first="300", request_id=TWO)
+        self.refuse(61, dial_first="300")
+        assert self.told(self.desk.submit(dial_first="300", request_id=TWO)).replayed
+        self.desk.stopped = True
+        assert self.told(self.desk.submit(request_id=ONE)).replayed
+
+    def test_what_the_store_cannot_be_asked_of(self) -> None:
+        """It is refused, and not kept."""
+        self.refuse(60, dial_first="300")
+        self.store.hold_reads()
+        submitted = self.desk.submit(dial_first="300", request_id=TWO)
+        self.store.fail_reads(StoreError("no"))
+        self.assert_only_answered(self.told(submitted), "not_allowed")
+
+    def test_what_has_to_be_kept(self) -> None:
+        """A job of a broker: somebody waits for the event that tells of its end."""
+        self.refuse(61, dial_first="300")
+        submitted = Deferred.fromCoroutine(
+            self.desk.intake.submit(
+                CRM, {"dial_first": "300"}, url="amqp:x", method="AMQP", must_keep=True
+            )
+        )
+        assert self.told(submitted).kept
+
+
+class KeptData(IntakeTest):
+    """What is kept of a request's parameters."""
+
+    SECRET = "c2c_0123456789"
+
+    def kept(self, **parameters: Any) -> Submission:
+        """A request with a secret, of which nothing that is kept has it."""
+        parameters = {"dial_first": "100", "dial_second": "200", **parameters}
+        fault = Fault(ErrorCode.INVALID_PARAMETER, f"'{self.SECRET}' is given twice.")
+        submitted = Deferred.fromCoroutine(
+            self.desk.intake.submit(
+                CRM,
+                parameters,
+                (fault,),
+                url=f"http://{self.SECRET}/c2c/v2",
+                method="POST",
+                secrets={self.SECRET, "1"},
+            )
+        )
+        submission = self.told(submitted)
+        assert self.SECRET not in dump(self.store.all_kept()[-1])
+        assert self.SECRET not in repr(self.store.reports)
+        return submission
+
+    def test_no_secret(self) -> None:
+        """Wherever it stands: it is looked for, and replaced."""
+        call = self.kept(dial_first=f"x{self.SECRET}y", timeout=[{self.SECRET: self.SECRET}]).call
+        assert call.received.data["dial_first"] == "x[key]y"
+        assert call.received.data["timeout"] == [{"[key]": "[key]"}]
+        assert call.received.url == "http://[key]/c2c/v2"
+        assert call.answer is not None
+        assert call.answer.faults[0].message == "'[key]' is given twice."
+
+    def test_a_secret_that_is_too_short(self) -> None:
+        """It may be a part of any number: so it is not looked for."""
+        assert self.kept(dial_first="101").call.received.data["dial_first"] == "101"
+
+    def test_bounded(self) -> None:
+        """A few kilobytes, whatever was sent; the same request is the same even so."""
+        long: dict[str, Any] = dict.fromkeys(PARAMETERS - {"request_id"}, "x" * 60_000)
+        long |= {"pbx": ["y" * 60_000], "unknown": "z", "x" * 60_000: "z"}
+        call = self.told(self.desk.submit(**long, request_id=ONE)).call
+        assert len(dump(call)) < 20_000
+        assert set(call.received.data) == PARAMETERS | {"api_key"}
+        assert len(json.dumps(call.received.data)) < 4_000
+        assert self.told(self.desk.submit(**long, request_id=ONE)).replayed
+        other = self.told(self.desk.submit(**{**long, "timeout": "5"}, request_id=ONE))
+        assert codes(other.answer) == ["request_id_conflict"]
 
 
 class Unreadable(IntakeTest):

@@ -309,8 +309,9 @@ class Counting(SharedTest):
     def test_the_store_stays_away(self) -> None:
         """No more than so many are kept in memory; of others it is not even asked."""
         self.store.hold_writes()
-        for _ in range(1000):
-            self.successResultOf(self.desk.submit(dial_first="300"))
+        for number in range(1000):
+            key = evolve(CRM, name=f"key{number % 20}")  # of each, only so many are stored
+            self.successResultOf(self.desk.submit(key, dial_first="300"))
             self.store.fail()
         claims = len(self.store.claims)
         submission = self.successResultOf(self.desk.submit(request_id=ONE))

@@ -805,8 +805,8 @@ class Keeping(AgentTest):
         agent = self.started()
         assert self.asks(PLACE, AUTHORIZED).json["response"]["status"] == "success"
         self.room(agent, 1)
-        long = "x" * 15000
-        refused = self.asks(f"{PLACE[:-1]}2&note={long}", AUTHORIZED)
+        long = "".join(f"&metadata.word{number}={'x' * 256}" for number in range(16))
+        refused = self.asks(f"{PLACE[:-1]}2{long}", AUTHORIZED)
         assert refused.faults == ["internal_error"]
         assert self.heard().count("Originate") == 1
         answer = self.asks("/readyz")

@@ -162,7 +162,31 @@ class Placing(ApiTest):
             ("request_id_conflict", "This request_id was used before for another call.")
         ]
         assert "replayed" not in body["response"]
+        # Of this request nothing is kept, and the other's status says nothing of it.
+        assert body["response"]["request_id"] is None
+        assert "url" not in json.dumps(body)
         assert self.driver.originated == [ONE]
+
+    def test_what_is_not_kept(self) -> None:
+        """A refused request beyond the cap has no id and no URL, for there is nothing behind."""
+        kept = [self.get(PREFIX, {"dial_first": "300"})["response"] for _ in range(61)]
+        assert all(one["request_id"] and one["errors"][0]["error"]["url"] for one in kept[:60])
+        assert kept[60]["request_id"] is None
+        assert "url" not in json.dumps(kept[60])
+
+    def test_a_key_that_stands_somewhere_else_too(self) -> None:
+        """It is in nothing that is stored or shown; `tearDown` looks for it everywhere."""
+        for parameters in (
+            {"dial_first": CRM_SECRET, "dial_second": f"200;ext={CRM_SECRET}"},
+            {"timeout": [CRM_SECRET], "pbx": {CRM_SECRET: CRM_SECRET}},
+            {CRM_SECRET: "x", "note": CRM_SECRET, "dial_first": "300"},
+            {"api_key": CRM_SECRET, "dial_as": CRM_SECRET},
+        ):
+            body = self.post(PREFIX, json_body={**CALL_PARAMETERS, **parameters})
+            request_id = body["response"]["request_id"]
+            shown = self.get(f"{PREFIX}/status/{request_id}")["c2c_status"]["request"]
+            assert shown["request_data"]["api_key"] == "crm"
+            assert "note" not in shown["request_data"]
 
     def test_when_to_come_again(self) -> None:
         """Over the rate of the key, the answer says when the next call has a chance."""
