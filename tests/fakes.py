@@ -87,6 +87,7 @@ class FakeStore:
             14400, 14400
         )  # what it says of the limits
         self.cancels: list[str] = []  # of calls of other processes
+        self.watches: dict[str, Deferred[None]] = {}  # what is waited for; fired by the test
         self._writes_held = False
         self._reads_held = False
         self._writing: list[tuple[Call, Deferred[None]]] = []
@@ -94,6 +95,17 @@ class FakeStore:
         self._records: dict[str, str] = {}
         # What nobody will answer any more: kept, for Python ends what nothing refers to.
         self._orphans: list[object] = []
+
+    # Who waits for calls of other processes
+
+    def watch(self, subject: str, request_id: str | None = None) -> Deferred[None]:  # noqa: ARG002
+        assert subject not in self.watches
+        watching = self.watches[subject] = Deferred()
+        return watching
+
+    def unwatch(self, subject: str) -> Deferred[None]:
+        del self.watches[subject]
+        return succeed(None)
 
     # The disk
 
@@ -575,6 +587,7 @@ class DeskTest(SynchronousTestCase):
 
     def tearDown(self) -> None:
         self.desk.dispatcher.stop()
+        self.desk.neighbours.stop()
         assert self.clock.getDelayedCalls() == []
         for driver in self.desk.drivers.values():
             assert all(times == 1 for times in Counter(driver.originated).values())

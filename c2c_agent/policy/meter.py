@@ -220,13 +220,13 @@ class Meter:
             self.recall_minute(key_name, at)
             self.recall_day(key_name, at)
 
-    def recall_minute(self, key_name: str, placed_at: float) -> None:
-        """Count a call for the latest minute alone, oldest first."""
-        self._usage[key_name].minute.add(placed_at)
+    def recall_minute(self, key_name: str, placed_at: float, calls: float = 1.0) -> None:
+        """Count calls for the latest minute alone, oldest first."""
+        self._usage[key_name].minute.add(placed_at, calls)
 
-    def recall_day(self, key_name: str, placed_at: float) -> None:
-        """Count a call for the latest day alone, oldest first."""
-        self._usage[key_name].day.add(placed_at)
+    def recall_day(self, key_name: str, placed_at: float, calls: float = 1.0) -> None:
+        """Count calls for the latest day alone, oldest first."""
+        self._usage[key_name].day.add(placed_at, calls)
 
     def recall_spent(self, key_name: str, ended_at: float, seconds: float) -> None:
         """Count a call that ended before a restart, oldest first."""

@@ -52,19 +52,21 @@ def live_event(call: Call, event: EventType, *, server_id: str, at: float) -> Li
 
 
 @frozen
-class _OfRequest:
+class OfRequest:
+    """The call of a request."""
+
     request_id: str
 
 
 @frozen
-class _OfKey:
+class OfKey:
     """All calls of a key, or those that ring `first` first; of every key, where it is None."""
 
     name: str | None
     first: str | None = None
 
 
-_Followed: TypeAlias = _OfRequest | _OfKey
+Followed: TypeAlias = OfRequest | OfKey
 
 
 class Live:
@@ -79,13 +81,15 @@ class Live:
         self._most = most
         self._most_each = most_each
         self._buffer = buffer
-        self._watches: dict[_Followed, dict[Watch, None]] = {}
+        self._watches: dict[Followed, dict[Watch, None]] = {}
         self._owners: Counter[str] = Counter()
         self._closed = False
         #: Of calls of other processes, the ids of the events that were told.
         self._told: dict[str, set[str]] = {}
         #: How many readers were let go because they were too slow.
         self.cut = 0
+        #: Told when something gets its first reader (True), and when it has lost its last (False).
+        self.follows: Callable[[Followed, bool], None] = _nowhere
 
     # Events
 
@@ -121,16 +125,20 @@ class Live:
 
         Where nobody does any more, `catch_up` will not see its end: so nothing is kept of it.
         """
-        followed = _OfRequest(request_id) in self._watches or any(
-            isinstance(one, _OfKey) and one.name in {None, key_name} for one in self._watches
+        followed = OfRequest(request_id) in self._watches or any(
+            isinstance(one, OfKey) and one.name in {None, key_name} for one in self._watches
         )
         if not followed:
             self._told.pop(request_id, None)
         return followed
 
+    def follows_key(self, name: str | None) -> bool:
+        """Whether anybody follows calls of this key, be it all of them or a part."""
+        return any(isinstance(one, OfKey) and one.name == name for one in self._watches)
+
     def followed_requests(self) -> list[str]:
         """The requests that are followed by their ids."""
-        return [one.request_id for one in self._watches if isinstance(one, _OfRequest)]
+        return [one.request_id for one in self._watches if isinstance(one, OfRequest)]
 
     def catch_up(self, call: Call) -> None:
         """Tell what has happened to a call that another process has, as its store has it now.
@@ -145,7 +153,7 @@ class Live:
         if told is None:
             began_lately = len(events) <= _FEW
             told = set() if began_lately else {event.id for event in events[:-1]}
-        request = list(self._watches.get(_OfRequest(call.request_id), ()))
+        request = list(self._watches.get(OfRequest(call.request_id), ()))
         others = [watch for watch in self._who_follows(call) if watch not in request]
         for event in events:
             for watch in request:
@@ -159,9 +167,9 @@ class Live:
             self._told[call.request_id] = told | {event.id for event in events}
 
     def _who_follows(self, call: Call) -> list[Watch]:
-        followed: list[_Followed] = [_OfRequest(call.request_id), _OfKey(call.key), _OfKey(None)]
+        followed: list[Followed] = [OfRequest(call.request_id), OfKey(call.key), OfKey(None)]
         if call.job is not None:
-            followed.append(_OfKey(call.key, call.job.dial_first))
+            followed.append(OfKey(call.key, call.job.dial_first))
         return [watch for one in followed for watch in self._watches.get(one, ())]
 
     # Readers
@@ -173,16 +181,16 @@ class Live:
 
     def follow_request(self, request_id: str, owner: str) -> Watch:
         """Follow a request, whether there is one or not, to its end; raises ApiError."""
-        return self._follow(_OfRequest(request_id), owner)
+        return self._follow(OfRequest(request_id), owner)
 
     def follow_key(self, name: str | None, owner: str, first: str | None = None) -> Watch:
         """Follow all calls of a key from now on, or those of every key; raises ApiError.
 
         `first`: only those that ring this number first.
         """
-        return self._follow(_OfKey(name, first), owner)
+        return self._follow(OfKey(name, first), owner)
 
-    def _follow(self, followed: _Followed, owner: str) -> Watch:
+    def _follow(self, followed: Followed, owner: str) -> Watch:
         if self._closed:
             raise ApiError(Fault(ErrorCode.PBX_UNAVAILABLE, "The agent is shutting down."))
         if self.open >= self._most or self._owners[owner] >= self._most_each:
@@ -191,14 +199,17 @@ class Live:
             )
         watch = Watch(
             buffer=self._buffer,
-            to_its_end=isinstance(followed, _OfRequest),
+            to_its_end=isinstance(followed, OfRequest),
             left=lambda: self._leave(followed, watch, owner),
         )
         self._owners[owner] += 1
-        self._watches.setdefault(followed, {})[watch] = None
+        if followed not in self._watches:
+            self._watches[followed] = {}
+            self.follows(followed, True)
+        self._watches[followed][watch] = None
         return watch
 
-    def _leave(self, followed: _Followed, watch: Watch, owner: str) -> None:
+    def _leave(self, followed: Followed, watch: Watch, owner: str) -> None:
         self._owners[owner] -= 1
         if not self._owners[owner]:
             del self._owners[owner]
@@ -207,13 +218,14 @@ class Live:
         self.cut += watch.behind
         if not watches:
             del self._watches[followed]
+            self.follows(followed, False)
 
     # Ends
 
     def forbid(self, key_names: Collection[str]) -> None:
         """End what follows these keys' calls: their secrets are not valid any more."""
         for followed, watches in list(self._watches.items()):
-            if isinstance(followed, _OfKey) and followed.name in key_names:
+            if isinstance(followed, OfKey) and followed.name in key_names:
                 self._end(watches)
 
     def close(self) -> None:
@@ -304,3 +316,7 @@ class Watch:
 
 def _nobody() -> None:
     """Wake nobody: nobody has begun to read."""
+
+
+def _nowhere(_followed: Followed, _is_followed: bool, /) -> None:
+    """There are no calls but those of this process."""

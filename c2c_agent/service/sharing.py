@@ -6,6 +6,8 @@ Between `store.postgres`, which hears of everything, and the parts of the agent 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,7 +19,7 @@ from c2c_agent.call.call import Call
 from c2c_agent.config.pbx import RelayConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.neighbours import Neighbours, SharedStore
-from c2c_agent.report.live import Live
+from c2c_agent.report.live import Followed, Live, OfKey, OfRequest
 from c2c_agent.store.call_store import CallStore, KeyRow
 from c2c_agent.store.calls_table import Connection
 
@@ -32,6 +34,10 @@ _AGAIN: Final = 5.0
 #: Seconds that another process of the same store has to answer a request: without a relay's limit,
 #: and beyond it.
 _ANSWER: Final = 30.0
+
+#: Seconds between two looks for processes that are not there any more.
+_LOOK: Final = 60.0
+
 _SPARE: Final = 5.0
 
 
@@ -51,6 +57,12 @@ class News(Protocol):
 
     def cancelled(self, connection: Connection) -> Sequence[str]:
         """A query: the calls of this process that somebody wants to end."""
+
+    def missing(self, connection: Connection) -> Mapping[str, int]:
+        """A query: processes that are not there, and how many calls each has in progress."""
+
+    def recount(self) -> Deferred[None]:
+        """See that what is in progress is counted rightly."""
 
 
 class Sharing:
@@ -75,19 +87,48 @@ class Sharing:
         self._clock = clock
         self._again: IDelayedCall | None = None  # what could not be read is read then
         self._stopped = False
+        self._missing: AbstractSet[str] = frozenset()  # processes
+        self._looking: IDelayedCall | None = None
         store.observer = self
 
     def start(self) -> None:
         """Take what has happened while this process was not there. Blocks."""
         self._keys(self._store.read_at_once(self._store.keys))
         self._cancel_all(self._store.read_at_once(self._store.cancelled))
+        self._looking = self._clock.callLater(_LOOK, self._look)
 
     def stop(self) -> None:
         """Read nothing any more."""
         self._stopped = True
+        self._neighbours.stop()
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
         if self._again is not None:
             self._again.cancel()
             self._again = None
+
+    # Processes that are not there
+
+    def _look(self) -> None:
+        looking = self._store.read(self._store.missing)
+        looking.addCallbacks(self._found_missing, self._unread)
+        looking.addBoth(lambda _: self._look_again())
+
+    def _look_again(self) -> None:
+        if not self._stopped:
+            self._looking = self._clock.callLater(_LOOK, self._look)
+
+    def _found_missing(self, missing: Mapping[str, int]) -> None:
+        """Count anew where a process was lost; its calls go on, and count until it is back."""
+        for server_id in sorted(missing.keys() - self._missing):
+            _log.warn(
+                "the process {server_id} is not there; its {count} calls in progress count "
+                "against the limits until it is back",
+                server_id=server_id,
+                count=missing[server_id],
+            )
+            self._store.recount().addErrback(self._unread)
+        self._missing = frozenset(missing)
 
     # SharedObserver
 
@@ -140,9 +181,24 @@ class ForeignStreams:
         self._store = store
 
     def follow(self, neighbours: Neighbours) -> None:
-        """Hear of their calls from now on."""
+        """Hear of their calls from now on, as far as somebody follows them."""
         neighbours.observers.append(self._changed)
         neighbours.missed_observers.append(self._missed)
+        self._live.follows = partial(self._follows, neighbours)
+
+    def _follows(self, neighbours: Neighbours, followed: Followed, is_followed: bool) -> None:
+        match followed:
+            case OfRequest(request_id):
+                if not is_followed:
+                    neighbours.unfollow_request(request_id)
+                elif self._dispatcher.known(request_id) is None:  # it is none of this process
+                    neighbours.follow_request(request_id)
+            case OfKey(name):
+                subject = "all" if name is None else f"key {name}"
+                if is_followed:
+                    neighbours.follow(subject)
+                elif not self._live.follows_key(name):  # nor a part of its calls
+                    neighbours.unfollow(subject)
 
     def _changed(self, request_id: str, key_name: str) -> None:
         if self._live.is_followed(request_id, key_name):

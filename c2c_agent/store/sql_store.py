@@ -8,7 +8,7 @@ when its transaction is. How a transaction is made, the stores themselves say (`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -34,6 +34,11 @@ T = TypeVar("T")
 #: Jobs in one transaction. Measured: 50,000 rows/s at 20 rows a commit; more gains little.
 _BATCH: Final = 500
 
+#: Requests that are claimed in one transaction. Few: those of other processes that decide at the
+#: same moment are not seen, so the total of all keys is counted under a lock where it comes that
+#: near to its limit (postgres/schema_v5.sql, c2c_running).
+CLAIMS_AT_ONCE: Final = 8
+
 #: Seconds that a patient change waits for company. A call that is set up goes through three or four
 #: states within as much, of which the last alone is then written.
 _LINGER: Final = 0.02
@@ -57,8 +62,17 @@ class _Change:
 
 
 @frozen(eq=False)
+class Asked:
+    """A request that this process wants to have, with what judges it: see `SqlStore.claim`."""
+
+    call: Call
+    key: Key | None
+    limits: CallsConfig
+
+
+@frozen(eq=False)
 class _Claim:
-    claim: Callable[[Connection], Claim]
+    asked: Asked
     done: Deferred[Claim]
 
 
@@ -113,6 +127,10 @@ class SqlStore(ABC):
         A call that is to be placed comes with its `key`, by whose limits it is judged where the
         store counts calls, and by the `limits` of all. Fails with StoreError.
         """
+
+    @abstractmethod
+    def _decide(self, writer: Connection, asked: Sequence[Asked]) -> Sequence[Claim]:
+        """Claim requests, in order, within a transaction: `CLAIMS_AT_ONCE` at the most."""
 
     def _save_all(self, calls: Sequence[Call], reports: Sequence[Report]) -> None:
         """Write calls and reports in one transaction, durable at the return; writer's thread."""
@@ -196,9 +214,9 @@ class SqlStore(ABC):
         """Key and time of the requests since `moment` that were not refused. For the start."""
         return self._query(lambda reader: calls_table.placed_since(reader, moment))
 
-    def _claim(self, claim: Callable[[Connection], Claim]) -> Deferred[Claim]:
+    def _claim(self, asked: Asked) -> Deferred[Claim]:
         """Have a request claimed, before the calls that wait to be saved."""
-        return self._put(_Claim(claim, Deferred()))
+        return self._put(_Claim(asked, Deferred()))
 
     def _put(self, job: _Job, *, patient: bool = False) -> Deferred[Any]:
         if self._closed:
@@ -229,8 +247,8 @@ class SqlStore(ABC):
         while (jobs := self._queue.get()) is not None:
             batch, last = self._waiting([*jobs])
             claims = [job for job in batch if isinstance(job, _Claim)]
-            if claims:
-                self._claim_all(claims)
+            for together in _together(claims):
+                self._claim_all(together)
             saves = [job for job in batch if isinstance(job, _Save)]
             if saves:
                 self._reactor.callFromThread(self._tell, saves, self._commit(saves))
@@ -256,7 +274,9 @@ class SqlStore(ABC):
 
     def _claim_all(self, claims: Sequence[_Claim]) -> None:
         """Claim requests in one transaction, in order."""
-        given = self._changed(lambda writer: [job.claim(writer) for job in claims])
+        given = self._changed(
+            lambda writer: list(self._decide(writer, [job.asked for job in claims]))
+        )
         told = given if isinstance(given, list) else [given] * len(claims)
         for job, one in zip(claims, told, strict=True):
             self._reactor.callFromThread(self._tell_changed, job, one)
@@ -309,3 +329,22 @@ class SqlStore(ABC):
     def _answered(self, jobs: int) -> None:
         self._unanswered -= jobs
         self._silent_since = self._reactor.seconds()
+
+
+def _together(claims: Sequence[_Claim]) -> Iterator[Sequence[_Claim]]:
+    """Those that one transaction decides about, in order.
+
+    Where a key has repeated calls answered, each comes alone: it may repeat the one before.
+    """
+    batch: list[_Claim] = []
+    for job in claims:
+        alone = job.asked.key is not None and job.asked.key.repeat_window > 0
+        if batch and (alone or len(batch) == CLAIMS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(job)
+        if alone:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

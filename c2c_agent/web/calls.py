@@ -115,7 +115,7 @@ class Calls:
         call = await self._find(ask)
         if call is None or not self._may_see(caller, call):
             return Reply(answers.not_found(ask.item))
-        if wait:
+        if wait and call.state is not CallState.ENDED:
             call = await self._wait(call, wait, seen)
         return Reply(answers.status(call))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.resources import files
 from threading import Event
 from typing import Any, ClassVar
 from unittest import mock
@@ -16,6 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.call.call import Answer, Call
 from c2c_agent.call.evidence import LegEvidence
@@ -27,11 +29,12 @@ from c2c_agent.policy.meter import Admission, LimitReached
 from c2c_agent.report.delivery import Depth, Report
 from c2c_agent.store import outbox_table
 from c2c_agent.store.call_store import Claim, KeyRow
+from c2c_agent.store.calls_table import row
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres import link as postgres_link
 from c2c_agent.store.postgres import store as postgres
 from c2c_agent.store.postgres.link import Statements
-from c2c_agent.store.postgres.store import PostgresStore, version_of
+from c2c_agent.store.postgres.store import Counts, PostgresStore, check, version_of
 from tests import store_contract as contract
 from tests.cloud.databases import PASSWORD, PORT, STORE_ADDRESS, Database, DatabaseServer
 from tests.fakes import CRM, SHOP
@@ -320,6 +323,7 @@ class Claiming(PostgresTests):
         assert isinstance(claim.admitted, LimitReached)
         assert 1 <= (claim.admitted.retry_after or 0) <= 60
         self.database.do("UPDATE claims SET admitted_at = admitted_at - 60")
+        self.database.do("SELECT c2c_recount(TRUE)")
         assert admitted(await b.claim(call(3), key, at_most(5)))
 
     async def test_a_day(self) -> None:
@@ -335,6 +339,7 @@ class Claiming(PostgresTests):
             await store.save(ended(call(number), outcome))
         assert self.refused(await a.claim(call(4), key, at_most(5))) == "rate_limited"
         self.database.do("UPDATE claims SET admitted_at = admitted_at - 86400")
+        self.database.do("SELECT c2c_recount(TRUE)")
         assert admitted(await a.claim(call(5), key, at_most(5)))
 
     async def test_minutes(self) -> None:
@@ -355,6 +360,7 @@ class Claiming(PostgresTests):
         claim = await b.claim(call(4), key, at_most(5, max_duration=600))
         assert claim.admitted == Admission(230 - before, 230)
         self.database.do("UPDATE claims SET ended_at = ended_at - 86400, reserved = 0")
+        self.database.do("SELECT c2c_recount(TRUE)")
         claim = await a.claim(call(5), key, at_most(5, max_duration=600))
         assert claim.admitted == Admission(240 - before, 240)
 
@@ -366,17 +372,278 @@ class Claiming(PostgresTests):
         assert admitted(await b.claim(call(2), CRM, at_most(1)))
 
 
+class Counting(PostgresTests):
+    """What keys use is counted as it changes; the claims are the truth."""
+
+    async def some_use(self, store: PostgresStore) -> None:
+        """Calls in progress, some that ended, one that nobody was dialled for, one refused."""
+        key = limited(per_minute=100, per_day=100, minutes_per_day=1000)
+        for number in range(1, 7):
+            await store.claim(call(number), key, at_most(5, max_duration=60))
+        await store.claim(call(7, key="shop"), SHOP, at_most(10))
+        answered = LegEvidence(answered_at=1.0, ended_at=11.0)
+        await store.save(ended(call(1, first=answered)))
+        await store.save(ended(call(2), Outcome.REJECTED))
+        await store.save(call(3, answer=Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))))
+
+    def counts(self) -> list[tuple[Any, ...]]:
+        """All that is counted."""
+        total = "SELECT sum(running) FROM running_total"
+        slots = "SELECT key_name, kind, sum(amount) FROM usage_slots GROUP BY 1, 2 ORDER BY 1, 2"
+        usage = "SELECT key_name, running, reserved FROM usage ORDER BY 1"
+        return [*self.rows(usage), *self.rows(total), *self.rows(slots)]
+
+    async def test_as_it_changes(self) -> None:
+        """Six were wanted of the one, of which the limit refused one; three are over."""
+        a, _ = self.both()
+        await self.some_use(a)
+        reserved = JOB.seconds_before_talk + 60
+        assert self.counts() == [
+            ("crm", 2, 3.0 * reserved),  # of the one that failed nobody knows the end yet
+            ("shop", 1, JOB.seconds_before_talk + 14400.0),
+            (3,),
+            ("crm", "day", 4.0),
+            ("crm", "minute", 5.0),
+            ("crm", "spent", 10.0),
+            ("shop", "day", 1.0),
+            ("shop", "minute", 1.0),
+        ]
+        assert self.rows("SELECT c2c_recount(TRUE)") == []
+        await a.save(ended(call(3)))
+        await a.save(ended(call(3)))
+        assert self.counts()[0] == ("crm", 2, 2.0 * reserved)
+
+    async def test_counted_anew(self) -> None:
+        """Whatever was wrong is right, and said."""
+        a, _ = self.both()
+        await self.some_use(a)
+        right = self.counts()
+        for change in (
+            "UPDATE usage SET running = running + 1 WHERE key_name = 'crm'",
+            "DELETE FROM usage",
+            "INSERT INTO usage (key_name, running) VALUES ('crm2', 3)",
+        ):
+            self.database.do(change)
+            assert check(self.database.url, PASSWORD).wrong
+            assert check(self.database.url, PASSWORD) == Counts(7, 5, [])
+            assert [row for row in self.counts() if row[0] != "crm2"] == right
+        self.database.do("UPDATE running_total SET running = 9 WHERE shard = 3")
+        assert check(self.database.url, PASSWORD).wrong == ["all keys together"]
+        self.database.do("UPDATE usage_slots SET amount = 9 WHERE kind = 'spent'")
+        self.database.do("DELETE FROM usage_slots WHERE kind = 'day'")
+        assert sorted(check(self.database.url, PASSWORD).wrong) == ["key crm", "key shop"]
+        assert [row for row in self.counts() if row[0] != "crm2"] == right
+
+    async def test_at_the_start(self) -> None:
+        """What is in progress is counted anew."""
+        a, _ = self.both()
+        await self.some_use(a)
+        right = self.counts()
+        self.database.do("UPDATE usage SET running = 77")
+        with capturedLogs() as logged:
+            other = self.another("c")
+            other.open()
+            self.addCleanup(other.close)
+        assert "counted wrongly" in (formatEvent(logged[0]) or "")
+        assert self.counts() == right
+
+    async def test_a_claim_that_was_not_heard_of(self) -> None:
+        """It counts once."""
+        a, _ = self.both()
+        key = limited(per_minute=5)
+        await a.claim(call(1), key, at_most(5))
+        right = self.counts()
+        await a.claim(call(1), key, at_most(5))
+        assert self.counts() == right
+
+    async def test_in_one_transaction(self) -> None:
+        """Many of several keys, among them the same request twice, in the order of asking."""
+        twice = call(3, max_duration=7)
+        wanted = [
+            self.store.claim(one, key, at_most(100))
+            for one, key in (
+                (call(1), limited(max_concurrent=1)),
+                (call(2), limited(max_concurrent=1)),
+                (call(3, key="shop"), SHOP),
+                (twice, limited()),
+                (call(4), None),
+            )
+        ]
+        self.opened()
+        claims = await gatherResults(wanted)
+        assert [admitted(claim) for claim in (*claims[:3], claims[4])] == [True, False, True, False]
+        assert claims[3] == Claim(call(3, key="shop"))
+
+    async def test_of_a_key_that_was_used_much(self) -> None:
+        """When there is room again is known from the slots."""
+        a, _ = self.both()
+        key = limited(per_minute=3)
+        for number in range(1, 4):
+            await a.claim(call(number), key, at_most(5))
+        back = "UPDATE claims SET admitted_at = admitted_at - %s WHERE request_id = %s"
+        for number, seconds in ((1, 50), (2, 40)):
+            self.database.do(back, seconds, call(number).request_id)
+        self.database.do("SELECT c2c_recount(TRUE)")
+        claim = await a.claim(call(4), key, at_most(5))
+        assert isinstance(claim.admitted, LimitReached)
+        assert 5 <= (claim.admitted.retry_after or 0) <= 10
+
+    async def test_who_is_not_there(self) -> None:
+        """A process whose calls are in progress, and that has no session any more."""
+        a, _ = self.both()
+        other = self.another("c")
+        other.open()
+        await other.save(call(1))
+        assert await a.read(a.missing) == {}
+        other.close()
+        deadline = time.monotonic() + 20
+        while await a.read(a.missing) != {"c": 1}:  # the server notices a moment later
+            assert time.monotonic() < deadline
+            await deferLater(_reactor, 0.05)
+
+
+class Upgrading(PostgresTests):
+    """A database that version 0.1 made."""
+
+    def old(self) -> Database:
+        """A database with the schema of 0.1."""
+        old = self.server.new()
+        schema = files("c2c_agent.store.postgres").joinpath("schema_v3.sql").read_text()
+        old.do(schema)
+        return old
+
+    def schema(self, database: Database) -> list[tuple[Any, ...]]:
+        """All that makes a schema: columns, indexes, functions, triggers."""
+        found: list[tuple[Any, ...]] = []
+        for query in (
+            (
+                "SELECT table_name, ordinal_position, column_name, data_type, is_nullable, "
+                "column_default FROM information_schema.columns WHERE table_schema = 'public' "
+                "ORDER BY 1, 2"
+            ),
+            "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 2",
+            (
+                "SELECT proname, pg_get_functiondef(oid) FROM pg_proc "
+                "WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+            ),
+            (
+                "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger "
+                "WHERE NOT tgisinternal ORDER BY 1"
+            ),
+            (
+                "SELECT relname, relpersistence, reloptions FROM pg_class "
+                "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
+            ),
+            "SELECT version FROM schema_version",
+        ):
+            found += database.all(query)
+        return found
+
+    def test_the_same_schema(self) -> None:
+        """As a database has that is new."""
+        fresh, old = self.server.new(), self.old()
+        for database in (fresh, old):
+            store = PostgresStore(database.url, PASSWORD, "a", _reactor)
+            store.open()
+            store.close()
+        assert self.schema(old) == self.schema(fresh)
+
+    async def test_what_was_in_it(self) -> None:
+        """Calls are found, and count as before."""
+        self.database = self.old()
+        now = time.time()
+        with closing(psycopg.connect(self.database.url, password=PASSWORD)) as connection:
+            one = ended(call(1))
+            columns = (
+                "request_id, key_name, received_at, state, outcome, ended_at, record, server_id"
+            )
+            values = ", ".join(f":{column}" for column in columns.split(", "))
+            put = f"INSERT INTO calls ({columns}) VALUES ({values})"  # noqa: S608 - our own words
+            for old in (one, call(2), call(3)):
+                Statements(connection).execute(put, row(old, "a"))
+            for number, admitted_at, running in ((1, now - 5, False), (2, now - 4, True)):
+                connection.execute(
+                    "INSERT INTO claims (request_id, key_name, admitted_at, running, reserved) "
+                    "VALUES (%s, 'crm', %s, %s, 0)",
+                    (call(number).request_id, admitted_at, running),
+                )
+            connection.commit()
+        a, _ = self.both()
+        assert await a.find(call(1).request_id) == one
+        claim = await a.claim(call(4), limited(max_concurrent=1), at_most(9))
+        assert isinstance(claim.admitted, LimitReached)
+        assert claim.admitted.fault.code is ErrorCode.TOO_MANY_CALLS
+        claim = await a.claim(call(5), limited(per_minute=2), at_most(9))
+        assert isinstance(claim.admitted, LimitReached)
+        assert claim.admitted.fault.code is ErrorCode.RATE_LIMITED
+        await a.save(ended(call(2)))
+        assert admitted(await a.claim(call(6), limited(max_concurrent=1), at_most(9)))
+
+
 class Hearing(PostgresTests):
     """What one does, the others hear of."""
 
     async def test_changes(self) -> None:
         """Which call, and whose key; once it is durable. Who did it does not hear of it."""
         a, b = self.both()
+        for store in (a, b):
+            await store.watch("all")
         await a.save(call(1))
         await self.news(b).until("changed", call(1).request_id, "crm")
         await b.save(call(2))
         await self.news(a).until("changed", call(2).request_id, "crm")
         assert self.news(a).heard == []
+
+    async def test_only_what_is_waited_for(self) -> None:
+        """A request, or the calls of a key, for as long as somebody waits."""
+        a, b = self.both()
+        await b.watch(f"request {call(2).request_id}", call(2).request_id)
+        await b.watch("key shop")
+        for number, key in ((1, "crm"), (2, "crm"), (3, "shop")):
+            await a.save(call(number, key=key))
+        await self.news(b).until("changed", call(2).request_id, "crm")
+        await self.news(b).until("changed", call(3).request_id, "shop")
+        await b.unwatch("key shop")
+        await a.save(call(4, key="shop"))
+        await a.save(ended(call(2)))
+        await self.news(b).until("changed", call(2).request_id, "crm")
+        assert self.news(b).heard == []
+
+    async def test_no_change_is_missed(self) -> None:
+        """One that is on its way while somebody says that it waits is seen, or heard of."""
+        a, b = self.both()
+        await a.save(call(1))
+        request_id = call(1).request_id
+        with closing(self.database.connect()) as other:
+            other.autocommit = False
+            # As a store that has not seen the watch, and has not committed yet.
+            other.execute("UPDATE calls SET outcome = 'x' WHERE request_id = %s", (request_id,))
+            heard: list[object] = []
+            watching = b.watch(f"request {request_id}", request_id).addCallback(heard.append)
+            await deferLater(_reactor, 0.2)
+            assert heard == []
+            other.commit()
+        await watching
+        assert heard == [None]
+
+    async def test_after_a_crash_of_the_server(self) -> None:
+        """It has forgotten who waits, and is told again."""
+        a, b = self.both()
+        await b.watch("all")
+        self.server.kill()
+        self.server.start()
+        await self.news(b).until("missed")
+        await a.save(call(1))
+        await self.news(b).until("changed", call(1).request_id, "crm")
+
+    async def test_who_is_gone_waits_for_nothing(self) -> None:
+        """A process that comes back begins anew."""
+        other = self.another("b")
+        other.open()
+        await other.watch("all")
+        other.close()
+        self.both()
+        assert self.rows("SELECT * FROM watches") == []
 
     async def test_cancelling(self) -> None:
         """Heard at once, and known after a restart."""
@@ -428,6 +695,7 @@ class Restarting(PostgresTests):
         for store in (a, b):
             await self.news(store).until("missed")
             assert store.last_error is None
+        await b.watch("all")
         assert await b.find(call(1).request_id) == call(1)
         await a.save(call(2))
         await self.news(b).until("changed", call(2).request_id, "crm")
@@ -567,8 +835,8 @@ class Opening(PostgresTests):
     async def test_both_at_once(self) -> None:
         """Two first starts at the same moment make one schema."""
         self.both()
-        assert self.rows("SELECT version FROM schema_version") == [(4,)]
-        assert version_of(self.database.url, PASSWORD) == 4
+        assert self.rows("SELECT version FROM schema_version") == [(5,)]
+        assert version_of(self.database.url, PASSWORD) == 5
 
     async def test_unknown_schema(self) -> None:
         """A database of a later version is left alone."""
@@ -580,7 +848,7 @@ class Opening(PostgresTests):
             self.another().open()
         assert str(caught.value) == (
             f"The store {self.database.url} cannot be used: it has schema 7; this version of "
-            "c2c-agent knows up to 4."
+            "c2c-agent knows up to 5."
         )
 
     async def test_a_wrong_password(self) -> None:
@@ -606,23 +874,18 @@ class Opening(PostgresTests):
         assert shown == ("on",)
 
     async def test_indexes(self) -> None:
-        """What is due, what runs and what was admitted are found without looking at everything."""
+        """What is due, and who waits, is found without looking at everything."""
         self.opened()
         queries = {
             outbox_table._DUE: "outbox_due",
-            postgres._RUNNING: "claims_running",
-            postgres._OF_THE_MINUTE: "claims_by_key",
-            postgres._OF_THE_DAY: "claims_by_key",
-            postgres._SPENT: "claims_by_end",
+            postgres._TELL: "watches_pkey",
         }
         values = {
             "server_id": "a",
             "target": "crm",
             "now": 1.0,
             "most": 3,
-            "request_id": "x",
-            "key_name": "crm",
-            "since": 1.0,
+            "told": "[]",
         }
         with closing(psycopg.connect(self.database.url, password=PASSWORD)) as connection:
             connection.execute("SET enable_seqscan = off")

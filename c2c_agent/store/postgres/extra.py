@@ -11,7 +11,7 @@ from c2c_agent.config.sections import Config
 from c2c_agent.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from c2c_agent.store.postgres.store import PostgresStore
+    from c2c_agent.store.postgres.store import Counts, PostgresStore
 
 _NOT_INSTALLED = "psycopg is missing; install it by `pip install 'c2c-agent[postgresql]'`"
 
@@ -41,3 +41,15 @@ def database_versions(config: Config) -> tuple[int, int]:
         raise ConfigError(_NOT_INSTALLED) from error
     found = postgres.version_of(str(config.store.url), store_password(config))
     return postgres.SCHEMA_VERSION, found
+
+
+def check_counts(config: Config) -> Counts:
+    """Count anew what keys use, in the database of `store.url`. Raises StoreError, ConfigError."""
+    try:
+        from c2c_agent.store.postgres import store as postgres  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise ConfigError(_NOT_INSTALLED) from error
+    try:
+        return postgres.check(str(config.store.url), store_password(config))
+    except StoreError as error:
+        raise StoreError(f"The store {config.store.url} cannot be used: {error}") from error

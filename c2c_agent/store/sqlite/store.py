@@ -26,7 +26,7 @@ from c2c_agent.report.delivery import Report
 from c2c_agent.store import calls_table
 from c2c_agent.store.call_store import Claim
 from c2c_agent.store.calls_table import Connection, schema_files
-from c2c_agent.store.sql_store import SqlStore
+from c2c_agent.store.sql_store import Asked, SqlStore
 
 T = TypeVar("T")
 
@@ -85,6 +85,9 @@ class Store(SqlStore):
             return Claim(calls_table.repeated(reader, call, key.repeat_window), repeated=True)
 
         return self.read(query)
+
+    def _decide(self, writer: Connection, asked: Sequence[Asked]) -> Sequence[Claim]:
+        return [Claim(calls_table.find(writer, one.call.request_id)) for one in asked]
 
     def _connect(self) -> None:
         try:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from c2c_agent.store.postgres import store as postgres
 from c2c_agent.store.sqlite.store import Store
 from tests.unit.cli.prompt import assert_plain_error, configure, run
 
@@ -29,11 +31,24 @@ class TestStore:
         return tmp_path / "c2c.sqlite3"
 
     def test_a_database(self, tmp_path: Path) -> None:
-        """It has tools of its own, and each command names them."""
+        """It has tools of its own, and each command that has no meaning there names them."""
         url = "postgresql://c2c@db.example.com/c2c"
         configure(tmp_path, store={"url": url})
-        for command in (["check"], ["vacuum"], ["backup", str(tmp_path / "copy")]):
+        for command in (["vacuum"], ["backup", str(tmp_path / "copy")]):
             assert_plain_error(run(tmp_path, "store", *command), url, "pg_dump")
+
+    def test_check_of_a_database(self, tmp_path: Path) -> None:
+        """Its counts: right, or put right with exit status 1; or it cannot be reached."""
+        url = "postgresql://c2c@127.0.0.1:9/c2c?connect_timeout=2"
+        configure(tmp_path, store={"url": url})
+        assert_plain_error(run(tmp_path, "store", "check"), url, "connection failed")
+        with mock.patch.object(postgres, "check", return_value=postgres.Counts(7, 2, [])):
+            done = run(tmp_path, "store", "check")
+        told = f"The store {url} counts rightly: 7 requests, 2 in progress.\n"
+        assert (done.exit_code, done.output) == (0, told)
+        with mock.patch.object(postgres, "check", return_value=postgres.Counts(7, 2, ["key crm"])):
+            done = run(tmp_path, "store", "check")
+        assert_plain_error(done, f"The store {url} counted wrongly", "key crm")
 
     def test_check(self, tmp_path: Path, a_store: Path) -> None:
         """Sound: exit status 0."""

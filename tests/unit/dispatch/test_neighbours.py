@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan
 from c2c_agent.call.events import Gone, OriginateAccepted
@@ -118,6 +119,65 @@ class Watching(SharedTest):
         assert changed is not None
         self.neighbours.changed_elsewhere(ONE, "crm")
         self.successResultOf(changed)
+
+
+class BeingTold(SharedTest):
+    """The store is told who waits, and for how long."""
+
+    def test_who_waits(self) -> None:
+        """Once for all who do; they look once more when the store knows, and then are told."""
+        first, second = self.neighbours.changed(ONE), self.neighbours.changed(ONE)
+        [subject] = self.store.watches
+        assert subject == f"request {ONE}"
+        self.store.watches[subject].callback(None)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        third = self.neighbours.changed(ONE)
+        self.assertNoResult(third)
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        self.successResultOf(third)
+
+    def test_nobody_any_more(self) -> None:
+        """After a while in which nobody waits again the store is told."""
+        self.neighbours.changed(ONE)
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        self.clock.advance(9)
+        again = self.neighbours.changed(ONE)
+        self.clock.advance(60)
+        assert list(self.store.watches) == [f"request {ONE}"]
+        again.cancel()
+        self.failureResultOf(again, CancelledError)
+        self.clock.advance(10)
+        assert self.store.watches == {}
+        assert self.clock.getDelayedCalls() == []
+
+    def test_who_follows(self) -> None:
+        """It is looked at when the store knows; and watched for as long as it is followed."""
+        heard: list[str] = []
+        self.neighbours.observers.append(lambda request_id, _: heard.append(request_id))
+        self.neighbours.follow_request(ONE)
+        self.store.watches[f"request {ONE}"].callback(None)
+        assert heard == [ONE]
+        self.successResultOf(self.waits_shortly())
+        self.clock.advance(60)
+        assert list(self.store.watches) == [f"request {ONE}"]
+        self.neighbours.unfollow_request(ONE)
+        self.clock.advance(10)
+        assert self.store.watches == {}
+
+    def waits_shortly(self) -> Deferred[None]:
+        """Somebody waits for a change, which comes."""
+        changed = self.neighbours.changed(ONE)
+        self.neighbours.changed_elsewhere(ONE, "crm")
+        return changed
+
+    def test_a_store_that_cannot_be_told(self) -> None:
+        """Said; who waits looks once more all the same."""
+        changed = self.neighbours.changed(ONE)
+        with capturedLogs() as logged:
+            self.store.watches[f"request {ONE}"].errback(StoreError("Connection refused"))
+        self.successResultOf(changed)
+        assert "Connection refused" in (formatEvent(logged[0]) or "")
 
 
 class Again(SharedTest):

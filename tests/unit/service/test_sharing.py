@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -20,14 +21,17 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from c2c_agent.call.call import CallState, Entry
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.dispatch.neighbours import Neighbours
 from c2c_agent.errors import ConfigError, StoreError
-from c2c_agent.service.sharing import Sharing
+from c2c_agent.report.live import Live
+from c2c_agent.service.sharing import ForeignStreams, Sharing
 from c2c_agent.store.call_store import KeyRow
 from c2c_agent.store.calls_table import Connection
 from c2c_agent.store.postgres.extra import database_versions, shared_store
 from tests.fakes import Desk, uuid
+from tests.playbook import a_call
 
 T = TypeVar("T")
 
@@ -47,6 +51,8 @@ class FakeNews:
     def __init__(self) -> None:
         self.rows: Sequence[KeyRow] = ()
         self.wanted: Sequence[str] = ()
+        self.lost: dict[str, int] = {}
+        self.recounts = 0
         self.broken = False
 
     def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
@@ -63,6 +69,13 @@ class FakeNews:
 
     def cancelled(self, _connection: Connection) -> Sequence[str]:
         return self.wanted
+
+    def missing(self, _connection: Connection) -> dict[str, int]:
+        return self.lost
+
+    def recount(self) -> Deferred[None]:
+        self.recounts += 1
+        return succeed(None)
 
 
 class Heard(SynchronousTestCase):
@@ -142,6 +155,22 @@ class Heard(SynchronousTestCase):
         assert (self.keys, self.cancelled) == ([[SHOP]], [TWO])
         assert self.clock.getDelayedCalls() == []
 
+    def test_processes_that_are_lost(self) -> None:
+        """Said once, and counted anew; again when one is lost again."""
+        self.sharing.start()
+        with capturedLogs() as logged:
+            for lost in ({}, {"relay-b": 3}, {"relay-b": 2}, {}, {"relay-b": 1}):
+                self.store.lost = lost
+                self.clock.advance(60)
+        assert [formatEvent(event) for event in logged] == [
+            f"the process relay-b is not there; its {count} calls in progress count against the "
+            "limits until it is back"
+            for count in (3, 1)
+        ]
+        assert self.store.recounts == 2
+        self.sharing.stop()
+        assert self.clock.getDelayedCalls() == []
+
     def test_stopped(self) -> None:
         """Nothing is read any more."""
         self.store.broken = True
@@ -150,6 +179,57 @@ class Heard(SynchronousTestCase):
         assert self.clock.getDelayedCalls() == []
         self.sharing.missed()
         assert self.clock.getDelayedCalls() == []
+
+
+class Following(SynchronousTestCase):
+    """Streams of calls of other processes: the store is told what is followed here."""
+
+    def setUp(self) -> None:
+        self.desk = Desk(shared=True)
+        self.live = Live("relay-a", most=10, most_each=10, buffer=100_000)
+        streams = ForeignStreams(self.live, self.desk.dispatcher, self.desk.store)
+        streams.follow(self.desk.neighbours)
+        self.addCleanup(self.desk.neighbours.stop)
+        self.addCleanup(self.desk.dispatcher.stop)
+
+    def watched(self) -> list[str]:
+        """What the store was told."""
+        return list(self.desk.store.watches)
+
+    def test_of_a_key(self) -> None:
+        """As long as there is a reader."""
+        readers = [self.live.follow_key("crm", "crm") for _ in range(2)]
+        assert self.watched() == ["key crm"]
+        readers[0].close()
+        assert self.watched() == ["key crm"]
+        readers[1].close()
+        assert self.watched() == []
+
+    def test_of_all(self) -> None:
+        """The operator's."""
+        reader = self.live.follow_key(None, "operator")
+        assert self.watched() == ["all"]
+        reader.close()
+        assert self.watched() == []
+
+    def test_of_a_request(self) -> None:
+        """What has happened before the store knew is told then."""
+        reader = self.live.follow_request(ONE, "crm")
+        assert self.watched() == [f"request {ONE}"]
+        entry = Entry(1.0, CallState.DIALING_FIRST.value)
+        call = a_call(request_id=ONE, state=CallState.DIALING_FIRST, timeline=(entry,))
+        self.desk.store.put(call)
+        self.desk.store.watches[f"request {ONE}"].callback(None)
+        assert b"call.accepted" in reader.take()
+        reader.close()
+        self.desk.clock.advance(10)
+        assert self.watched() == []
+
+    def test_of_a_request_of_its_own(self) -> None:
+        """Of that it hears without the store."""
+        self.desk.submit(request_id=ONE).addErrback(lambda _: None)
+        self.live.follow_request(ONE, "crm")
+        assert self.watched() == []
 
 
 class Making(SynchronousTestCase):
@@ -177,7 +257,7 @@ class Making(SynchronousTestCase):
     def test_psycopg_is_missing(self) -> None:
         """What to install."""
         for name in ("c2c_agent.store.postgres.store", "c2c_agent.store.postgres"):
-            module = sys.modules[name]
+            module = import_module(name)
             self.addCleanup(sys.modules.__setitem__, name, module)
         package = sys.modules["c2c_agent.store.postgres"]
         with (
