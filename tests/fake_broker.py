@@ -169,6 +169,10 @@ class FakeChannel:
         self._connection.declared.append(f"{exchange} {routing_key}> {queue}")
         return succeed(None)
 
+    def queue_unbind(self, queue: str, exchange: str, routing_key: str) -> Deferred[None]:
+        self._connection.unbound.append(f"{exchange} {routing_key}> {queue}")
+        return succeed(None)
+
     def basic_publish(
         self,
         exchange: str,
@@ -202,6 +206,7 @@ class FakeConnection:
         self.messages: Any = DeferredQueue()
         self.published: list[tuple[str, str, bytes, pika.BasicProperties]] = []
         self.declared: list[str] = []
+        self.unbound: list[str] = []
         self.settled: dict[int, str] = {}
         self.prefetch = 0
         self.consumed = ""

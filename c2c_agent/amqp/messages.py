@@ -5,14 +5,16 @@ to the exchange of events (docs/asyncapi.yml). Whoever may touch what, the broke
 permissions say; so all names begin alike.
 
     c2c.jobs.<agent_id>       queue, quorum: jobs and cancellations for one agent
-    c2c.events                exchange, topic: events, with the routing key <agent_id>.<type>
-    c2c.results.<server_id>   queue, quorum: all events, for one relay
+    c2c.events                exchange, topic: events, with the routing key <agent_id>.<type>, or
+                              <agent_id>.<type>.<server_id> for the relay that asked for that
+    c2c.results.<server_id>   queue, quorum: events for one relay
     c2c.dead                  exchange, fanout, and queue: what could not be used, with the reason
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,6 +35,9 @@ CANCEL: Final = "c2c.cancel"
 
 #: The header of a dead letter that says why it is one.
 REASON: Final = "c2c-reason"
+
+#: A server_id that can stand in a routing key.
+_RELAY: Final = re.compile(r"[!-\"$-)+-~]{1,120}")
 
 #: Bytes of a message that are looked at; no job and no event comes near.
 _LONGEST: Final = 256 * 1024
@@ -67,21 +72,33 @@ def results_queue(server_id: str) -> str:
     return f"c2c.results.{server_id}"
 
 
-def event_key(agent_id: str, event_type: str) -> str:
-    """The routing key of an event."""
-    return f"{agent_id}.{event_type}"
+def event_key(agent_id: str, event_type: str, relay: str | None = None) -> str:
+    """The routing key of an event; `relay` is the server_id of the relay that it is for."""
+    return f"{agent_id}.{event_type}" if relay is None else f"{agent_id}.{event_type}.{relay}"
 
 
-def agent_of(routing_key: str) -> str:
-    """Whose event it is; types have one dot."""
-    return routing_key.rsplit(".", 2)[0]
+def agent_of(routing_key: str, relay: str) -> str:
+    """Whose event it is, for the relay of that server_id; "" for one that is for another relay.
+
+    Types have one dot, and begin with `call`.
+    """
+    for key in (routing_key.removesuffix(f".{relay}"), routing_key):
+        match key.rsplit(".", 2):
+            case [agent, "call", _]:
+                return agent
+    return ""
 
 
 # Jobs
 
 
-def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, object]:
-    """The job as an agent takes it: it rings nobody unless it has begun to by `expires`."""
+def job_message(
+    request_id: str, job: CallJob, expires: float, relay: str | None = None
+) -> dict[str, object]:
+    """The job as an agent takes it: it rings nobody unless it has begun to by `expires`.
+
+    `relay` is the server_id of the relay that alone is to hear of it; None: all relays are.
+    """
     message: dict[str, object] = {
         "request_id": request_id,
         "dial_first": job.dial_first,
@@ -100,6 +117,8 @@ def job_message(request_id: str, job: CallJob, expires: float) -> dict[str, obje
         message["max_duration"] = job.max_duration
     if job.metadata:
         message["metadata"] = dict(job.metadata)
+    if relay is not None:
+        message["relay"] = relay
     return message
 
 
@@ -129,6 +148,14 @@ def read_job(body: bytes) -> Mapping[str, object]:
     return {**parameters, "request_id": request_id.lower()}
 
 
+def relay_of(body: bytes) -> str | None:
+    """The relay that alone is to hear of a job; raises MalformedMessage. None: all are."""
+    relay = _object(body).get("relay")
+    if relay is not None and not (isinstance(relay, str) and _RELAY.fullmatch(relay)):
+        raise MalformedMessage("relay is not the server_id of a relay")
+    return relay
+
+
 # Events
 
 
@@ -141,8 +168,8 @@ class RelayedEvent:
     call: Call
 
 
-def read_event(routing_key: str, body: bytes) -> RelayedEvent:
-    """The event of a message; raises MalformedMessage."""
+def read_event(routing_key: str, body: bytes, relay: str = "") -> RelayedEvent:
+    """The event of a message, for the relay of that server_id; raises MalformedMessage."""
     fields = _object(body)
     try:
         call = from_json(fields["record"])
@@ -151,7 +178,7 @@ def read_event(routing_key: str, body: bytes) -> RelayedEvent:
         raise MalformedMessage(f"no event of an agent: {error!r}"[:300]) from error
     if not is_request_id(call.request_id):
         raise MalformedMessage("request_id is not a UUID")
-    return RelayedEvent(agent_of(routing_key), server_id, call)
+    return RelayedEvent(agent_of(routing_key, relay), server_id, call)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -9,7 +9,8 @@ again; a call that was answered, or that the requester was told has failed, is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from attrs import define
@@ -45,6 +46,7 @@ from c2c_agent.call.call import CallState, OriginatePlan, Timekeeper
 from c2c_agent.call.events import Gone, LegEvent, OriginateUnanswered, OriginateUnsent, Relayed
 from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.job import CallJob
+from c2c_agent.config.pbx import Events
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
@@ -94,6 +96,7 @@ class RelayDriver:
     """The `PbxDriver` that gives calls to agents; an `AmqpUser`.
 
     `agents` are the ids of all agents that calls are given to; `server_id` is the relay's own.
+    `events` says which events it hears, and whether it asks agents for its own: see RelayConfig.
     """
 
     method = "asterisk.call"
@@ -106,7 +109,9 @@ class RelayDriver:
         answer_timeout: float,
         clock: IReactorTime,
         now: Callable[[], float],
+        events: Events = "all",
     ) -> None:
+        self._events = events
         self._server_id = server_id
         self._agents = agents
         self._answer_timeout = answer_timeout
@@ -130,8 +135,9 @@ class RelayDriver:
             raise ApiError(Fault(ErrorCode.UNSUPPORTED_PBX, message))
         expires = self._now() + self._answer_timeout - _WAY_BACK
         expires = expires if job.expires is None else min(expires, job.expires)
+        asked = None if self._events == "all" else self._server_id
         return OriginatePlan(
-            data={"agent": job.agent, **job_message(request_id, job, expires)},
+            data={"agent": job.agent, **job_message(request_id, job, expires, asked)},
             target=jobs_queue(job.agent),
             timeout=_GIVE_UP,
             timekeeper=Timekeeper.ELSEWHERE,
@@ -240,9 +246,18 @@ class RelayDriver:
         await channel.queue_declare(DEAD, durable=True, arguments=dead)
         await channel.queue_bind(DEAD, DEAD, "")
         results = results_queue(self._server_id)
-        await channel.queue_bind(results, EVENTS, "#")
+        wanted = self._routing_keys()
+        for key in wanted[self._events]:
+            await channel.queue_bind(results, EVENTS, key)
+        for key in sorted({*chain(*wanted.values())} - {*wanted[self._events]}):
+            await channel.queue_unbind(results, EVENTS, key)  # nothing, where it is not bound
         for agent in sorted(self._agents()):
             await _declare_jobs(channel, agent)
+
+    def _routing_keys(self) -> Mapping[Events, Sequence[str]]:
+        """The events that this relay hears, by what the configuration says."""
+        own = f"#.{self._server_id}"
+        return {"all": ("#",), "mixed": (own, "#.call.*"), "own": (own,)}
 
     # Jobs out
 
@@ -320,7 +335,7 @@ class RelayDriver:
         """Take one event, and say so when it cannot be lost any more."""
         channel, tag = message.channel, message.method.delivery_tag
         try:
-            event = read_event(message.method.routing_key, message.body)
+            event = read_event(message.method.routing_key, message.body, self._server_id)
         except MalformedMessage as error:
             key = message.method.routing_key
             _log.warn("an event of {key} is a dead letter: {reason}", key=key, reason=str(error))

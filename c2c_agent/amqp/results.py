@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Final
 
@@ -66,7 +67,7 @@ class ResultPublisher:
         try:
             await self._publisher.publish(
                 EVENTS,
-                event_key(self._agent_id, report.type),
+                event_key(self._agent_id, report.type, _relay_of(report.body)),
                 report.body.encode(),
                 kind=report.type,
                 message_id=report.event_id,
@@ -76,3 +77,9 @@ class ResultPublisher:
         except NotPublished as error:
             return Later(str(error), _PAUSE)
         return Delivered()
+
+
+def _relay_of(body: str) -> str | None:
+    """To whom an event goes, as the record of its call says; None: to all relays."""
+    relay: str | None = json.loads(body)["record"].get("relay")
+    return relay

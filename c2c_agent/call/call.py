@@ -130,6 +130,7 @@ class Call:
     clock_ahead: float = 0.0
     server_id: str = ""
     reason: UnknownReason | None = None  # why its outcome is unknown
+    relay: str | None = None  # the server_id of the one that alone hears of it over the broker
 
     @property
     def answered_seconds(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from attrs import Factory, field, frozen
 from attrs.validators import and_, deep_mapping, optional
@@ -233,6 +233,10 @@ class AsteriskConfig:
     )
 
 
+#: Which events of agents a relay hears.
+Events: TypeAlias = Literal["all", "mixed", "own"]
+
+
 class OtherSection(NamedTuple):
     """What is configured for a PBX that is reached over HTTP, as it stands in the files.
 
@@ -250,6 +254,8 @@ class RelayConfig:
     """Calls are given to agents beside PBXs elsewhere, over the broker.
 
     `answer_timeout`: seconds that an agent has to answer; later than that it rings nobody.
+    `events`: `own` has agents tell this relay alone of its calls; `mixed` does so, and hears those
+    of older agents, too; `all` asks for nothing, and hears all events of all agents.
     """
 
     answer_timeout: int = field(
@@ -257,5 +263,16 @@ class RelayConfig:
         validator=Within(2, 120, "seconds"),
         metadata=described(
             "How long an agent has to answer. A call that it hears of later rings nobody."
+        ),
+    )
+    events: Events = field(
+        default="all",
+        metadata=described(
+            "Which events of agents come to this relay. `all`: those of all calls, whichever relay "
+            "placed them. `own`: those of its own calls alone; its cost does not grow with the "
+            "number of relays then. All agents have to be of version 0.2 for that, and their "
+            "topic permission at the broker has to allow the relay's `server_id` at the end of "
+            "the routing key. `mixed`: its own, and those of agents of version 0.1. On the way "
+            "from `all` to `own` it is needed until the calls of before have ended."
         ),
     )

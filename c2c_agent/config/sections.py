@@ -523,6 +523,9 @@ class Config:
             raise ImpossibleValueError(advice, "amqp", "jobs_key")
         if self.relay is not None and self.amqp is None:
             raise ImpossibleValueError("needs the section amqp", "relay")
+        if self.relay is not None and self.relay.events != "all" and {*"#*"} & {*self.server_id}:
+            advice = "must be all where the server_id has # or *: it stands in routing keys"
+            raise ImpossibleValueError(advice, "relay", "events")
         if self.relay is not None and self.asterisk is not None:
             advice = "must be false beside relay: a call goes to one or the other"
             raise ImpossibleValueError(advice, "asterisk")

@@ -144,13 +144,15 @@ class Intake:
         token: Token | None = None,
         secrets: Collection[str] = (),
         must_keep: bool = False,
+        relay: str | None = None,
     ) -> Submission:
         """Take in a request for a call, and answer when the PBX has answered.
 
         `faults` is what was wrong with the way the parameters were sent; the request is refused
         for it, together with what is wrong with the parameters themselves. `token`: that of the key
         which was presented in its place. `secrets` were presented with it; nothing that is kept has
-        one in it. `must_keep`: it is kept however many of the key's requests are refused.
+        one in it. `must_keep`: it is kept however many of the key's requests are refused. `relay` is
+        the server_id of the relay that gave it, where that alone is to hear of it over the broker.
         """
         parameters = without(secrets, known(parameters))
         faults = [evolve(one, message=without(secrets, one.message)) for one in faults]
@@ -170,6 +172,7 @@ class Intake:
             timeline=(Entry(received.at, CallState.ACCEPTED.value),),
             clock_ahead=self._clock.ahead(),
             server_id=self._store.server_id,
+            relay=relay,
         )
         window = 0 if job is None or faults else key.repeat_window
         again = self._again(call, key, token, window)

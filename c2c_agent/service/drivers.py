@@ -89,6 +89,7 @@ def relay_driver(
         server_id=server_id,
         agents=lambda: {key.agent for key in keys if key.agent is not None},
         answer_timeout=config.answer_timeout,
+        events=config.events,
         clock=reactor,
         now=clock.wall,
     )

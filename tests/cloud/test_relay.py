@@ -91,6 +91,33 @@ class TestCalls:
         assert [len(one.calls()) for pbx in phones.values() for one in pbx] == [1, 1, 1, 1]
 
 
+class TestEvents:
+    def test_to_the_relay_whose_call_it_is(self, cloud: Cloud, phone: StartPhone) -> None:
+        """The queues of others get nothing, but of those that want all."""
+        phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+        others = {name: {"answer_timeout": 10, "events": name} for name in ("all", "mixed", "own")}
+        for name, wanted in others.items():
+            with cloud.relay(name, relay=wanted) as relay:  # makes its queue, and binds it
+                relay.logged("AMQP link up")
+            cloud.broker.ctl("purge_queue", f"c2c.results.relay-{name}")
+        with cloud.agent(), cloud.relay("a", relay=others["own"]) as relay:
+            assert relay.ended(relay.call("100", "200"))["outcome"] == "connected"
+        depths = [cloud.broker.depth(f"c2c.results.relay-{name}") for name in others]
+        assert depths[0] > 4
+        assert depths[1:] == [0, 0]
+
+    def test_from_an_agent_that_is_asked_for_nothing(self, cloud: Cloud, phone: StartPhone) -> None:
+        """As older ones are: a relay that has changed to mixed hears it beside its own."""
+        phone("pbx1", "100", QUICK), phone("pbx1", "200", TALKS)
+        with cloud.agent():
+            with cloud.relay("a") as relay:
+                request_id = relay.call("100", "200")
+            relay.configure("relay", {"answer_timeout": 10, "events": "mixed"})
+            with relay:
+                assert relay.ended(request_id)["outcome"] == "connected"
+                assert relay.ended(relay.call("100", "200"))["outcome"] == "connected"
+
+
 class TestNobodyThere:
     def test_the_agent_is_away(self, cloud: Cloud, phone: StartPhone) -> None:
         """The requester hears it in time; what waited in the queue rings nobody."""

@@ -170,6 +170,28 @@ class Taking(JobTest):
         assert self.desk.driver.originated == [ONE]
 
 
+class OfOneRelay(JobTest):
+    """A job says which relay alone is to hear of it."""
+
+    def test_it_is_kept(self) -> None:
+        """With the call, also where that is refused; a request of somebody else has none."""
+        self.give(relay="relay-a")
+        assert self.desk.call(ONE).relay == "relay-a"
+        other = uuid(2)
+        self.give(request_id=other, relay="relay-b", dial_second="nonsense & more")
+        assert self.desk.call(other).job is None
+        assert self.desk.call(other).relay == "relay-b"
+        self.desk.submit(request_id=uuid(3), relay="relay-c")
+        assert self.desk.call(uuid(3)).relay is None
+
+    def test_what_cannot_stand_in_a_routing_key(self) -> None:
+        """A pattern would bring events to others: such a job is none."""
+        for relay in ("#", "a.*", "a b", "", 7, "x" * 121, ["relay-a"]):
+            self.broker.published.clear()
+            self.give(relay=relay)
+            assert self.dead_letter() == "relay is not the server_id of a relay"
+
+
 class Cancelling(JobTest):
     """A call that is not wanted any more."""
 

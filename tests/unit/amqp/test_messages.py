@@ -34,7 +34,10 @@ def test_names() -> None:
 @pytest.mark.parametrize("agent", ["pbx1", "pbx1.example.com"])
 def test_whose_event_it_is(agent: str) -> None:
     """The routing key tells, also where the id has dots."""
-    assert agent_of(event_key(agent, "call.ended")) == agent
+    assert agent_of(event_key(agent, "call.ended"), "relay-a") == agent
+    assert agent_of(event_key(agent, "call.ended", "relay-a"), "relay-a") == agent
+    assert agent_of(event_key(agent, "call.ended", "relay-b"), "relay-a") == ""
+    assert agent_of(event_key(agent, "call.ended"), "ended") == agent  # whatever a relay is called
 
 
 class TestJobs:

@@ -31,6 +31,7 @@ from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import to_json
+from c2c_agent.config.pbx import Events as Wanted
 from c2c_agent.dispatch.intake import Submission
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx.driver import PlacedCall
@@ -81,6 +82,11 @@ class RelayTest(SynchronousTestCase):
         self.heard = Heard()
         self.lost: list[str] = []
         self.agents: Collection[str] = {"pbx1", "pbx2"}
+        self.make("all")
+        self.connect()
+
+    def make(self, events: Wanted) -> None:
+        """Make the relay; `events` is what its configuration says of them."""
         clock: Any = self.clock
         self.driver = RelayDriver(
             server_id="relay-a",
@@ -88,9 +94,9 @@ class RelayTest(SynchronousTestCase):
             answer_timeout=10,
             clock=clock,
             now=lambda: NOW + self.clock.seconds(),
+            events=events,
         )
         self.driver.observer = self.heard
-        self.connect()
 
     def connect(self) -> None:
         """The link comes up."""
@@ -671,3 +677,29 @@ class Settling(RelayTest):
         self.heard.events.clear()
         self.tell(ENDED)
         assert self.heard.events == []
+
+
+class WhichEvents(RelayTest):
+    """By configuration: all, its own, or its own beside those of older agents."""
+
+    def bound(self, events: Wanted) -> list[str]:
+        """The routing keys that are bound, and with a sign those that are no more."""
+        self.make(events)
+        self.connect()
+        end = "> c2c.results.relay-a"
+        made = [one for one in self.broker.declared if one.endswith(end)]
+        gone = [f"-{one}" for one in self.broker.unbound]
+        return [one.removesuffix(end).replace("c2c.events ", "") for one in [*made, *gone]]
+
+    def test_bindings(self) -> None:
+        """What is not wanted any more is unbound, after what is wanted was bound."""
+        assert self.bound("all") == ["#", "-#.call.*", "-#.relay-a"]
+        assert self.bound("mixed") == ["#.relay-a", "#.call.*", "-#"]
+        assert self.bound("own") == ["#.relay-a", "-#", "-#.call.*"]
+
+    def test_what_agents_are_asked_for(self) -> None:
+        """To tell this relay alone; for all events nothing is asked, as in 0.1."""
+        asked: list[Wanted] = ["all", "mixed", "own"]
+        for events, relay in zip(asked, (None, "relay-a", "relay-a"), strict=True):
+            self.make(events)
+            assert self.plan().data.get("relay") == relay

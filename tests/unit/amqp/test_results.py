@@ -40,9 +40,13 @@ class Results(SynchronousTestCase):
         opening = self.results.opened(connection, self.lost.append)
         self.successResultOf(Deferred.fromCoroutine(opening))
 
-    def deliver(self) -> Delivery:
+    def deliver(self, relay: str | None = None) -> Delivery:
         """Deliver the event of a call that rings."""
-        after = a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),))
+        after = a_call(
+            state=CallState.FIRST_RINGING,
+            timeline=(Entry(1001.0, "first_ringing"),),
+            relay=relay,
+        )
         [report] = reports(a_call(), after, [self.results.target], server_id="pbx1.test")
         delivering = self.results.deliver(Waiting(report))
         delivered: Delivery = self.successResultOf(Deferred.fromCoroutine(delivering))
@@ -107,3 +111,10 @@ class Results(SynchronousTestCase):
         assert [(report.target, report.type) for report in told] == [
             (self.results.target.name, EventType.PLACED)
         ]
+
+    def test_to_one_relay(self) -> None:
+        """That which asked for it; the routing key says so."""
+        self.connect()
+        assert self.deliver("relay-a.example.com") == Delivered()
+        [(exchange, key, _, _)] = self.broker.published
+        assert (exchange, key) == ("c2c.events", "pbx1.call.first_ringing.relay-a.example.com")

@@ -635,6 +635,19 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
         [{"asterisk": False, "relay": {}}],
         ["main.yml: relay: needs the section amqp"],
     ),
+    "events of a relay by no such name": (
+        [{"amqp": a_broker(), "asterisk": False, "relay": {"events": "some"}}],
+        ["main.yml: relay.events: must be one of all, mixed, own, not 'some'"],
+    ),
+    "own events of a relay that cannot be named": (
+        [{"server_id": "a.#", "amqp": a_broker(), "asterisk": False, "relay": {"events": "own"}}],
+        [
+            (
+                "main.yml: relay.events: must be all where the server_id has # or *: it stands in "
+                "routing keys"
+            )
+        ],
+    ),
     "relay beside a PBX": (
         [{"amqp": a_broker(), "relay": {}, "asterisk": {}}],
         ["main.yml: asterisk: must be false beside relay: a call goes to one or the other"],
