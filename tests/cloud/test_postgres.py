@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from threading import Event
@@ -19,14 +20,29 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 
+from c2c_agent.amqp.messages import event_key, relay_of
+from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.call.call import Answer, Call
+from c2c_agent.call.events import Event as CallEvent
+from c2c_agent.call.events import (
+    FirstAnswered,
+    FirstRinging,
+    Gone,
+    OriginateAccepted,
+    Place,
+    SecondAnswered,
+    SecondDialed,
+    SecondRinging,
+)
 from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, LimitReached
-from c2c_agent.report.delivery import Depth, Report
+from c2c_agent.report.delivery import Depth, Report, Target, reports
+from c2c_agent.report.outbox import Outbox
 from c2c_agent.store import outbox_table
 from c2c_agent.store.call_store import Claim, KeyRow
 from c2c_agent.store.calls_table import row
@@ -37,13 +53,18 @@ from c2c_agent.store.postgres.link import Statements
 from c2c_agent.store.postgres.store import Counts, PostgresStore, check, version_of
 from tests import store_contract as contract
 from tests.cloud.databases import PASSWORD, PORT, STORE_ADDRESS, Database, DatabaseServer
-from tests.fakes import CRM, SHOP
+from tests.fake_broker import FakeConnection
+from tests.fakes import CRM, SHOP, Desk
 from tests.pbx.conftest import alone
 from tests.pbx.proxy import Wire
-from tests.playbook import JOB
+from tests.playbook import JOB, PLAN, a_call
 from tests.store_contract import call, ended
+from tests.unit.report.test_history import TALKED
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("server")]
+
+#: What one relayed call takes at its relay: 7 events come back to it.
+STATEMENTS, TRANSACTIONS = 19, 9
 
 # Its type is that of a module.
 _reactor: Any = reactor
@@ -892,3 +913,117 @@ class Opening(PostgresTests):
             for query, index in queries.items():
                 plan = Statements(connection).execute(f"EXPLAIN {query}", values).fetchall()
                 assert index in " ".join(step for (step,) in plan)
+
+
+class RelayDesk(Desk):
+    """A relay's core over a real database, and a broker in memory; it has no webhooks."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._shared: Any = store
+        self.broker = FakeConnection()
+        super().__init__(shared=True)
+
+    def _open(self) -> None:
+        clock: Any = self.clock
+        relay = RelayDriver(
+            server_id=self._shared.server_id,
+            agents=lambda: ["pbx1"],
+            answer_timeout=10,
+            clock=clock,
+            now=self.now,
+            events="own",
+        )
+        self.store = self._shared
+        drivers: Any = {"asterisk": relay}
+        self.drivers = drivers
+        outbox: Any = Outbox(
+            OutboxTable(self._shared), [], server_id="a", clock=clock, now=self.now
+        )
+        self.outbox = outbox
+        super()._open()
+        connection: Any = self.broker
+        Deferred.fromCoroutine(relay.opened(connection, lambda _: None))
+
+
+class OneCall(PostgresTests):
+    """What a relayed call costs, from its claim to its end, as counted; no more than this."""
+
+    def count(self, where: type, name: str, how: Callable[..., int], what: str) -> None:
+        """Count the calls of a method."""
+        made = getattr(where, name)
+
+        def counted(this: object, *arguments: Any) -> Any:
+            self.costs[what] += how(*arguments)
+            return made(this, *arguments)
+
+        patched = mock.patch.object(where, name, counted)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            await deferLater(_reactor, 0.005)
+
+    async def test_what_it_costs(self) -> None:
+        """Statements, transactions, notifications, and messages; the other relay has nothing."""
+        a, b = self.both()
+        # Somebody follows a call of b's at a, and one of a's at b: other calls than this one.
+        for store in (a, b):
+            await store.watch(f"request {call(9).request_id}", call(9).request_id)
+        self.costs: Counter[str] = Counter()
+        desk = RelayDesk(a)
+        self.count(Statements, "execute", lambda *_: 1, "statements")
+        self.count(Statements, "executemany", lambda _, rows: len(list(rows)), "statements")
+        self.count(postgres_link.Link, "_run", lambda *_: 1, "transactions")
+        with closing(self.database.connect()) as other:
+            for server_id in ("a", "b"):
+                other.execute(f"LISTEN {postgres._channel(server_id)}".encode())
+            other.execute("LISTEN c2c_cancels")
+            key = limited(agent="pbx1", max_concurrent=5, per_minute=100, per_day=1000)
+            answer = desk.submit(key, request_id=call(1).request_id)
+            await self.until(lambda: bool(desk.broker.published))
+            [(_, queue, job, _)] = desk.broker.published
+            assert queue == "c2c.jobs.pbx1"
+            events = await self.tell(desk, job)
+            assert (await answer).answer == Answer()
+            notified = list(other.notifies(timeout=0.2))
+        stored = await a.find(call(1).request_id)
+        assert stored is not None
+        assert stored.outcome is Outcome.CONNECTED
+        self.costs["statements"] -= 1  # of this look at it
+        self.costs["transactions"] -= 1
+        assert self.rows("SELECT running, reserved FROM usage") == [(0, 0.0)]
+        assert (notified, len(desk.broker.published), events) == ([], 1, 7)
+        assert dict(self.costs) == {"statements": STATEMENTS, "transactions": TRANSACTIONS}
+        # What is watched is heard of all the same.
+        await b.save(call(9))
+        await self.news(a).until("changed", call(9).request_id, "crm")
+
+    async def tell(self, desk: RelayDesk, job: bytes) -> int:
+        """Be the agent: tell the whole story of a call, each event when the last one is stored."""
+        events = 0
+        relay = relay_of(job)
+        one = a_call(request_id=call(1).request_id, relay=relay)
+        story: list[CallEvent] = [
+            Place(PLAN),
+            OriginateAccepted({"Response": "Success"}),
+            FirstRinging("PJSIP/100-1"),
+            FirstAnswered("PJSIP/100-1"),
+            SecondDialed(30),
+            SecondRinging("PJSIP/200-2"),
+            SecondAnswered("PJSIP/200-2"),
+            Gone(TALKED),
+        ]
+        for number, happened in enumerate(story):
+            before, one = one, step(one, happened, 1000.5 + number).call
+            for report in reports(before, one, [Target("relay", relay=True)], server_id="pbx1"):
+                tag = desk.broker.deliver(
+                    report.body.encode(), key=event_key("pbx1", report.type, relay)
+                )
+                await self.until(lambda tag=tag: tag in desk.broker.settled)  # type: ignore[misc]
+                assert desk.broker.settled[tag] == "ack"
+                events += 1
+        return events
