@@ -26,7 +26,7 @@ from c2c_agent.ami.message import (
     RemoteAmiError,
     encode,
 )
-from c2c_agent.amqp.messages import MalformedMessage, read_event, read_job
+from c2c_agent.amqp.messages import MalformedMessage, read_event, read_job, relay_of
 from c2c_agent.call.call import Call, Received
 from c2c_agent.call.events import Relayed
 from c2c_agent.call.job import JobRules, parse_job
@@ -180,6 +180,8 @@ def job(data: bytes) -> None:
     try:
         if kind in {b"", b"a"}:
             parameters: Mapping[str, object] = read_job(body)
+            relay = relay_of(body)
+            assert relay is None or not {*"#* "} & {*relay}, relay
         else:
             query, _, body = body.partition(b"\n")
             content_type = "application/json" if kind == b"j" else ""
