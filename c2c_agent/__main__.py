@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from c2c_agent.cli.calls import (
     call,
-    calls,
     cancel,
     replay,
-    reports,
     start_calls,
     status,
     stop_calls,
+    targets,
 )
 from c2c_agent.cli.check import check
 from c2c_agent.cli.options import program
+from c2c_agent.cli.overview import calls, reports
 from c2c_agent.cli.run import run
 from c2c_agent.cli.setup import key, setup
 from c2c_agent.cli.store import store
@@ -24,7 +24,7 @@ from c2c_agent.cli.webhook import webhook
 
 main = program(
     *(run, check, setup, key, store, webhook),
-    *(call, status, cancel, calls, replay, reports, stop_calls, start_calls),
+    *(call, status, cancel, calls, reports, targets, replay, stop_calls, start_calls),
 )
 
 

@@ -38,7 +38,7 @@ from c2c_agent.policy.meter import Admission, LimitReached, Meter
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.policy.token import Token
-from c2c_agent.report.delivery import Report, Target, reports
+from c2c_agent.report.delivery import Listed, Report, Target, reports
 from c2c_agent.report.live import Live
 from c2c_agent.store.call_store import EVERY, Claim, Wanted
 
@@ -266,6 +266,20 @@ class FakeStore:
         return taken
 
 
+class FakeReportList:
+    """The reports that wait; what was asked of them is kept."""
+
+    def __init__(self) -> None:
+        self.reports: list[Listed] = []
+        self.asked: list[tuple[str | None, int | None, bool | None]] = []
+
+    def listed(
+        self, most: int, *, key_name: str | None, before: int | None, dead: bool | None
+    ) -> Deferred[list[Listed]]:
+        self.asked.append((key_name, before, dead))
+        return succeed(self.reports[:most])
+
+
 class FakeTokens:
     """What is kept of tokens, at once; `broken`: the store cannot be used."""
 
@@ -438,6 +452,7 @@ class Desk:
         self.store = FakeStore()
         self.store.shared = shared
         self.tokens = FakeTokens()
+        self.report_list = FakeReportList()
         self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
         self._limits = CallsConfig(**limits)
         self.number_plans: dict[str, NumberPlan] = {}  # by kind of PBX

@@ -26,7 +26,7 @@ _NOT_HERE: Final = "ignored_auth,negative_data_rejection,unsupported_method"
 _SEED: Final = 20
 
 #: How many operations there are at least, with or without a key: a run that tried fewer was none.
-_OPERATIONS: Final = 18
+_OPERATIONS: Final = 20
 
 #: What is answered with `unauthorized` where no key is given.
 _WITH_KEY_ONLY: Final = frozenset(
@@ -36,6 +36,9 @@ _WITH_KEY_ONLY: Final = frozenset(
         "/c2c/v2/calls",
         "/c2c/v2/events/ticket",
         "/c2c/v2/events",
+        "/c2c/v2/reports",
+        "/c2c/v2/targets",
+        "/c2c/v2/keys",
         "/c2c/v2/tokens",
         "/c2c/v2/tokens/{token_id}",
         "/c2c/v2/replay",

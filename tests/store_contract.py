@@ -19,6 +19,7 @@ from c2c_agent.errors import StoreError
 from c2c_agent.policy.keys import Key
 from c2c_agent.report.delivery import Report
 from c2c_agent.store.call_store import Wanted
+from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.sql_store import SqlStore
 from c2c_agent.store.tokens_table import TokensTable
 from tests.fakes import CRM
@@ -405,6 +406,34 @@ class Reports(StoreContract):
         assert self.waiting() == []
         await store.save(refused)
         assert self.waiting() == [("crm", "1")]
+
+    async def test_listed(self) -> None:
+        """The newest first; of a key's calls, page by page, those that wait or were given up."""
+        store = self.opened()
+        table = OutboxTable(store)
+        await store.save(call(1), [self.report("1"), self.report("2", "shop")])
+        other = Report("crm", "3", "call.ended", call(2).request_id, 6.0, "{}")
+        await store.save(call(2, key="shop"), [other])
+        [waiting], _ = await table.due("shop", 10.0, 5)
+        await table.bury(waiting, 20.0, "HTTP 500")
+
+        async def listed(
+            most: int = 9,
+            key_name: str | None = None,
+            before: int | None = None,
+            dead: bool | None = None,
+        ) -> list[str]:
+            found = await table.listed(most, key_name=key_name, before=before, dead=dead)
+            return [one.event_id for one in found]
+
+        assert await listed() == ["3", "2", "1"]
+        assert await listed(key_name="crm") == ["2", "1"]
+        assert await listed(dead=True) == ["2"]
+        assert await listed(dead=False) == ["3", "1"]
+        [newest] = await table.listed(1, key_name=None, before=None, dead=None)
+        assert await listed(before=newest.number) == ["2", "1"]
+        [dead] = await table.listed(1, key_name="crm", before=None, dead=True)
+        assert (dead.dead_at, dead.attempts, dead.reason) == (20.0, 1, "HTTP 500")
 
     async def test_told_once(self) -> None:
         """An event that is made again, as after a crash, is the same."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -172,14 +171,14 @@ def replay(
 @url_option
 @config_option
 @plain_errors
-def reports(
+def targets(
     *, as_json: bool, url: str | None, ca_file: str | None, config_path: str | None
 ) -> None:
     """Show who is told of calls, and why telling fails.
 
     Of each webhook, and of the broker, it shows how many events wait and were given up.
     """
-    standing = client_of(config_path, url, ca_file).reports()
+    standing = client_of(config_path, url, ca_file).targets()
     if as_json:
         click.echo(json.dumps(standing, indent=2))
         return
@@ -257,37 +256,6 @@ def _turn(turn: Callable[[], T]) -> T:
         raise ClientError(message) from error
 
 
-@click.command()
-@click.option("--follow", is_flag=True, help="Go on, and show calls as they come and change.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
-@click.option("--limit", default=20, show_default=True, help="Show at most this many.")
-@url_option
-@config_option
-@plain_errors
-def calls(
-    *,
-    follow: bool,
-    as_json: bool,
-    limit: int,
-    url: str | None,
-    ca_file: str | None,
-    config_path: str | None,
-) -> None:
-    """Show recent calls, the latest last."""
-    client = client_of(config_path, url, ca_file)
-    shown: dict[str, str] = {}
-    while True:
-        for item in reversed(client.calls(limit)):
-            state = item["call"]["outcome"] or item["call"]["state"]
-            if shown.get(item["request_id"]) == state:
-                continue
-            shown[item["request_id"]] = state
-            click.echo(json.dumps(item) if as_json else _line(item))
-        if not follow:
-            return
-        _sleep(1)
-
-
 def _clock(epoch: str) -> str:
     return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
@@ -295,19 +263,6 @@ def _clock(epoch: str) -> str:
 def _words(event: Mapping[str, Any]) -> str:
     words = str(event["event"]).replace("_", " ")
     return f"{words}: {event['detail']}" if "detail" in event else words
-
-
-def _sleep(seconds: float) -> None:
-    """Wait; by a name of its own, for time.sleep is that of every thread."""
-    time.sleep(seconds)
-
-
-def _line(item: Mapping[str, Any]) -> str:
-    now = item["call"]
-    legs = f"{now['dial_first']['number']} -> {now['dial_second']['number']}"
-    talk = "" if now["talk_seconds"] is None else f" {now['talk_seconds']} s"
-    when = datetime.fromtimestamp(float(item["utc.time"])).astimezone().isoformat(" ", "seconds")
-    return f"{when}  {item['request_id']}  {legs}  {now['outcome'] or now['state']}{talk}"
 
 
 def _summary(now: Mapping[str, Any]) -> None:

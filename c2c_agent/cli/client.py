@@ -210,12 +210,12 @@ class Client:
                 return count
         raise self._error(answer)
 
-    def reports(self) -> list[dict[str, Any]]:
+    def targets(self) -> list[dict[str, Any]]:
         """How it stands with each who is told of calls."""
-        answer = self._ask("GET", "/reports")
+        answer = self._ask("GET", "/targets")
         match answer:
-            case {"reports": list(reports)}:
-                return reports
+            case {"targets": list(targets)}:
+                return targets
         raise self._error(answer)
 
     def stop_calls(self, reason: str, *, hang_up: bool) -> int:
@@ -235,12 +235,36 @@ class Client:
                 return was
         raise self._error(answer)
 
-    def calls(self, limit: int) -> list[dict[str, Any]]:
-        """The latest calls, newest first."""
-        answer = self._ask("GET", f"/calls?{urlencode({'limit': limit})}")
+    def calls(self, limit: int, **wanted: str) -> list[dict[str, Any]]:
+        """The latest calls that are wanted, newest first."""
+        answer = self._ask("GET", f"/calls?{urlencode({'limit': limit, **wanted})}")
         match answer:
             case {"calls": list(calls)}:
                 return calls
+        raise self._error(answer)
+
+    def calls_csv(self, limit: int, **wanted: str) -> str:
+        """The same as a table, with the names of its columns."""
+        query = urlencode({"limit": limit, **wanted, "format": "csv"})
+        answer = self._fetch("GET", f"/calls?{query}")
+        if answer.startswith(b"{"):
+            raise self._error(self._json(answer))
+        return answer.decode()
+
+    def reports(self, limit: int, **wanted: str) -> list[dict[str, Any]]:
+        """What receivers were not told yet, newest first."""
+        answer = self._ask("GET", f"/reports?{urlencode({'limit': limit, **wanted})}")
+        match answer:
+            case {"reports": list(reports)}:
+                return reports
+        raise self._error(answer)
+
+    def key_list(self) -> list[dict[str, Any]]:
+        """The keys that may be seen, with their limits and their use."""
+        answer = self._ask("GET", "/keys")
+        match answer:
+            case {"keys": list(keys)}:
+                return keys
         raise self._error(answer)
 
     def status(self, request_id: str, **waiting: int) -> dict[str, Any]:
@@ -271,6 +295,24 @@ class Client:
         *,
         patience: float = _PATIENCE,
     ) -> object:
+        return self._json(self._fetch(method, path, form, patience=patience))
+
+    def _json(self, answer: bytes) -> object:
+        try:
+            read: object = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise self._no_agent() from error
+        return read
+
+    def _fetch(
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        patience: float = _PATIENCE,
+    ) -> bytes:
+        """What is answered, as it is."""
         connection = self._place.connection(patience)
         headers = dict(self._headers)
         body = None
@@ -279,7 +321,7 @@ class Client:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             connection.request(method, self._path + path, body, headers)
-            answer: object = json.loads(connection.getresponse().read())
+            return connection.getresponse().read()
         except _NOBODY as error:
             raise NobodyThere(self._silent(error)) from error
         except ssl.SSLCertVerificationError as error:
@@ -296,7 +338,6 @@ class Client:
             raise ClientError(self._silent(error)) from error
         finally:
             connection.close()
-        return answer
 
     def _response(self, answer: object) -> dict[str, Any]:
         match answer:

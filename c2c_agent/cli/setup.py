@@ -9,6 +9,7 @@ from attrs import evolve
 
 from c2c_agent.cli.client import fastagi_of
 from c2c_agent.cli.options import config_option, path_of, plain_errors
+from c2c_agent.cli.overview import key_list
 from c2c_agent.config import files as configfile
 from c2c_agent.config.pbx import AgiConfig
 from c2c_agent.config.sections import Config
@@ -23,7 +24,7 @@ from c2c_agent.setup import plan as planning
 
 @click.group()
 def key() -> None:
-    """Make keys for callers."""
+    """Make keys for callers, and see how they are used."""
 
 
 @key.command("new")
@@ -43,6 +44,9 @@ def key_new(name: str) -> None:
     click.echo("For the list `keys` of c2c-agent.yml; without `allow` it can dial nothing:\n")
     # In quotes: YAML would read some names as numbers, dates or truths.
     click.echo(f'    - name: "{name}"\n      sha256: "{key_digest(secret)}"\n      allow: []')
+
+
+key.add_command(key_list)
 
 
 @click.group()

@@ -137,6 +137,16 @@ class _Usage:
     spent: _Window = field(factory=_day)
 
 
+@frozen
+class Use:
+    """What a key uses: calls in progress, calls of the latest minute and day, seconds of a day."""
+
+    running: int
+    minute: int
+    day: int
+    seconds: float
+
+
 class Meter:
     """Counts what each key uses, and all together.
 
@@ -187,6 +197,14 @@ class Meter:
         """Count a call that was admitted before a restart, or by several processes together."""
         self.count(key_name, admission.reserved)
         return Lease(admission, self, key_name, admitted_at)
+
+    def use(self, key_name: str, now: float) -> Use:
+        """What a key uses at present; what calls in progress have reserved is used."""
+        usage = self._usage.get(key_name, _Usage())
+        for window in (usage.minute, usage.day, usage.spent):
+            window.forget(now)
+        seconds = usage.spent.total + usage.reserved
+        return Use(usage.running, int(usage.minute.total), int(usage.day.total), seconds)
 
     # For leases
 

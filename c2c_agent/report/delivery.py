@@ -85,6 +85,26 @@ def reports(
     )
 
 
+@frozen
+class Listed:
+    """A report in a list: without its body, and with what became of it so far.
+
+    `dead_at`: when it was given up; None: it waits, and is due at `due_at`. Times are epoch
+    seconds. `reason`: why the latest attempt failed.
+    """
+
+    number: int
+    target: str
+    event_id: str
+    type: str
+    request_id: str
+    at: float
+    attempts: int
+    due_at: float
+    dead_at: float | None
+    reason: str | None
+
+
 # What became of an attempt
 
 

@@ -27,7 +27,7 @@ from c2c_agent.net.endpoints import ServerCertificate, listener
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.keys import OPERATOR
-from c2c_agent.policy.meter import Meter
+from c2c_agent.policy.meter import Meter, Use
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import LoopWatch, Metrics, Sample
@@ -185,6 +185,10 @@ class Parts:
         keep_days = self._config.store.keep_days
         return Retention(delete, what, keep_days=keep_days, clock=self._reactor, now=now)
 
+    def _use(self, key_name: str) -> Use | None:
+        """What a key uses; where several processes share a store, each knows its own part alone."""
+        return None if self.store.shared else self.meter.use(key_name, self.clock.now())
+
     def _sample(self) -> Sample:
         return self.health.sample()
 
@@ -260,6 +264,8 @@ class Parts:
             fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
             signer=self.tokens.signer,
             tokens=self.tokens_table,
+            report_list=OutboxTable(self.store),
+            use=self._use,
             clock=self._reactor,
             now=self.clock.wall,
         )

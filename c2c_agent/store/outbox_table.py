@@ -11,10 +11,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from c2c_agent.report.delivery import Depth, Report, Waiting
+from c2c_agent.report.delivery import Depth, Listed, Report, Waiting
 from c2c_agent.store.calls_table import Connection
 
 T = TypeVar("T")
+
+#: Beyond all numbers of reports.
+_LAST: Final = 2**62
 
 #: No pause is that long, in seconds: what is due later was postponed by a clock that was wrong.
 _NEVER: Final = 2 * 86400
@@ -65,6 +68,16 @@ _COUNT: Final = """
     SELECT target, count(*) FILTER (WHERE dead_at IS NULL), count(dead_at),
         min(created_at) FILTER (WHERE dead_at IS NULL)
     FROM outbox WHERE server_id = :server_id GROUP BY target
+"""
+_LIST: Final = """
+    SELECT id, target, event_id, type, request_id, created_at, attempts, due_at, dead_at, reason
+    FROM outbox WHERE server_id = :server_id AND id < :before
+    AND (CAST(:key_name AS TEXT) IS NULL OR EXISTS (
+        SELECT 1 FROM calls
+        WHERE calls.request_id = outbox.request_id AND calls.key_name = :key_name
+    ))
+    AND (CAST(:dead AS INTEGER) IS NULL OR (dead_at IS NOT NULL) = (:dead = 1))
+    ORDER BY id DESC LIMIT :most
 """
 _DELETE_OLD: Final = """
     DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < :before LIMIT 500)
@@ -167,6 +180,24 @@ class OutboxTable:
             return {target: Depth(*counts) for target, *counts in reader.execute(_COUNT, values)}
 
         return self._database.read(query)
+
+    def listed(
+        self, most: int, *, key_name: str | None, before: int | None, dead: bool | None
+    ) -> Deferred[list[Listed]]:
+        """Reports that wait or were given up, the newest first: of a key's calls, or of all.
+
+        `before`: only those with a smaller number. `dead`: only those that were given up, or that
+        were not.
+        """
+        values = self._ours(
+            key_name=key_name,
+            before=_LAST if before is None else before,
+            dead=None if dead is None else int(dead),
+            most=most,
+        )
+        return self._database.read(
+            lambda reader: [Listed(*columns) for columns in reader.execute(_LIST, values)]
+        )
 
     def delete_old(self, before: float) -> Deferred[int]:
         """Delete what was to be told before a moment: a few, and gives how many those were."""

@@ -39,14 +39,22 @@ _STATUS: Final[Mapping[str, int]] = {
 
 
 @frozen
+class Text:
+    """An answer that is no JSON."""
+
+    content_type: str
+    content: bytes
+
+
+@frozen
 class Reply:
-    """What goes back to the client: JSON, metrics in Prometheus's own format, or live events.
+    """What goes back to the client: JSON, metrics, another text, or live events.
 
     None: there is nothing to say, beyond the `headers`. `lasts`: for how many seconds events are
     sent; None: to the end of what is followed.
     """
 
-    body: Json | Exposition | Watch | None
+    body: Json | Exposition | Text | Watch | None
     code: int = 200
     retry_after: int | None = None
     headers: HeaderFields = ()

@@ -20,6 +20,7 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import KeyRing
+from c2c_agent.policy.meter import Use
 from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import Exposition
@@ -31,6 +32,7 @@ from c2c_agent.web.ask import PREFIX, Access, Ask
 from c2c_agent.web.browser import VARY, preflight, readable
 from c2c_agent.web.calls import Calls
 from c2c_agent.web.operation import KillSwitch, Operation
+from c2c_agent.web.overview import Overview, ReportList
 from c2c_agent.web.tokens import Tokens
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
@@ -48,7 +50,7 @@ class Api:
 
     `operator` is the name of the key that may see and cancel every call. `fastagi` is where FastAGI
     connections are taken, as `host:port`; None: nowhere. `now` gives epoch seconds as the host's
-    clock has them.
+    clock has them. `use`: what a key uses at present; None where nobody here knows.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Api:
         kill_switch: KillSwitch,
         signer: TokenSigner,
         tokens: TokenStore,
+        report_list: ReportList,
+        use: Callable[[str], Use | None],
         fastagi: str | None = None,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -87,6 +91,13 @@ class Api:
         issued = Tokens(
             server_id=server_id, access=self._access, signer=signer, store=tokens, now=now
         )
+        overview = Overview(
+            server_id=server_id,
+            access=self._access,
+            recent=dispatcher.recent,
+            report_list=report_list,
+            use=use,
+        )
         self._operation = operation = Operation(
             server_id=server_id,
             access=self._access,
@@ -102,14 +113,16 @@ class Api:
             (re.compile(PREFIX), {"GET": calls.place, "POST": calls.place}),
             (re.compile(PREFIX + "/status/(?P<item>[^/]+)"), _shown(calls.status)),
             (re.compile(PREFIX + "/cancel/(?P<item>[^/]+)"), {"POST": calls.cancel}),
-            (re.compile(PREFIX + "/calls"), _shown(calls.recent)),
+            (re.compile(PREFIX + "/calls"), _shown(overview.calls)),
             (re.compile(PREFIX + "/events"), _shown(calls.all_events)),
             (re.compile(PREFIX + "/events/ticket"), {"POST": issued.ticket}),
             (re.compile(PREFIX + "/events/(?P<item>[^/]+)"), _shown(calls.call_events)),
             (re.compile(PREFIX + "/tokens"), {"POST": issued.issue}),
             (re.compile(PREFIX + "/tokens/(?P<item>[^/]+)"), {"DELETE": issued.revoke}),
+            (re.compile(PREFIX + "/reports"), _shown(overview.reports)),
+            (re.compile(PREFIX + "/keys"), _shown(overview.keys)),
             (re.compile(PREFIX + "/replay"), {"POST": operation.replay}),
-            (re.compile(PREFIX + "/reports"), _shown(operation.reports)),
+            (re.compile(PREFIX + "/targets"), _shown(operation.targets)),
             (re.compile(PREFIX + "/stop-calls"), {"POST": operation.stop_calls}),
             (re.compile(PREFIX + "/start-calls"), {"POST": operation.start_calls}),
             (re.compile("/healthz"), _shown(operation.healthz)),

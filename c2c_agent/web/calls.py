@@ -1,4 +1,4 @@
-"""The paths of calls: place one, look at one, cancel one, list them, follow them.
+"""The paths of calls: place one, look at one, cancel one, follow them.
 
 Each is a coroutine from what was asked to what is replied. What is asked for is done by
 `dispatch`.
@@ -21,7 +21,6 @@ from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.policy.keys import Key
 from c2c_agent.report.live import Live
-from c2c_agent.store.call_store import Wanted
 from c2c_agent.text import one_copy
 from c2c_agent.web import answers
 from c2c_agent.web.answers import Reply
@@ -30,13 +29,11 @@ from c2c_agent.web.request import renamed
 
 #: The longest that a status is held back, in seconds.
 _MAX_WAIT: Final = 60
-_MAX_CALLS: Final = 1000
 
 #: Seconds after which a refused stream is worth another try.
 _STREAM_RETRY: Final = 30
 
 _CANCEL: Final = "asterisk.cancel"
-_CALLS: Final = "asterisk.calls"
 _EVENTS: Final = "asterisk.events"
 
 
@@ -139,19 +136,6 @@ class Calls:
         if call.outcome is not None:
             body["response"]["ended"] = call.outcome.value
         return Reply(body)
-
-    async def recent(self, ask: Ask) -> Reply:
-        """List the latest calls of a key; the operator sees those of all."""
-        caller = await self._access.caller(ask)
-        if isinstance(caller, Fault):
-            return self._fail(caller, method=_CALLS)
-        limit = ask.number("limit", _MAX_CALLS)
-        if isinstance(limit, Fault):
-            return self._fail(limit, method=_CALLS)
-        name = None if self._access.is_operator(caller.key) else caller.key.name
-        wanted = Wanted(first=caller.dial_first)
-        calls = await self._dispatcher.recent(20 if limit is None else limit, name, wanted)
-        return Reply({"calls": [answers.listing(call) for call in calls]})
 
     async def all_events(self, ask: Ask) -> Reply:
         """Stream what happens from now on to a key's calls; the operator sees those of all."""

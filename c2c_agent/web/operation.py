@@ -25,7 +25,7 @@ from c2c_agent.web.ask import Access, Ask
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _REPLAY: Final = "asterisk.replay"
-_REPORTS: Final = "asterisk.reports"
+_TARGETS: Final = "asterisk.targets"
 _STOP: Final = "asterisk.stop-calls"
 _START: Final = "asterisk.start-calls"
 
@@ -78,12 +78,12 @@ class Operation:
         target, request_id = map(ask.parameters.values.get, ("target", "request_id"))
         return Reply({"replayed": await self._replay(_text(target), _text(request_id))})
 
-    async def reports(self, ask: Ask) -> Reply:
+    async def targets(self, ask: Ask) -> Reply:
         """How it stands with who is told of calls, for the operator: what fails, and why."""
         fault = self._access.no_operator(ask, "see who is told of calls")
         if fault is not None:
-            return self._fail(fault, method=_REPORTS)
-        return Reply({"reports": [_shown(one) for one in await self._standing()]})
+            return self._fail(fault, method=_TARGETS)
+        return Reply({"targets": [_shown(one) for one in await self._standing()]})
 
     async def stop_calls(self, ask: Ask) -> Reply:
         """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""

@@ -20,7 +20,7 @@ from c2c_agent.config.rules import UNIX
 from c2c_agent.errors import StoreError
 from c2c_agent.report.live import Watch
 from c2c_agent.report.metrics import Exposition
-from c2c_agent.web.answers import Reply
+from c2c_agent.web.answers import Reply, Text
 from c2c_agent.web.api import Api
 from c2c_agent.web.ask import PREFIX, Ask
 from c2c_agent.web.browser import read_browser
@@ -184,7 +184,7 @@ def _target(request: BoundedRequest) -> tuple[str, str]:
 def _encode(reply: Reply) -> Answer:
     if reply.body is None or isinstance(reply.body, Watch):
         return reply, "", b""
-    if isinstance(reply.body, Exposition):
+    if isinstance(reply.body, (Exposition, Text)):
         return reply, reply.body.content_type, reply.body.content
     return reply, "application/json", _json(reply)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from unittest import mock
+from urllib.parse import parse_qsl
 
 import click
 import pytest
@@ -273,29 +275,29 @@ FAILING: Final[dict[str, Any]] = {
 WELL: Final = {**FAILING, "target": "shop", "failing_since": None, "reason": None}
 
 
-class TestReports:
-    """`c2c-agent reports`."""
+class TestTargets:
+    """`c2c-agent targets`."""
 
     def test_shown(self, agent: FakeAgent, tmp_path: Path) -> None:
         """Each receiver, and why one is not told."""
-        agent.script = [{"reports": [FAILING, WELL]}] * 2
-        assert run(tmp_path, "reports").stdout.splitlines() == [
+        agent.script = [{"targets": [FAILING, WELL]}] * 2
+        assert run(tmp_path, "targets").stdout.splitlines() == [
             "crm: 3 wait, 1 given up",
             "  fails since 01:48:57.000: HTTP 500",
             "shop: 3 wait, 1 given up",
         ]
-        shown = json.loads(run(tmp_path, "reports", "--json").stdout)
+        shown = json.loads(run(tmp_path, "targets", "--json").stdout)
         assert shown == [FAILING, WELL]
 
     def test_nobody(self, agent: FakeAgent, tmp_path: Path) -> None:
         """No receiver is no fault."""
-        agent.script = [{"reports": []}]
-        assert run(tmp_path, "reports").stdout.startswith("Nobody is told")
+        agent.script = [{"targets": []}]
+        assert run(tmp_path, "targets").stdout.startswith("Nobody is told")
 
     def test_not_shown(self, agent: FakeAgent, tmp_path: Path) -> None:
         """In the API's words."""
         agent.script = [answer(FAULT, request_id=None)]
-        assert_plain_error(run(tmp_path, "reports"), FAULT.message)
+        assert_plain_error(run(tmp_path, "targets"), FAULT.message)
 
 
 class TestStopCalls:
@@ -408,6 +410,34 @@ class TestCalls:
         assert agent.asked[0].path == "/c2c/v2/calls?limit=5"
         assert_plain_error(run(tmp_path, "calls", "--limit", "5000"), "limit must be")
 
+    def test_what_is_looked_for(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """It is asked of the agent; the time is one, or so long ago."""
+        agent.script = [self.listed(TALKED), self.listed()]
+        options = ("--outcome", "connected", "--number", "200", "--since", "2015-06-30 01:48:57")
+        assert len(run(tmp_path, "calls", *options).stdout.splitlines()) == 1
+        query = dict(parse_qsl(agent.asked[0].path.partition("?")[2]))
+        assert query == {
+            "limit": "20",
+            "outcome": "connected",
+            "number": "200",
+            "since": f"{EPOCH:.3f}",
+        }
+        before = time.time()
+        assert run(tmp_path, "calls", "--since", "2h").exit_code == 0
+        since = float(dict(parse_qsl(agent.asked[1].path.partition("?")[2]))["since"])
+        assert before - 7200.1 <= since <= time.time() - 7200
+        assert_plain_error(run(tmp_path, "calls", "--since", "yesterday"), "neither 90m, 2h or 3d")
+        assert run(tmp_path, "calls", "--outcome", "x").exit_code == 2
+
+    def test_csv(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """The agent's table, as it is; or why there is none."""
+        fault = Fault(ErrorCode.INVALID_PARAMETER, "limit must be a whole number from 0 to 1000.")
+        agent.script = [b"a,b\r\n1,2\r\n", answer(fault, request_id=None)]
+        assert run(tmp_path, "calls", "--csv").stdout_bytes == b"a,b\r\n1,2\r\n"
+        assert agent.asked[0].path == "/c2c/v2/calls?limit=20&format=csv"
+        assert_plain_error(run(tmp_path, "calls", "--csv", "--limit", "5000"), "limit must be")
+        assert run(tmp_path, "calls", "--csv", "--json").exit_code == 2
+
     def test_json(self, agent: FakeAgent, tmp_path: Path) -> None:
         """One object a line."""
         agent.script = [self.listed(self.LATER, TALKED)]
@@ -428,7 +458,7 @@ class TestCalls:
             if len(slept) == 3:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr("c2c_agent.cli.calls._sleep", sleep)
+        monkeypatch.setattr("c2c_agent.cli.overview._sleep", sleep)
         agent.script = [
             self.listed(RINGING),
             self.listed(self.LATER, RINGING),
@@ -441,3 +471,61 @@ class TestCalls:
             [ONE, "100", "->", "200", "connected", "12.3", "s"],
         ]
         assert slept == [1, 1, 1]
+
+
+class TestReports:
+    """`c2c-agent reports`."""
+
+    REPORT: ClassVar = {
+        "id": "e-1",
+        "target": "crm",
+        "type": "call.ended",
+        "request_id": ONE,
+        "utc.time": "1435628937.000",
+        "state": "given_up",
+        "attempts": 10,
+        "utc.due": None,
+        "reason": "HTTP 500",
+    }
+
+    def test_the_latest_last(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """When, of which call, what, for whom, and why it was not told."""
+        waiting = {**self.REPORT, "state": "waiting", "attempts": 0, "reason": None}
+        agent.script = [{"reports": [waiting, self.REPORT]}]
+        why = "given up, 10 attempts failed: HTTP 500"
+        assert run(tmp_path, "reports", "--state", "given_up").stdout.splitlines() == [
+            f"2015-06-30 01:48:57+00:00  {ONE}  call.ended -> crm  {why}",
+            f"2015-06-30 01:48:57+00:00  {ONE}  call.ended -> crm  waiting",
+        ]
+        assert agent.asked[0].path == "/c2c/v2/reports?limit=20&state=given_up"
+
+    def test_json(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """One object a line."""
+        agent.script = [{"reports": [self.REPORT]}, {"nonsense": 1}]
+        assert json.loads(run(tmp_path, "reports", "--json").stdout) == self.REPORT
+        assert run(tmp_path, "reports").exit_code == 1
+
+
+class TestKeyList:
+    """`c2c-agent key list`."""
+
+    KEY: ClassVar = {
+        "name": "crm",
+        "limits": {"max_concurrent": 10, "per_minute": None, "per_day": 5, "minutes_per_day": 60},
+        "use": {"concurrent": 1, "minute": 2, "day": 3, "minutes_day": 4.5},
+    }
+
+    def test_limits_and_use(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Of each key; where nobody knows its use, that is said."""
+        agent.script = [{"keys": [self.KEY, {**self.KEY, "use": None}]}]
+        assert run(tmp_path, "key", "list").stdout.splitlines() == [
+            "crm  in progress 1 of 10, this minute 2, this day 3 of 5, minutes this day 4.5 of 60",
+            "crm  (use is not known to one of several relays)",
+        ]
+        assert agent.asked[0].path == "/c2c/v2/keys"
+
+    def test_json(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """One object a line."""
+        agent.script = [{"keys": [self.KEY]}, {"nonsense": 1}]
+        assert json.loads(run(tmp_path, "key", "list", "--json").stdout) == self.KEY
+        assert run(tmp_path, "key", "list").exit_code == 1

@@ -388,6 +388,8 @@ class WithTheRealApi(TestCase):
             kill_switch=self.desk,
             signer=TokenSigner(),
             tokens=self.desk.tokens,
+            report_list=self.desk.report_list,
+            use=lambda name: self.desk.meter.use(name, self.desk.now()),
             now=self.desk.wall,
             clock=self.desk.clock,
         )

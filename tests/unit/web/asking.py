@@ -81,6 +81,8 @@ class ApiTest(DeskTest):
             kill_switch=self.desk,
             signer=self.signer,
             tokens=self.desk.tokens,
+            report_list=self.desk.report_list,
+            use=lambda name: self.desk.meter.use(name, self.desk.now()),
             clock=self.clock,
             now=self.desk.wall,
         )

@@ -52,13 +52,13 @@ class Replaying(ApiTest):
         assert self.replayed == []
 
 
-class Reports(ApiTest):
-    """`GET /c2c/v2/reports`."""
+class Targets(ApiTest):
+    """`GET /c2c/v2/targets`."""
 
     def test_the_operator(self) -> None:
         """What waits, what was given up, what fails, since when and why."""
-        assert self.get(f"{PREFIX}/reports", key=OPERATOR_SECRET) == {
-            "reports": [
+        assert self.get(f"{PREFIX}/targets", key=OPERATOR_SECRET) == {
+            "targets": [
                 {
                     "target": "crm",
                     "waiting": 3,
@@ -80,7 +80,7 @@ class Reports(ApiTest):
 
     def test_nobody_else(self) -> None:
         """Who is told of calls is the host's own affair."""
-        body = self.get(f"{PREFIX}/reports", key=CRM_SECRET)
+        body = self.get(f"{PREFIX}/targets", key=CRM_SECRET)
         assert self.faults(body) == [("not_allowed", "This key may not see who is told of calls.")]
 
 

@@ -71,6 +71,8 @@ def api_of(desk: Desk) -> Api:
         kill_switch=desk,
         signer=TokenSigner(),
         tokens=desk.tokens,
+        report_list=desk.report_list,
+        use=lambda name: desk.meter.use(name, desk.now()),
         now=desk.wall,
         clock=desk.clock,
     )
