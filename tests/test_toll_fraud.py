@@ -22,6 +22,7 @@ from c2c_agent.dispatch.intake import Submission
 from c2c_agent.policy.hours import WeekTime, parse_hours
 from c2c_agent.policy.keys import Key, operator_key
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.policy.token import Token
 from tests.fakes import CRM, EPOCH, DeskTest, uuid
 
 DAY = 86400.0
@@ -129,6 +130,123 @@ class Numbers(Thief):
             "100",
         )
         assert "900" not in str(call.plan)
+
+
+class Legs(Thief):
+    """With the key of people who call outside: to join two numbers outside."""
+
+    KEY = evolve(
+        CRM,
+        allow=(parse_pattern("_XXX"), parse_pattern("_0X.")),
+        dial_as=None,
+        first=(parse_pattern("_1XX"),),
+        second=(parse_pattern("_0X."), parse_pattern("_2XX")),
+    )
+
+    def test_two_numbers_outside(self) -> None:
+        """The first has to be one of theirs."""
+        assert self.asks(self.KEY, dial_first="0900123", dial_second="0301") == "not_allowed"
+        assert self.asks(self.KEY, dial_second="0301") == "placed"
+
+    def test_the_other_way_round(self) -> None:
+        """Nor may a number outside be rung first, to be joined with a phone of theirs."""
+        assert self.asks(self.KEY, dial_first="0900123", dial_second="100") == "not_allowed"
+
+    def test_a_leg_that_nothing_allows(self) -> None:
+        """A pattern of a leg opens nothing that is not allowed, or is denied."""
+        narrow = evolve(self.KEY, allow=(parse_pattern("_1XX"),))
+        assert self.asks(narrow, dial_second="0301") == "not_allowed"
+        denied = evolve(self.KEY, deny=(parse_pattern("_0900."),))
+        assert self.asks(denied, dial_second="0900123") == "not_allowed"
+
+    def test_written_otherwise(self) -> None:
+        """The same number is the same leg, however it is written."""
+        for number in ("tel:0900-123", "(0900) 123", "0900.123"):
+            assert self.asks(self.KEY, dial_first=number, dial_second="0301") == "not_allowed"
+
+    def test_as_the_identity(self) -> None:
+        """That a leg may be rung does not say as whom."""
+        key = evolve(self.KEY, dial_as=(parse_pattern("_1XX"),))
+        assert self.asks(key, dial_second="0301", dial_as="0301") == "not_allowed"
+
+    def test_no_first_at_all(self) -> None:
+        """The default is a number that the key may ring first, or none."""
+        assert self.asks(self.KEY, dial_first="") == "invalid_parameter"
+        assert self.asks(evolve(self.KEY, default_first="100"), dial_first="") == "placed"
+
+    def test_a_second_click(self) -> None:
+        """Another pair is another call: the window opens nothing, and hides nothing."""
+        key = evolve(self.KEY, repeat_window=300)
+        assert self.asks(key, dial_second="0301") == "placed"
+        assert self.asks(key, dial_first="0301", dial_second="100") == "not_allowed"
+        assert self.asks(key, dial_first="0900123", dial_second="0301") == "not_allowed"
+
+
+class Tokens(Thief):
+    """With a token that was copied from a page."""
+
+    TOKEN = Token(id="one", dial_first="100", expires=int(EPOCH) + 60, uses=2)
+
+    def asks_with(self, token: Token = TOKEN, **parameters: Any) -> str:
+        """Ask with a token of the crm."""
+        before = len(self.driver.originated)
+        submission = self.told(self.desk.submit(CRM, (), token, **parameters))
+        faults = submission.answer.faults
+        assert (len(self.driver.originated) > before) is (not faults)
+        return faults[0].code.value if faults else "placed"
+
+    def test_from_another_phone(self) -> None:
+        """It rings its own first, and nobody else."""
+        for number in ("101", "200", "1-01", "tel:101"):
+            assert self.asks_with(dial_first=number, dial_as="100") == "not_allowed", number
+
+    def test_to_what_its_key_may_not(self) -> None:
+        """A pattern of a token opens nothing."""
+        token = evolve(self.TOKEN, second=(parse_pattern("_."),))
+        for number in ("900", "299", "0900123"):
+            assert self.asks_with(token, dial_second=number) == "not_allowed", number
+
+    def test_to_what_it_may_not(self) -> None:
+        """Though its key may."""
+        token = evolve(self.TOKEN, second=(parse_pattern("201"),))
+        assert self.asks_with(token) == "not_allowed"
+        assert self.asks_with(token, dial_second="20*1") == "not_allowed"
+        assert self.asks_with(token, dial_second="201") == "placed"
+
+    def test_as_somebody_else(self) -> None:
+        """It has one identity."""
+        assert self.asks_with(dial_as="101") == "not_allowed"
+        assert self.asks_with(dail_as="101") == "not_allowed"
+        assert self.asks_with(evolve(self.TOKEN, dial_as="101"), dial_as="100") == "not_allowed"
+
+    def test_more_often(self) -> None:
+        """Its uses are used up, whatever the ids; over restarts, too."""
+        assert self.asks_with(request_id=ONE) == "placed"
+        self.desk.restart()
+        assert self.asks_with() == "placed"
+        assert self.asks_with() == "rate_limited"
+        assert self.asks_with(request_id=uuid(9)) == "rate_limited"
+
+    def test_all_at_once(self) -> None:
+        """So are they where many ask in the same moment."""
+        self.driver.hold_plans()
+        submitted = [self.desk.submit(CRM, (), self.TOKEN) for _ in range(9)]
+        self.driver.make_plans()
+        told = [self.told(one) for one in submitted]
+        assert sum(not one.answer.faults for one in told) == len(self.driver.originated) == 2
+
+    def test_beyond_its_keys_limits(self) -> None:
+        """They are the key's, for all its tokens together."""
+        key = stolen(per_day=1)
+        for number, code in ((1, "placed"), (2, "rate_limited")):
+            token = evolve(self.TOKEN, id=str(number))
+            faults = self.told(self.desk.submit(key, (), token)).answer.faults
+            assert (faults[0].code.value if faults else "placed") == code
+
+    def test_a_call_of_somebody_else_again(self) -> None:
+        """Another's request_id is another call: it is not answered from that."""
+        assert self.asks(request_id=ONE, dial_first="101", dial_second="200") == "placed"
+        assert self.asks_with(request_id=ONE) == "request_id_conflict"
 
 
 class Numerous(Thief):
