@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import UNAUTHORIZED
+from twisted.web.http import NOT_MODIFIED, UNAUTHORIZED
 
 from c2c_agent.config.sections import HttpConfig
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -27,12 +27,13 @@ from c2c_agent.report.metrics import Exposition
 from c2c_agent.report.outbox import Standing
 from c2c_agent.store.call_store import TokenStore
 from c2c_agent.web import answers
-from c2c_agent.web.answers import Reply, http_status
+from c2c_agent.web.answers import Reply, Text, http_status
 from c2c_agent.web.ask import PREFIX, Access, Ask
 from c2c_agent.web.browser import VARY, preflight, readable
 from c2c_agent.web.calls import Calls
 from c2c_agent.web.operation import KillSwitch, Operation
 from c2c_agent.web.overview import Overview, ReportList
+from c2c_agent.web.pages import pages
 from c2c_agent.web.tokens import Tokens
 
 _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent's log has more.")
@@ -133,6 +134,8 @@ class Api:
 
     def route(self, method: str, path: str) -> tuple[Handler, str]:
         """The handler of a request, and the id in its path."""
+        if path in pages():
+            return (self.page if method in {"GET", "HEAD"} else self.wrong_method), path
         path = path.rstrip("/") or "/"
         for pattern, handlers in self._routes:
             match = pattern.fullmatch(path)
@@ -163,6 +166,13 @@ class Api:
             headers.append(("WWW-Authenticate", "Bearer"))
         return evolve(reply, code=code, headers=headers)
 
+    async def page(self, ask: Ask) -> Reply:
+        """Show a page to a browser, if it does not have it already."""
+        page = pages()[ask.item]
+        if page.is_known_to(ask.if_none_match):
+            return Reply(None, code=NOT_MODIFIED, headers=page.headers)
+        return Reply(Text(page.content_type, page.content), headers=page.headers)
+
     async def nothing_here(self, ask: Ask) -> Reply:
         """Answer for a path that does not exist."""
         return self._absent(ask, f"There is nothing at {ask.path[:200]}.", 404)
@@ -178,6 +188,8 @@ class Api:
 
     def looks_after(self, ask: Ask) -> bool:
         """Whether a request is of somebody who looks after the agent: health, or its own host."""
+        if ask.path in pages():
+            return False
         key = None if not ask.path.startswith(PREFIX) else self._access.key(ask)
         return not ask.path.startswith(PREFIX) or (
             key is not None and self._access.is_operator(key)

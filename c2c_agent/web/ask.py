@@ -26,7 +26,8 @@ PREFIX: Final = "/c2c/v2"
 class Ask:
     """A request, read: method, the id in the path, parameters, who asks.
 
-    `last_event_id` is the last event that a client of a stream has seen before.
+    `last_event_id` is the last event that a client of a stream has seen before; `if_none_match` the
+    entity tags of what it has.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Ask:
     client: str
     last_event_id: str = ""
     browser: Browser = Browser()
+    if_none_match: str = ""
 
     @property
     def secret(self) -> str | None:

@@ -136,6 +136,7 @@ class ApiResource(Resource):
             ),
             last_event_id=_header(request, b"last-event-id"),
             browser=read_browser(method, lambda name: _header(request, name.encode())),
+            if_none_match=_header(request, b"if-none-match"),
         )
 
 
