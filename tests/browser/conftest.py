@@ -1,0 +1,239 @@
+"""Chromium, and an agent whose pages it opens, as fixtures.
+
+Whatever a test does, at its end no page has broken its Content-Security-Policy, had an error, or
+asked for anything at another origin than those that the test is about. Screenshots are kept with
+what the tests write, in `screenshots/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from c2c_agent.policy.keys import key_digest
+from tests.pbx.waiting import wait_until
+
+KEY: Final = "a key for the browser"
+
+#: What a network without internet, and a container without namespaces of its own, need.
+_FLAGS: Final = [
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-sync",
+]
+
+#: What Chromium says where a page breaks its policy.
+_BROKEN: Final = re.compile("Content Security Policy")
+
+
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Mark a test that needs a browser, before any are deselected by their marks."""
+    if "browser" in item.fixturenames:
+        item.add_marker("browser")
+
+
+class ScriptedAgent:
+    """A whole agent with a scripted PBX, in a process of its own."""
+
+    def __init__(self, directory: Path, port: int, keys: list[dict[str, Any]]) -> None:
+        self.origin = f"http://127.0.0.1:{port}"
+        self._directory = directory
+        secret = directory / "ami.secret"
+        secret.write_text("not used\n", encoding="utf-8")
+        secret.chmod(0o600)
+        self._config = directory / "c2c-agent.yml"
+        configuration = {
+            "server_id": "pbx1.example.com",
+            "store": {"path": str(directory / "c2c.sqlite3")},
+            "http": {"listen": f"tcp:{port}:interface=127.0.0.1"},
+            "asterisk": {
+                "ami": {"host": "127.0.0.1", "username": "c2c-agent", "secret_file": str(secret)}
+            },
+            "calls": {"timeout": 20, "max_concurrent": 5000},
+            "keys": keys,
+        }
+        self._config.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        with (self._directory / "agent.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.browser.scripted_agent", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._listens, 20, "the agent listens")
+
+    def stop(self) -> None:
+        """Stop it as systemd does."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+            self._process = None
+
+    def _listens(self) -> bool:
+        try:
+            with urlopen(f"{self.origin}/healthz", timeout=5) as answer:  # noqa: S310 - our own
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    @property
+    def operator(self) -> str:
+        """The key of its own host."""
+        return (self._directory / "operator.key").read_text(encoding="utf-8").strip()
+
+    def ask(self, path: str, **form: str) -> dict[str, Any]:
+        """Ask it with the key of its own host; what it says."""
+        data = urlencode(form).encode() if form else None
+        headers = {"Authorization": f"Bearer {self.operator}"}
+        with urlopen(Request(self.origin + path, data, headers), timeout=30) as answer:  # noqa: S310
+            told: dict[str, Any] = json.load(answer)
+        return told
+
+    def calls(self) -> list[dict[str, Any]]:
+        """All calls that it has placed, the newest first."""
+        calls: list[dict[str, Any]] = self.ask("/c2c/v2/calls?limit=1000")["calls"]
+        return calls
+
+    def place(self, first: str, second: str) -> str:
+        """Place a call; its id."""
+        answer = self.ask("/c2c/v2", dial_first=first, dial_second=second)
+        return str(answer["response"]["request_id"])
+
+
+@pytest.fixture
+def agent(tmp_path: Path, unused_tcp_port_of_browser: int) -> Iterator[ScriptedAgent]:
+    """An agent with one key, which may ring everybody."""
+    keys = [{"name": "crm", "sha256": key_digest(KEY), "allow": ["_X.", "_+X."]}]
+    agent = ScriptedAgent(tmp_path, unused_tcp_port_of_browser, keys)
+    agent.start()
+    yield agent
+    agent.stop()
+
+
+@pytest.fixture
+def unused_tcp_port_of_browser() -> int:
+    """A port of this machine that nobody listens on, but for who is quicker."""
+    from socket import socket  # noqa: PLC0415
+
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium")
+    assert path is not None, "chromium is missing: scripts/prepare installs it"
+    expect.set_options(timeout=20_000)  # the machine may have much else to do
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Tab:
+    """A page in a context of its own, that is watched."""
+
+    def __init__(self, context: BrowserContext, screenshots: Path, name: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(20_000)
+        self._context = context
+        self._screenshots = screenshots
+        self._name = name
+        self.complaints: list[str] = []
+        self.origins: set[str] = set()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        if _BROKEN.search(message.text):
+            self.complaints.append(message.text)
+
+    def _request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in {"blob", "data"}:
+            self.origins.add(f"{parts.scheme}://{parts.netloc}")
+
+    def look(self, what: str) -> None:
+        """Keep a screenshot, and have axe-core look at the page: it may find nothing."""
+        file = self._screenshots / f"{what}-{self._name}.png"
+        self.page.screenshot(path=str(file), full_page=True)
+        devtools = self._context.new_cdp_session(self.page)  # no policy of the page's keeps it out
+        devtools.send("Runtime.evaluate", {"expression": _axe()})
+        found = devtools.send(
+            "Runtime.evaluate",
+            {
+                "expression": "axe.run().then(({violations}) => JSON.stringify("
+                "violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)])))",
+                "awaitPromise": True,
+                "returnByValue": True,
+            },
+        )
+        assert json.loads(found["result"]["value"]) == [], what
+        overflow = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{what} is wider than the window"
+
+
+def _axe() -> str:
+    tools = os.environ["C2C_BROWSER_TOOLS"]
+    return Path(tools, "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are kept: where C2C_SCREENSHOTS says, or with what the tests write."""
+    kept = os.environ.get("C2C_SCREENSHOTS")
+    path = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def open_tab(
+    browser: Browser, agent: ScriptedAgent, screenshots: Path
+) -> Iterator[Callable[..., Tab]]:
+    """Open tabs; none may have complained, or asked anybody but the agent and who is `allowed`."""
+    tabs: list[tuple[BrowserContext, Tab, set[str]]] = []
+
+    def open_one(
+        look: str = "light", width: int = 1280, allowed: tuple[str, ...] = (), **how: Any
+    ) -> Tab:
+        scheme: Any = look
+        context = browser.new_context(
+            color_scheme=scheme,
+            viewport={"width": width, "height": 800},
+            reduced_motion="reduce",
+            **how,
+        )
+        tab = Tab(context, screenshots, f"{look}-{width}")
+        tabs.append((context, tab, {agent.origin, *allowed}))
+        return tab
+
+    yield open_one
+    for context, tab, allowed in tabs:
+        context.close()
+        assert tab.complaints == []
+        assert tab.origins <= allowed

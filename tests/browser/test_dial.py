@@ -1,0 +1,138 @@
+"""The dial page in a browser, against a whole agent with a scripted PBX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import KEY, ScriptedAgent, Tab
+
+OpenTab = Callable[..., Tab]
+
+LOOKS = [(look, width) for look in ("light", "dark") for width in (1280, 360)]
+
+
+def signed_in(tab: Tab, agent: ScriptedAgent, query: str = "") -> None:
+    """Sign in by keyboard alone."""
+    tab.page.goto(f"{agent.origin}/dial{query}")
+    expect(tab.page.locator("#key")).to_be_focused()
+    tab.page.keyboard.type(KEY)
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#dial")).to_be_visible()
+
+
+def state(tab: Tab, name: str) -> None:
+    """Wait for a state of the call that is shown."""
+    expect(tab.page.locator("c2c-call-card")).to_have_attribute("data-state", name)
+
+
+@pytest.mark.parametrize(("look", "width"), LOOKS)
+def test_a_call_by_keyboard(agent: ScriptedAgent, open_tab: OpenTab, look: str, width: int) -> None:
+    """From the key to the outcome, without a mouse; every view is looked at."""
+    tab = open_tab(look, width)
+    tab.page.goto(f"{agent.origin}/dial")
+    tab.look("dial-sign-in")
+    signed_in(tab, agent)
+    expect(tab.page.locator("#second")).to_be_focused()
+    tab.page.keyboard.type("200")
+    expect(tab.page.locator("#call")).to_have_text("Call 200")
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.type("100")
+    tab.look("dial-number")
+    tab.page.keyboard.press("Enter")
+    state(tab, "second_ringing")
+    expect(tab.page.locator(".leg .word")).to_have_text(["answered", "ringing"])
+    tab.look("dial-ringing")
+    state(tab, "connected")
+    expect(tab.page.locator(".clock")).to_have_text("0:01")
+    tab.look("dial-talking")
+    expect(tab.page.locator(".stop")).to_be_focused()
+    tab.page.keyboard.press("Enter")
+    state(tab, "ended")
+    expect(tab.page.locator(".outcome")).to_contain_text("100 and 200 talked")
+    expect(tab.page.locator(".again")).to_be_focused()
+    tab.look("dial-ended")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#first")).to_have_value("100")
+    assert [call["call"]["outcome"] for call in agent.calls()] == ["connected"]
+
+
+def test_ends_are_sentences(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Busy is no error, and what the PBX refuses is said in its words."""
+    tab = open_tab()
+    signed_in(tab, agent)
+    tab.page.fill("#first", "100")
+    tab.page.fill("#second", "209")
+    tab.page.click("#call")
+    expect(tab.page.locator(".outcome")).to_have_text("209 was busy.")
+    tab.page.click(".again")
+    tab.page.fill("#second", "404")
+    tab.page.click("#call")
+    expect(tab.page.locator("#dial-error")).to_have_text("Extension does not exist.")
+
+
+def test_a_second_click(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Is no second call."""
+    tab = open_tab()
+    signed_in(tab, agent)
+    tab.page.fill("#first", "100")
+    tab.page.fill("#second", "200")
+    tab.page.evaluate(
+        "document.getElementById('call').click(), document.getElementById('call').click()"
+    )
+    state(tab, "connected")
+    assert len(agent.calls()) == 1
+
+
+def test_the_connection_is_lost(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """And comes back during a call: the page says so, and shows the call to its end."""
+    tab = open_tab()
+    signed_in(tab, agent)
+    tab.page.fill("#first", "100")
+    tab.page.fill("#second", "200")
+    tab.page.click("#call")
+    state(tab, "connected")
+    agent.stop()
+    expect(tab.page.locator(".lost")).to_be_visible()
+    expect(tab.page.locator(".clock")).to_be_visible()
+    agent.start()  # this PBX has forgotten the call meanwhile
+    state(tab, "ended")
+    expect(tab.page.locator(".lost")).to_be_hidden()
+    [call] = agent.calls()
+    assert call["call"]["state"] == "ended"
+
+
+def test_a_link(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """What the browser opens for a tel: link fills the form, and rings nobody.
+
+    The registration itself asks a person, which no browser without a window does: this opens the
+    address that the browser would open.
+    """
+    tab = open_tab()
+    tab.page.add_init_script(
+        "navigator.registerProtocolHandler = (...given) => { window.registered = given; };"
+    )
+    signed_in(tab, agent, "?number=tel%3A%2B1-555-010-0100")
+    expect(tab.page.locator("#second")).to_have_value("+1-555-010-0100")
+    assert tab.page.url == f"{agent.origin}/dial"  # the number is not left in the history
+    tab.page.click("#register")
+    assert tab.page.evaluate("window.registered") == ["tel", f"{agent.origin}/dial?number=%s"]
+    assert agent.calls() == []
+
+
+def test_a_wrong_key(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Is refused in the agent's words, and not kept; signing out forgets the right one."""
+    tab = open_tab()
+    tab.page.goto(f"{agent.origin}/dial")
+    tab.page.fill("#key", "nobody's")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#sign-in-error")).to_have_text("This api_key is not known.")
+    assert tab.page.evaluate("sessionStorage.length") == 0
+    signed_in(tab, agent)
+    tab.page.reload()
+    expect(tab.page.locator("#dial")).to_be_visible()
+    assert KEY not in tab.page.evaluate("JSON.stringify(localStorage) + document.cookie + location")
+    tab.page.click("#sign-out")
+    assert tab.page.evaluate("sessionStorage.length") == 0
