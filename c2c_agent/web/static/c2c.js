@@ -144,6 +144,7 @@
           const body = { dial_second: this.number, request_id: this.id };
           const response = await send("", this.token, body);
           const answer = await response.json();
+          // A token may have ended before we knew: another one, once.
           if (attempt || faults(answer)[0]?.code !== "unauthorized") return answer;
         } catch (error) {
           if (attempt === 3) throw error;
