@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import KEY, ScriptedAgent, Tab
+from tests.browser.chromium import Tab
+from tests.browser.conftest import KEY, ScriptedAgent
 from tests.browser.test_dial import LOOKS
 
 OpenTab = Callable[..., Tab]

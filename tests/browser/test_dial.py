@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import KEY, ScriptedAgent, Tab
+from tests.browser.chromium import Tab
+from tests.browser.conftest import KEY, ScriptedAgent
 
 OpenTab = Callable[..., Tab]
 

@@ -1,0 +1,96 @@
+"""Clicks in a real browser, by which real phones ring.
+
+The page is of another origin than the agent; the witness counts what Asterisk was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from c2c_agent.policy.keys import key_digest
+from tests.browser.chromium import Tab, chromium
+from tests.browser.customer_page import CustomerPage
+from tests.pbx.agents import KEY, AgentProcess
+from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
+from tests.pbx.sip_scenario import Behaviour
+from tests.pbx.witness import Witness
+
+RINGS = Behaviour(ring_seconds=0.6)
+TALKS = Behaviour(ring_seconds=0.6, talk_seconds=2)
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def agent(asterisk: AsteriskHost, tmp_path: Path) -> AgentProcess:
+    """An agent of its own, which has not been started."""
+    return AgentProcess(asterisk, tmp_path)
+
+
+@pytest.fixture
+def customers(agent: AgentProcess) -> Iterator[CustomerPage]:
+    """A page whose origin the agent knows; it runs as long as the page."""
+    page = CustomerPage(agent.url, KEY)
+    key = {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"]}
+    agent.configure("keys", [{**key, "origins": [page.origin], "repeat_window": 5}])
+    with agent:
+        yield page
+    page.close()
+
+
+@pytest.fixture
+def tab(agent: AgentProcess, customers: CustomerPage, tmp_path: Path) -> Iterator[Tab]:
+    """A tab that asks nobody but the agent and the page, and breaks no policy."""
+    with chromium() as browser:
+        context = browser.new_context()
+        tab = Tab(context, tmp_path, "light")
+        yield tab
+        context.close()
+    assert tab.complaints == []
+    assert tab.origins <= {agent.url, customers.origin}
+
+
+class TestBrowser:
+    def test_a_double_click_on_a_link(
+        self, customers: CustomerPage, tab: Tab, phone: StartPhone, witness: Witness
+    ) -> None:
+        """Rings one phone, then the other, once; how it goes stands beside the link."""
+        phone("100", RINGS), phone("200", TALKS)
+        tab.page.goto(customers.origin)
+        tab.page.locator("a[href='tel:200']").dblclick()
+        said = tab.page.locator("a[href='tel:200'] + c2c-call").get_by_role("status")
+        expect(said).to_have_text("Talking")
+        expect(said).to_have_text("Call ended")
+        seen = witness.wait_until_gone(witness.wait_for_first_call(20), 20)
+        assert seen.originates == 1
+        assert len(witness.linkedids()) == 1
+
+    def test_the_dial_page(
+        self,
+        agent: AgentProcess,
+        customers: CustomerPage,
+        tab: Tab,
+        phone: StartPhone,
+        witness: Witness,
+    ) -> None:
+        """With a token, as a person has it: a call, and its end by Hang up."""
+        token = customers.token(agent.url).decode().split('"token": "')[1].split('"')[0]
+        phone("100", RINGS), phone("200", RINGS)
+        tab.page.goto(f"{agent.url}/dial?number=tel:200")
+        tab.page.fill("#key", token)
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.locator("#first")).to_have_value("100")
+        expect(tab.page.locator("#call")).to_have_text("Call 200")
+        tab.page.keyboard.press("Enter")
+        card = tab.page.locator("c2c-call-card")
+        expect(card).to_have_attribute("data-state", "connected")
+        expect(tab.page.locator(".clock")).to_have_text("0:01")
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.locator(".outcome")).to_contain_text("100 and 200 talked")
+        seen = witness.wait_until_gone(witness.wait_for_first_call(20), 20)
+        assert seen.originates == 1
