@@ -55,13 +55,13 @@ class ScriptedAgent:
             "calls": {"timeout": 20, "max_concurrent": 5000},
             "keys": keys,
         }
-        self._configuration: dict[str, Any] = configuration
+        self.settings: dict[str, Any] = configuration
         self.configure(keys)
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, keys: list[dict[str, Any]]) -> None:
         """Have these keys at the next start."""
-        text = yaml.safe_dump({**self._configuration, "keys": keys})
+        text = yaml.safe_dump({**self.settings, "keys": keys})
         self._config.write_text(text, encoding="utf-8")
 
     def start(self) -> None:

@@ -13,7 +13,7 @@ export default [
         "AbortController", "AbortSignal", "Blob", "CSSStyleSheet", "CustomEvent", "Element", "Event",
         "EventTarget", "FormData", "HTMLButtonElement", "HTMLDialogElement", "HTMLElement",
         "HTMLFormElement", "HTMLInputElement", "HTMLSelectElement", "HTMLTableElement", "Intl", "Node",
-        "Response", "TextDecoderStream", "URL", "atob", "clearInterval", "clearTimeout", "crypto",
+        "Response", "TextDecoderStream", "URL", "URLSearchParams", "atob", "clearInterval", "clearTimeout", "crypto",
         "customElements", "document", "fetch", "history", "localStorage", "location", "navigator",
         "performance", "sessionStorage", "setInterval", "setTimeout", "window",
       ]),

@@ -42,6 +42,12 @@ def test_every_view(agent: ScriptedAgent, open_tab: OpenTab, look: str, width: i
     tab.page.click("text=History")
     expect(tab.page.locator("#history-table tbody tr")).to_have_count(5)
     tab.look("console-history")
+    tab.page.click("text=Keys")
+    expect(tab.page.locator("#keys-table tbody tr")).to_have_count(2)
+    tab.look("console-keys")
+    tab.page.click("text=Reports")
+    expect(tab.page.locator("#reports-words")).to_have_text("Everything was delivered.")
+    tab.look("console-reports")
     agent.ask(f"/c2c/v2/cancel/{talking}", now="1")
     tab.page.goto(f"{agent.origin}/console#call/{talking}")
     expect(tab.page.locator("#call .lead")).to_contain_text("102 and 200 talked")
@@ -111,6 +117,21 @@ def test_history(agent: ScriptedAgent, open_tab: OpenTab, tmp_path: Path) -> Non
     download.value.save_as(file)
     found = list(csv.DictReader(file.open(encoding="utf-8", newline="")))
     assert [call["second"] for call in found] == ["209", "209"]
+
+
+def test_keys(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """What each uses of its limits; a key sees itself alone."""
+    tab = open_tab()
+    signed_in(tab, agent, KEY)
+    tab.page.fill("#place-first", "100")
+    tab.page.fill("#place-second", "200")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#live-table tbody tr")).to_have_count(1)
+    tab.page.click("text=Keys")
+    row = tab.page.locator("#keys-table tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator("th")).to_have_text("crm")
+    expect(row.locator("td").first).to_contain_text("1")
 
 
 def test_the_kill_switch(agent: ScriptedAgent, open_tab: OpenTab) -> None:

@@ -7,8 +7,10 @@ import { AnswerChart, OutcomeChart } from "./charts.js";
 import { element, h, put, words } from "./dom.js";
 import { median, placedAt, secondsToAnswer } from "./figures.js";
 import { HistoryView } from "./history-view.js";
+import { KeysView } from "./keys-view.js";
 import { typed } from "./number.js";
 import { OperationView } from "./operation-view.js";
+import { ReportsView } from "./reports-view.js";
 import { clock, kind, legState, outcomeName } from "./words.js";
 
 /** @typedef {import("./types.js").Listed} Listed */
@@ -23,6 +25,8 @@ const calls = new Calls();
 const callView = new CallView(element("call", HTMLElement));
 const historyView = new HistoryView();
 const operation = new OperationView();
+const keysView = new KeysView();
+const reportsView = new ReportsView();
 
 const signIn = element("sign-in", HTMLFormElement);
 const key = element("key", HTMLInputElement);
@@ -30,7 +34,7 @@ const signInError = element("sign-in-error", HTMLElement);
 const link = element("link", HTMLElement);
 const nav = element("nav", HTMLElement);
 const signOut = element("sign-out", HTMLButtonElement);
-const views = ["live", "history", "call", "operation"].map((id) => element(id, HTMLElement));
+const views = ["live", "history", "call", "keys", "reports", "operation"].map((id) => element(id, HTMLElement));
 
 let signedIn = false;
 
@@ -43,6 +47,7 @@ function showSignIn(message = "") {
   calls.stop();
   callView.close();
   operation.close();
+  keysView.close();
   signInError.textContent = message;
   for (const view of views) view.hidden = true;
   nav.hidden = link.hidden = signOut.hidden = true;
@@ -96,6 +101,9 @@ function route() {
   else callView.close();
   if (shown === "operation") operation.open();
   else operation.close();
+  if (shown === "keys") keysView.open();
+  else keysView.close();
+  if (shown === "reports") reportsView.open();
   if (shown === "history") historyView.open();
   if (shown === "live") draw(true);
 }

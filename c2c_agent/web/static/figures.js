@@ -1,4 +1,4 @@
-// Figures of many calls: charts, filters, CSV. Pure.
+// Figures of many calls: charts, CSV. Pure.
 
 import { kind } from "./words.js";
 
@@ -73,30 +73,6 @@ export function median(sorted) {
   if (!sorted.length) return null;
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** @typedef {{since?: number, until?: number, number?: string, outcome?: string, key?: string}} Filter */
-
-/**
- * Whether a call is one that is looked for.
- * @param {Listed} listed
- * @param {Filter} filter
- */
-export function matches(listed, filter) {
-  const { call } = listed;
-  const at = placedAt(listed);
-  const digits = bare(filter.number ?? "");
-  const numbers = [bare(call.dial_first.number ?? ""), bare(call.dial_second.number ?? "")];
-  return (filter.since === undefined || at >= filter.since)
-    && (filter.until === undefined || at < filter.until)
-    && (!filter.outcome || call.outcome === filter.outcome)
-    && (!filter.key || listed.key === filter.key)
-    && (!digits || numbers.some((number) => number.includes(digits)));
-}
-
-/** A number without what only makes it easier to read. @param {string} number */
-function bare(number) {
-  return number.replace(/[^A-Za-z0-9+*#_]/g, "");
 }
 
 const HEADINGS = ["time", "request_id", "key", "first", "second", "state", "outcome",

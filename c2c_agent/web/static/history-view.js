@@ -3,13 +3,16 @@
 import { ask } from "./api.js";
 import { LISTED } from "./calls.js";
 import { element, h, moment, words } from "./dom.js";
-import { csv, matches, placedAt } from "./figures.js";
+import { csv, placedAt } from "./figures.js";
+import { typed } from "./number.js";
 import { clock, kind, outcomeName, outcomes, stateName } from "./words.js";
 
 /** @typedef {import("./types.js").Listed} Listed */
-/** @typedef {import("./figures.js").Filter} Filter */
 
 const ROWS = 100;
+
+/** The most calls that are put into one file. */
+const SAVED = 100_000;
 
 const filters = element("filters", HTMLFormElement);
 const table = element("history-table", HTMLTableElement);
@@ -22,27 +25,38 @@ function valueOf(id) {
   return /** @type {HTMLInputElement | HTMLSelectElement} */ (document.getElementById(id)).value.trim();
 }
 
-/** @param {string} id @returns {number | undefined} */
+/** Epoch seconds, or nothing. @param {string} id */
 function timeOf(id) {
   const text = valueOf(id);
-  return text ? new Date(text).getTime() / 1000 : undefined;
+  return text ? String(new Date(text).getTime() / 1000) : "";
 }
 
-/** @returns {Filter} */
+/** What is asked for. */
 function wanted() {
-  return {
-    number: valueOf("f-number"),
+  const asked = new URLSearchParams({ limit: String(ROWS) });
+  const given = {
+    number: typed(valueOf("f-number")),
     outcome: valueOf("f-outcome"),
     key: valueOf("f-key"),
     since: timeOf("f-since"),
     until: timeOf("f-until"),
   };
+  for (const [name, value] of Object.entries(given)) if (value) asked.set(name, value);
+  return asked;
+}
+
+/**
+ * Calls that are asked for, and how the list goes on.
+ * @param {URLSearchParams} asked
+ * @returns {Promise<{calls: Listed[], next?: string}>}
+ */
+function list(asked) {
+  return ask(`/calls?${asked}`);
 }
 
 export class HistoryView {
-  /** @type {Listed[]} */
-  #found = [];
-  #shown = 0;
+  #asked = new URLSearchParams();
+  #next = "";
 
   constructor() {
     element("f-outcome", HTMLSelectElement).append(
@@ -51,32 +65,43 @@ export class HistoryView {
       event.preventDefault();
       this.open();
     });
-    element("csv", HTMLButtonElement).addEventListener("click", () => this.#save());
-    more.addEventListener("click", () => this.#showMore());
+    const save = element("csv", HTMLButtonElement);
+    save.addEventListener("click", async () => {
+      save.disabled = true;
+      await this.#save();
+      save.disabled = false;
+    });
+    more.addEventListener("click", () => this.#load());
   }
 
-  async open() {
+  open() {
+    this.#asked = wanted();
+    this.#next = "";
+    table.tBodies[0].replaceChildren();
+    return this.#load();
+  }
+
+  async #load() {
     error.textContent = "";
-    const filter = wanted();
+    const asked = new URLSearchParams(this.#asked);
+    if (this.#next) asked.set("cursor", this.#next);
     try {
-      /** @type {{calls: Listed[]}} */
-      const { calls } = await ask(`/calls?limit=${LISTED}`);
-      this.#found = calls.filter((listed) => matches(listed, filter));
-      this.#shown = 0;
-      table.tBodies[0].replaceChildren();
-      this.#showMore();
-      const count = this.#found.length === 1 ? "1 call" : `${this.#found.length} calls`;
-      said.textContent = calls.length < LISTED ? `${count}.` : `${count} of the latest ${LISTED}.`;
+      const { calls, next = "" } = await list(asked);
+      if (asked.toString() !== this.#current()) return; // something else was asked for meanwhile
+      this.#next = next;
+      table.tBodies[0].append(...calls.map((listed) => this.#row(listed)));
+      const count = table.tBodies[0].rows.length;
+      said.textContent = `${count === 1 ? "1 call" : `${count} calls`}${next ? ", and more" : ""}.`;
+      more.hidden = !next;
     } catch (wrong) {
       error.textContent = words(wrong);
     }
   }
 
-  #showMore() {
-    const rows = this.#found.slice(this.#shown, this.#shown + ROWS);
-    this.#shown += rows.length;
-    table.tBodies[0].append(...rows.map((listed) => this.#row(listed)));
-    more.hidden = this.#shown >= this.#found.length;
+  #current() {
+    const asked = new URLSearchParams(this.#asked);
+    if (this.#next) asked.set("cursor", this.#next);
+    return asked.toString();
   }
 
   /** @param {Listed} listed */
@@ -93,8 +118,26 @@ export class HistoryView {
       h("td", {}, listed.key));
   }
 
-  #save() {
-    const url = URL.createObjectURL(new Blob([csv(this.#found)], { type: "text/csv" }));
+  /** All calls that are asked for, page by page. */
+  async #save() {
+    error.textContent = "";
+    const asked = wanted();
+    asked.set("limit", String(LISTED));
+    /** @type {Listed[]} */
+    const found = [];
+    try {
+      for (let next = ""; ;) {
+        if (next) asked.set("cursor", next);
+        const page = await list(asked);
+        found.push(...page.calls);
+        next = page.next ?? "";
+        if (!next || found.length >= SAVED) break;
+      }
+    } catch (wrong) {
+      error.textContent = words(wrong);
+      return;
+    }
+    const url = URL.createObjectURL(new Blob([csv(found)], { type: "text/csv" }));
     h("a", { href: url, download: "calls.csv" }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }

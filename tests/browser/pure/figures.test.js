@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { STEPS, columns, csv, histogram, matches, median, secondsToAnswer } from "../../../c2c_agent/web/static/figures.js";
+import { STEPS, columns, csv, histogram, median, secondsToAnswer } from "../../../c2c_agent/web/static/figures.js";
 import { entries, leg, listed } from "./calls.js";
 
 test("columns of outcomes", () => {
@@ -25,14 +25,6 @@ test("a histogram loses nobody", () => {
   const bars = histogram([0, 4.9, 5, 59.9, 60, 1000]);
   assert.equal(bars.length, STEPS.length + 1);
   assert.deepEqual(bars, [2, 1, 0, 0, 0, 0, 1, 2]);
-});
-
-test("filters", () => {
-  const one = listed(1000, { outcome: "second_busy", dial_second: leg("+15550100") });
-  const yes = [{}, { number: "555-01" }, { number: "100" }, { outcome: "second_busy" }, { key: "crm" }, { since: 1000, until: 1001 }];
-  const no = [{ number: "7" }, { outcome: "connected" }, { key: "other" }, { since: 1001 }, { until: 1000 }];
-  for (const filter of yes) assert.equal(matches(one, filter), true, JSON.stringify(filter));
-  for (const filter of no) assert.equal(matches(one, filter), false, JSON.stringify(filter));
 });
 
 test("CSV", () => {
