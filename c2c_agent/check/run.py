@@ -13,6 +13,7 @@ from c2c_agent.check import outside as beside
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.check.outside import Outside
 from c2c_agent.check.way_round import WayRound
+from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.sections import Config
 from c2c_agent.pbx.asterisk.bridge import agi_url
 
@@ -56,9 +57,16 @@ async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenera
         yield finding
     if config.other is not None:
         yield await other.finding(config.other, reactor)
-    if config.asterisk is None:
-        return
-    way = WayRound(config.asterisk, reactor)
+    if config.asterisk is not None:
+        async for finding in _around(config.asterisk, reactor, outside):
+            yield finding
+
+
+async def _around(
+    asterisk: AsteriskConfig, reactor: Any, outside: Outside
+) -> AsyncGenerator[Finding, None]:
+    """The way of a call through an Asterisk, as far as it can be gone."""
+    way = WayRound(asterisk, reactor)
     try:
         yield await way.log_in()
         yield await way.rights()
@@ -69,9 +77,9 @@ async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenera
         await way.probe()
         yield await way.come_round(outside.running, outside.sockets())
         if way.hears_foreign_calls:
-            yield exposure.of_no_filter(config.asterisk.ami)
-        url = agi_url(config.asterisk.agi)
-        for finding in exposure.open_listeners(config.asterisk.ami, url, outside.sockets()):
+            yield exposure.of_no_filter(asterisk.ami)
+        url = agi_url(asterisk.agi)
+        for finding in exposure.open_listeners(asterisk.ami, url, outside.sockets()):
             yield finding
     except CheckFailed as failed:
         yield failed.finding

@@ -151,7 +151,7 @@ class Intake:
         `faults` is what was wrong with the way the parameters were sent; the request is refused
         for it, together with what is wrong with the parameters themselves. `token`: that of the key
         which was presented in its place. `secrets` were presented with it; nothing that is kept has
-        one in it. `must_keep`: it is kept however many of the key's requests are refused. `relay` is
+        one in it. `must_keep`: it is kept however many of the key's requests are refused. `relay`:
         the server_id of the relay that gave it, where that alone is to hear of it over the broker.
         """
         parameters = without(secrets, known(parameters))

@@ -1,8 +1,8 @@
 """The agent as a whole: put together from a configuration, started and stopped in order.
 
 `parts` puts it together, and so says whether a configuration can be; `agent` starts and stops it;
-`reload` takes over a new configuration. Of the parts, `drivers` are the ways to a PBX, `reporters`
-tell what became of calls, `keys` open the agent, `tokens` has the secret for what is made of keys,
-`health` says how it goes, and `sharing` is what several processes share. It may know everything but
-the command line.
+`reload` takes over a new configuration. Of the parts, `drivers` are the ways to a PBX (`other`:
+over HTTP), `reporters` tell what became of calls, `keys` open the agent, `tokens` has the secret
+for what is made of keys, `health` says how it goes, and `sharing` is what several processes share.
+It may know everything but the command line.
 """

@@ -112,12 +112,8 @@ class Parts:
             outbox=self.outbox,
             neighbours=neighbours,
         )
-        if self.asterisk is not None:
-            self.asterisk.driver.observer = self.dispatcher.observer_of("asterisk")
-        if self.relay is not None:
-            self.relay.observer = self.dispatcher.observer_of("asterisk")
-        if self.other is not None:
-            self.other.driver.observer = self.dispatcher.observer_of("other")
+        for kind, driver in self.drivers.items():
+            driver.observer = self.dispatcher.observer_of(kind)
         self.intake = Intake(
             clock=self.clock,
             week_time=week_time,
@@ -153,6 +149,7 @@ class Parts:
             now=self.clock.now,
         )
         stop_watch = StopSwitchService(self.switch, self.dispatcher.hang_up_all, reactor)
+        #: In the order in which they are started.
         self.services: list[Service] = [
             LoopWatch(reactor, self.metrics.loop_delayed),
             self.retention(self.store.delete_ended, "calls that ended"),

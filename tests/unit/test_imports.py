@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "c2c_agent"
 
 #: The client's side of twisted.web; the rest of it is the server's.
-CLIENT = re.compile(r"twisted\.web\.(client|_newclient|iweb|http_headers)\b|treq\b")
+CLIENT = re.compile(
+    r"twisted\.web\.(client|_newclient|iweb|http_headers|http\.PotentialDataLoss)\b|treq\b"
+)
 SERVER = re.compile(r"twisted\.web\b")
 
 

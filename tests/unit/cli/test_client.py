@@ -491,9 +491,9 @@ class WithTheRealApi(TestCase):
         """Be the outbox: one receiver, and all is well."""
         return [Standing("crm", Depth(), None)]
 
-    async def test_reports(self) -> None:
+    async def test_targets(self) -> None:
         """How it stands with who is told."""
-        [crm] = await self.ask(self.client.reports)
+        [crm] = await self.ask(self.client.targets)
         assert (crm["target"], crm["waiting"], crm["reason"]) == ("crm", 0, None)
 
     async def test_errors(self) -> None:
