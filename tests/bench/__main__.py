@@ -29,11 +29,15 @@ from tests.bench.rows import (
     lookup,
     parsing,
     phones,
+    setup,
+    talk,
 )
 
 ROWS: Final = {
     "calls": calls,
     "phones": phones,
+    "talk": talk,
+    "setup": setup,
     "latency": latency,
     "parsing": parsing,
     "fastagi": fastagi,

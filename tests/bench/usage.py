@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from attrs import define, field
+
+#: CPUCLOCK_SCHED of linux/posix-timers.h: the time that the scheduler gave.
+_SCHEDULED: Final = 2
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
@@ -17,10 +21,13 @@ _IDLE: Final = (4, 5)
 
 
 def cpu_seconds(pid: int | None) -> float:
-    """CPU seconds that a process has used so far, all of its threads, in user and kernel mode."""
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK  # utime and stime, proc(5)
+    """CPU seconds that a process has used so far, all of its threads, in user and kernel mode.
+
+    What /proc/PID/stat counts in hundredths, its CPU clock tells to the nanosecond
+    (clock_getcpuclockid(3); Linux makes the clock's id so of the process's).
+    """
+    assert pid is not None
+    return time.clock_gettime(~pid << 3 | _SCHEDULED)
 
 
 def memory_bytes(pid: int | None) -> int:

@@ -27,6 +27,13 @@ PHONES: Final = {
     "140": "from-phones",
     "150": "limited",
     "240": "from-phones",
+    **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
+}
+
+#: The kind of a phone that is not of the usual one: a template of `pjsip.conf`.
+KINDS: Final = {
+    **dict.fromkeys(("160", "161", "260", "261"), "hd-phone"),
+    **dict.fromkeys(("170", "171", "270", "271"), "direct-phone"),
 }
 
 #: Users with a second phone, which is found where the phone of this number would be.
@@ -71,7 +78,13 @@ def render(place: PbxPlace) -> dict[str, str]:
     files["pjsip_phones.conf"] = "\n".join(
         _fill(
             _TEMPLATES / _PHONE_TEMPLATE,
-            values | {"NUMBER": number, "CONTEXT": context, "CONTACTS": _contacts(number, place)},
+            values
+            | {
+                "NUMBER": number,
+                "KIND": KINDS.get(number, "phone"),
+                "CONTEXT": context,
+                "CONTACTS": _contacts(number, place),
+            },
         )
         for number, context in PHONES.items()
     )
