@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +23,8 @@ from tests.pbx.lateness import Lateness
 from tests.pbx.phones import Phone
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
+from tests.pbx.sound import ULAW, Codec
+from tests.pbx.talker import Talker
 from tests.pbx.waiting import WaitedInVainError, wait_until
 from tests.pbx.witness import Witness
 
@@ -35,6 +37,16 @@ class StartPhone(Protocol):
 
     def __call__(self, number: str, behaviour: Behaviour = ANSWERS) -> Phone:
         """Return the phone of that number, ready to be called; replaces an earlier one."""
+        ...
+
+
+class StartTalker(Protocol):
+    """What the fixture `talker` is: starts a talking phone of the PBX under test."""
+
+    def __call__(
+        self, number: str, *codecs: Codec, ring_seconds: float | None = 0.3, final: int = 200
+    ) -> Talker:
+        """Return the phone of that number, ready to be called; it ends with the test."""
         ...
 
 
@@ -109,6 +121,23 @@ def phone(asterisk: AsteriskHost, tmp_path: Path) -> Iterator[StartPhone]:
         for started in phones:
             started.stop()
         shutil.copytree(directory, tmp_path / "phones")  # to be looked at afterwards
+
+
+@pytest.fixture
+def talker(asterisk: AsteriskHost) -> Iterator[StartTalker]:
+    """Start talking phones of this PBX."""
+    with ExitStack() as phones:
+
+        def start(
+            number: str, *codecs: Codec, ring_seconds: float | None = 0.3, final: int = 200
+        ) -> Talker:
+            place = (asterisk.phones_address, asterisk.phone_port(number))
+            phone = Talker(
+                number, *place, codecs=codecs or (ULAW,), ring_seconds=ring_seconds, final=final
+            )
+            return phones.enter_context(phone)
+
+        yield start
 
 
 @pytest.fixture(scope="session")

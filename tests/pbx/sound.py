@@ -80,7 +80,7 @@ def share_of_tone(samples: Sequence[int], rate: int, *hz: int) -> float:
     """
     count = len(samples)
     power = sum(sample * sample for sample in samples)
-    if power < count * 100:  # quieter than what a codec makes of silence
+    if power <= count * 100:  # quieter than what a codec makes of silence
         return 0.0
     return sum(_power_at(samples, rate, one) for one in hz) / power
 

@@ -237,8 +237,13 @@ class Talker:
         self._order(partial(self._invite, call, password))
         return call
 
-    def register(self, pbx: tuple[str, int], contact: str, password: str = "") -> int:
-        """Register a contact of any text; the final status of the answer."""
+    def register(
+        self, pbx: tuple[str, int], contact: str, password: str = "", *, expires: int = 60
+    ) -> int:
+        """Register a contact of any text; the final status of the answer.
+
+        `*` for 0 seconds takes all away that were registered.
+        """
         answers: list[Sip] = []
         call_id = f"{uuid4()}@{self.address}"
         uri = f"sip:{pbx[0]}"
@@ -250,7 +255,7 @@ class Talker:
                 ("Call-ID", call_id),
                 ("CSeq", f"{number} REGISTER"),
                 ("Contact", contact),
-                ("Expires", "60"),
+                ("Expires", str(expires)),
             ]
             if proof:
                 headers.append(("Authorization", proof))
