@@ -30,7 +30,7 @@ from c2c_agent.web.operation import description
 _FENCE: Final = re.compile(r"^```\{generated\} ([a-z-]+)\n```$", re.MULTILINE)
 
 #: Values that are explained together with the setting that they stand in.
-_WITHIN: Final = frozenset({"Hours", "LegRule", "Pattern"})
+_WITHIN: Final = frozenset({"Hours", "LegRule", "Pattern", "SecondLegRule"})
 
 
 class UndescribedError(Exception):

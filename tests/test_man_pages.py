@@ -58,7 +58,7 @@ def _below(kind: Any) -> tuple[type[Any] | None, str]:
         [kind] = get_args(kind)
         brackets = "[]"
     # A rule of a leg, a pattern and hours are explained with the list that they stand in.
-    explained = {"Hours", "LegRule", "Pattern"}
+    explained = {"Hours", "LegRule", "Pattern", "SecondLegRule"}
     known = isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in explained
     return (kind, brackets) if known else (None, "")
 

@@ -30,6 +30,8 @@ from c2c_agent.ami.message import (
 Headers = tuple[tuple[str, str], ...]
 
 _SECRET_HEADERS: Final = frozenset({"Secret"})
+#: What a variable's name ends with whose value is for nobody to see.
+_SECRET_VARIABLE: Final = re.compile(r"(\w*_SECRET=).*")
 _NOT_SHOWN: Final = "(not shown)"
 
 #: Milliseconds; Asterisk reads Timeout into a C int.
@@ -112,7 +114,13 @@ class ActionRefused(AmiError):  # noqa: N818 - it says what happened, as Twisted
 
 
 def _without_secrets(headers: Headers) -> Headers:
-    return tuple((n, _NOT_SHOWN if n in _SECRET_HEADERS else value) for n, value in headers)
+    return tuple((name, _shown(name, value)) for name, value in headers)
+
+
+def _shown(name: str, value: str) -> str:
+    if name in _SECRET_HEADERS:
+        return _NOT_SHOWN
+    return _SECRET_VARIABLE.sub(rf"\1{_NOT_SHOWN}", value) if name == "Variable" else value
 
 
 @frozen
@@ -272,6 +280,11 @@ def core_status() -> Action:
 def list_commands() -> Action:
     """Ask which actions this user may send: the response has a header named as each of them."""
     return Action("ListCommands")
+
+
+def device_state_list() -> Action:
+    """Ask for all devices: a list of DeviceStateChange events with `Device` and `State`."""
+    return Action("DeviceStateList")
 
 
 def show_dialplan(context: str) -> Action:

@@ -61,6 +61,8 @@ class OriginatePlan:
     first may take before that to confirm that a person is there. `max_duration`: how long they may
     talk; None is the driver's own limit. All in seconds. `timekeeper`: who sees to that. `order` is
     the driver's own form of `data`; it is not stored, since nothing is ever sent twice.
+    `secret_digest`: the SHA-256, in hex, of what a channel must know that wants the second leg
+    dialled; empty where nothing was agreed on, as version 0.1 did not.
     """
 
     data: Mapping[str, object]
@@ -70,6 +72,7 @@ class OriginatePlan:
     max_duration: int | None = None
     timekeeper: Timekeeper = Timekeeper.HERE
     order: object = field(default=None, eq=False, repr=False)
+    secret_digest: str = ""
 
 
 @frozen

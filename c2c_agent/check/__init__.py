@@ -2,6 +2,7 @@
 
 `finding` is one line of it. `run` goes through all checks: `configuration` looks at what this host
 has, `outside` at what it reaches beside the PBX, `other` at a PBX over HTTP, `way_round` goes the
-way of a call, `exposure` looks at who else can listen or dial. It knows the parts that the agent is
-made of, not the agent.
+way of a call, `exposure` looks at who else can listen or dial, `lightness` at what a talk costs, and
+what contexts lose where it costs little. It knows the parts that the agent is made of, not the
+agent.
 """

@@ -39,7 +39,8 @@ _DANGEROUS: Final[Mapping[str, str]] = {
 
 #: The eventfilter that is shipped (asterisk-conf/manager.d/c2c-agent.conf).
 EVENT_FILTER: Final = (
-    "^Event: (Newchannel|LocalBridge|Dial|OriginateResponse|Hangup).*(Linkedid|Uniqueid): c2c-"
+    "^Event: (Newchannel|LocalBridge|LocalOptimizationEnd|BlindTransfer|Dial|OriginateResponse"
+    "|Hangup).*(Linkedid|Uniqueid): c2c-"
 )
 
 #: Extensions that take whatever is dialled, letters included.

@@ -72,7 +72,7 @@ async def _around(
         yield await way.rights()
         for finding in await way.exposures():
             yield finding
-        for context in way.contexts():
+        for context in [*way.contexts(), *await way.contexts_of_endpoints()]:
             yield await way.context(context)
         await way.probe()
         yield await way.come_round(outside.running, outside.sockets())

@@ -8,8 +8,9 @@ where none runs, to this program. Each finding that failed says what to do about
 from __future__ import annotations
 
 import errno
+import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from twisted.internet import defer
@@ -24,10 +25,11 @@ from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.ami.message import Message
-from c2c_agent.check import exposure
+from c2c_agent.check import exposure, lightness
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.config.files import read_secret
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
+from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ConfigError
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk import bridge
@@ -47,6 +49,8 @@ _HELPERS: Final = (
     "c2c-result",
     "c2c-first-result",
     "c2c-check",
+    lightness.TAKEN,
+    "c2c-talk",
 )
 
 #: The hangup handler of a context that rings the first.
@@ -59,6 +63,10 @@ FOREIGN: Final = (
     "Give asterisk.agi.listen a port that is free (a FreePBX has its own FastAGI server at 4573), "
     "then restart the agent. Nothing was sent to that program."
 )
+
+#: A device that may be somebody's, and so many of them at the most are asked for their context.
+_USER: Final = re.compile(r"[A-Za-z0-9_*#+.-]{1,32}")
+_MOST_DEVICES: Final = 500
 
 #: What writes our side of Asterisk's configuration.
 _SETUP: Final = "c2c-agent setup asterisk"
@@ -164,9 +172,31 @@ class WayRound:
     def contexts(self) -> list[str]:
         """The contexts that calls run through, as far as the configuration names them."""
         known = _contexts_of([*self._config.first_leg, *self._config.second_leg])
-        dial_as = self._config.dial_as
-        own = [*dial_as.contexts.values(), *filter(None, [dial_as.default_context])]
+        own = self._contexts_of_users()
         return list(dict.fromkeys([self._config.bridge_context, *_HELPERS, *known, *own]))
+
+    def _contexts_of_users(self) -> list[str]:
+        dial_as = self._config.dial_as
+        return [*dial_as.contexts.values(), *filter(None, [dial_as.default_context])]
+
+    async def contexts_of_endpoints(self) -> list[str]:
+        """The contexts that the devices of this PBX have, unless the configuration names them.
+
+        None where Asterisk does not list its devices.
+        """
+        link = self._the_link()
+        try:
+            listed = await link.collect(actions.device_state_list())
+        except actions.ActionRefused:
+            return []
+        named = [item.get("Device").partition("/") for item in listed]
+        users = [name for kind, _, name in named if kind == "PJSIP" and _USER.fullmatch(name)]
+        found = []
+        for user in users[:_MOST_DEVICES]:
+            answer = await link.send(actions.getvar(f"PJSIP_ENDPOINT({user},context)"))
+            found.append(answer.get("Value").strip())
+        known = self.contexts()
+        return [one for one in dict.fromkeys(found) if CONTEXT.fullmatch(one) and one not in known]
 
     async def context(self, name: str) -> Finding:
         """Whether a context exists in the dialplan."""
@@ -182,6 +212,7 @@ class WayRound:
         wide = exposure.of_context(name, {item.get("Extension") for item in items})
         if wide is not None:
             return wide
+        light = self._lightness(name, items)
         rings_first = name in _contexts_of(self._config.first_leg)
         if rings_first and not any(_LEAVES_RESULT in item.get("AppData") for item in items):
             return Finding(
@@ -191,7 +222,23 @@ class WayRound:
                 f"Set(CHANNEL(hangup_handler_push)={_LEAVES_RESULT},s,1).",
                 warning=True,
             )
-        return Finding(f"context {name}", "is there")
+        return light or Finding(f"context {name}", "is there")
+
+    def _lightness(self, name: str, items: Sequence[Message]) -> Finding | None:
+        """What a context makes dear, or loses."""
+        if name in _contexts_of(self._config.first_leg):
+            return lightness.of_first_leg(name, items)
+        rules = [rule for rule in self._config.second_leg if rule.optimizes]
+        of_users = any("{context}" in rule.channel for rule in rules)
+        if name in _contexts_of(rules) or (of_users and name not in self._own_contexts()):
+            return lightness.of_second_leg(name, items)
+        return None
+
+    def _own_contexts(self) -> list[str]:
+        """Those that are no user's."""
+        named = _contexts_of([*self._config.first_leg, *self._config.second_leg])
+        ours = {self._config.bridge_context, *_HELPERS, *named}
+        return [name for name in ours if name not in self._contexts_of_users()]
 
     async def probe(self) -> None:
         """Place a call that rings nobody, under an id that is not the agent's, with a variable.

@@ -127,14 +127,42 @@ class LegRule:
     )
 
 
+#: The option of a Local channel by which it stays in the talk (core_local.c).
+_STAYS: Final = "/n"
+
+
+@frozen
+class SecondLegRule(LegRule):
+    """How a second number is dialled.
+
+    `optimize`: whether the Local channel leaves the talk to the two who talk, once they do; None is
+    what `channel` says itself.
+    """
+
+    optimize: bool | None = None
+
+    @property
+    def dial_string(self) -> str:
+        """The template of what is dialled."""
+        if self.optimize is None or not self.channel.startswith("Local/"):
+            return self.channel
+        without = self.channel.removesuffix(_STAYS)
+        return without if self.optimize else without + _STAYS
+
+    @property
+    def optimizes(self) -> bool:
+        """Whether a Local channel is dialled that leaves the talk."""
+        return self.channel.startswith("Local/") and not self.dial_string.endswith(_STAYS)
+
+
 def _first_leg() -> Sequence[LegRule]:
     channel = "Local/{number}@c2c-first/n"
     return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
 
 
-def _second_leg() -> Sequence[LegRule]:
-    channel = "Local/{number}@{context}/n"
-    return tuple(LegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
+def _second_leg() -> Sequence[SecondLegRule]:
+    channel = "Local/{number}@{context}"
+    return tuple(SecondLegRule(parse_pattern(text), channel) for text in ("_X.", "_!"))
 
 
 @frozen
@@ -189,12 +217,16 @@ class AsteriskConfig:
             default="any number: `Local/{number}@c2c-first/n`",
         ),
     )
-    second_leg: Sequence[LegRule] = field(
+    second_leg: Sequence[SecondLegRule] = field(
         factory=_second_leg,
         metadata=described(
-            "How the second number is rung, in the same way.",
-            values="list of `match` and `channel`",
-            default="any number: `Local/{number}@{context}/n`",
+            "How the second number is rung, in the same way. `optimize` says whether the Local "
+            "channel leaves the talk to the two phones: `true` makes a talk as light as an "
+            "ordinary call, `false` keeps the channel, and with it what the context has set for "
+            "the talk (the dialplan page says what). Without it, the channel stays where `channel` "
+            "ends with `/n`.",
+            values="list of `match`, `channel` and `optimize`",
+            default="any number: `Local/{number}@{context}`",
         ),
     )
     dial_as: DialAsConfig = field(

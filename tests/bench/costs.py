@@ -39,7 +39,7 @@ from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
-from c2c_agent.config.pbx import AsteriskConfig, LegRule
+from c2c_agent.config.pbx import AsteriskConfig, SecondLegRule
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.keys import Key
@@ -135,7 +135,7 @@ def _follow(stream: bytes) -> CallTrace:
 
 
 def _plan() -> OriginatePlan:
-    rule = LegRule(parse_pattern("_X."), "Local/{number}@{context}/n")
+    rule = SecondLegRule(parse_pattern("_X."), "Local/{number}@{context}/n")
     config = AsteriskConfig(first_leg=[rule], second_leg=[rule])
     return make_plan(
         config, REQUEST_ID, JOB, "sales", agi_url="agi://127.0.0.1:8475/c2c", max_duration=3600

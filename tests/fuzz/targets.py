@@ -67,7 +67,7 @@ _HEADERS: Final = tuple(
         ),
     )
 )
-_DIALED: Final = re.compile(f"Local/{_NUMBER}@from-phones/n")
+_DIALED: Final = re.compile(f"Local/{_NUMBER}@from-phones")
 
 
 def pieces(data: bytes) -> list[bytes]:

@@ -45,12 +45,13 @@ class Truth:
 
     @classmethod
     def of(cls, seen: CallSeen, talk: PhoneCall | None) -> Truth:
-        """Read it from the dialling that the call's first channel took part in, and from a phone.
+        """Read it from the dialling by the call's first channel, or its phone, and from a phone.
 
         `talk` is the call as the second's phone had it, None where it did not talk.
         """
         root = seen.linkedid
-        to_second = [dial for dial in seen.dials if dial.caller == root]
+        rung_first = {dial.callee for dial in seen.dials if dial.caller == root + ";2"}
+        to_second = [dial for dial in seen.dials if dial.caller in {root, *rung_first}]
         answered = any(dial.status == "ANSWER" for dial in to_second)
         moments = [
             moment

@@ -150,7 +150,8 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
         return f"AMI {name}" if counts else None
     if isinstance(protocol, AgiProtocol):
         channel = protocol._channel
-        if channel is None or not boundaries.concerns(channel.environment.uniqueid.encode()):
+        told = channel and (channel.environment.uniqueid, *channel.environment.arguments)
+        if not boundaries.concerns(" ".join(told or ()).encode()):
             return None
         words = data.decode().strip().partition(",")[0]
         return f"AGI {_CHANNEL_NUMBER.sub('', words)}"

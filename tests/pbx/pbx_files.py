@@ -26,6 +26,7 @@ PHONES: Final = {
     **{str(number): "from-phones" for number in (*range(100, 110), *range(200, 210))},
     "140": "from-phones",
     "150": "limited",
+    "180": "from-phones",
     "240": "from-phones",
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
 }
@@ -35,6 +36,9 @@ KINDS: Final = {
     **dict.fromkeys(("160", "161", "260", "261"), "hd-phone"),
     **dict.fromkeys(("170", "171", "270", "271"), "direct-phone"),
 }
+
+#: Users whose phones say themselves where they are.
+REGISTERING: Final = frozenset({"180"})
 
 #: Users with a second phone, which is found where the phone of this number would be.
 SECOND_PHONES: Final = {"140": "141", "240": "241"}
@@ -110,6 +114,8 @@ def as_archive(files: dict[str, str]) -> bytes:
 
 def _contacts(number: str, place: PbxPlace) -> str:
     """Return a line for each phone of a user, by its place."""
+    if number in REGISTERING:
+        return "max_contacts = 5"
     ports = [phone_port(phone) for phone in (number, SECOND_PHONES.get(number)) if phone]
     return "\n".join(f"contact = sip:{number}@{place.phones_address}:{port}" for port in ports)
 

@@ -39,7 +39,8 @@ STEPS = {
     *("AMI Getvar PJSIP_ENDPOINT", "commit of dialing_first", "AMI Originate", "HTTP answer"),
     *("commit of first_ringing", "commit of first_answered", "commit of dialing_second"),
     *("commit of second_ringing", "commit of connected", "commit of ended"),
-    *('AGI EXEC "Dial" "Local/200@from-phones/n', 'AGI SET VARIABLE "C2C_DONE" "1"'),
+    *('AGI GET VARIABLE "C2C_SECRET"', 'AGI EXEC "Dial" "Local/200@from-phones'),
+    'AGI SET VARIABLE "C2C_DONE" "1"',
     *("report call.accepted", "report call.connected", "report call.ended"),
     *("settling of call.accepted", "settling of call.connected", "settling of call.ended"),
 }

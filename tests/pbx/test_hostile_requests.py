@@ -79,7 +79,7 @@ def test_decoration_does_not_get_through(
     agent.ended(request_id)
     sent = agent.status(request_id)["pbx_request"]["pbx_data"]
     assert sent["CallerID"] == '"200" <200>'
-    assert "C2C_SECOND_CHANNEL=Local/200@from-phones/n" in sent["Variable"]
+    assert "_C2C_SECOND_CHANNEL=Local/200@from-phones" in sent["Variable"]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ class Stranger:
         except OSError:
             return
 
+    def hears_line(self) -> bytes:
+        """The next thing that the agent says."""
+        self._socket.settimeout(LIMIT)
+        heard = b""
+        while not heard.endswith(b"\n"):
+            byte = self._socket.recv(1)
+            assert byte, heard
+            heard += byte
+        return heard
+
     def hears_until_closed(self) -> bytes:
         """What the agent says until it closes, which must be within the limit."""
         heard = b""

@@ -14,7 +14,13 @@ from contextlib import suppress
 from typing import Final
 
 from c2c_agent.agi.channel import AgiChannel
-from c2c_agent.agi.message import SessionLost, exec_, get_full_variable, set_variable
+from c2c_agent.agi.message import (
+    SessionLost,
+    exec_,
+    get_full_variable,
+    get_variable,
+    set_variable,
+)
 from c2c_agent.config.pbx import AgiConfig
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk.evidence import DialResult
@@ -27,7 +33,10 @@ SCRIPT: Final = "c2c"
 CHECK_CAUSE: Final = 27
 
 _DONE: Final = set_variable("C2C_DONE", "1")
-_READ_RESULT: Final = get_full_variable("${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}")
+_READ_SECRET: Final = get_variable("C2C_SECRET")
+_READ_RESULT: Final = get_full_variable(
+    "${DIALSTATUS},${HANGUPCAUSE},${SHARED(C2C_ANSWERED)}${C2C_ANSWERED}"
+)
 _READ_LEGS: Final = get_full_variable("${HANGUPCAUSE_KEYS()}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}")
 _SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
@@ -39,6 +48,11 @@ _MOST_CHANNELS: Final = 8
 def agi_url(config: AgiConfig) -> str:
     """Under which URL Asterisk, on the same host, reaches the FastAGI listener."""
     return config.url or f"agi://{listening(config.listen).address}/{SCRIPT}"
+
+
+async def secret_of(channel: AgiChannel) -> str:
+    """What the channel knows of the call that it is part of."""
+    return (await channel.command(_READ_SECRET)).value or ""
 
 
 async def bridge(
@@ -53,12 +67,13 @@ async def bridge(
 
     Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
     read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
-    the talk; `U` notes when it began, for a result that outlives the agent.
+    the talk, unless what was dialled leaves it to the two; `U` notes on our channel when it began,
+    for a result that outlives the agent.
     `keep` makes the result durable. Only where it could is the dialplan told that it need not leave
     one of its own: an agent that crashes then finds either. Gives whether the dialplan was told.
     Raises SessionLost where the session ended before the result was read.
     """
-    options = f"giS({max_duration})U(c2c-answered)"
+    options = f"giS({max_duration})U(c2c-answered^{channel.environment.channel})"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
     reply = await channel.command(dial, patience=None)
     first_hung_up = reply.result == "-1" or channel.hung_up
@@ -89,7 +104,7 @@ async def _sip_response(channel: AgiChannel) -> int | None:
     keys = ((await channel.command(_READ_LEGS)).value or "").split(",")
     found = None
     for key in keys[:_MOST_CHANNELS]:
-        if not re.fullmatch(r"PJSIP/[\w@.-]+", key):
+        if key == channel.environment.channel or not re.fullmatch(r"PJSIP/[\w@.-]+", key):
             continue
         reply = await channel.command(get_full_variable(f"${{HANGUPCAUSE({key},tech)}}"))
         match = _SIP.match(reply.value or "")

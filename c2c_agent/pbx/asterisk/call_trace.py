@@ -39,7 +39,7 @@ _INDICATED: Final[Mapping[str, str]] = {"5": "BUSY", "8": "CONGESTION"}
 #: Causes that are no reason: none, and normal clearing.
 _EMPTY: Final = frozenset({None, 0, 16})
 
-_LINKED: Final = ("Linkedid", "DestLinkedid", "LocalOneLinkedid")
+_LINKED: Final = ("Linkedid", "DestLinkedid", "LocalOneLinkedid", "TransfererLinkedid")
 
 
 def request_id_of(event: Message) -> str | None:
@@ -85,8 +85,10 @@ class CallTrace:
     _legs: dict[Leg, _LegTrace] = field(factory=lambda: {leg: _LegTrace() for leg in Leg})
     _originate_failed: bool = False
     _timed_out: bool = False
-    _hung_up_by: Leg | None = None
-    _hung_up_at: float | None = None
+    _hangups: list[tuple[Channel, Leg, float]] = field(factory=list)  # who asked for one, and when
+    _is_to_end: bool = False
+    _direct: bool = False  # a list shows that no Local channel is between the two
+    _left: Leg | None = None  # who has transferred the talk and is not part of it any more
 
     @_tree.default
     def _new_tree(self) -> ChannelTree:
@@ -111,16 +113,35 @@ class CallTrace:
         return []
 
     def _dial_begin(self, event: Message, _now: float) -> list[LegEvent]:
-        self._tie_to_caller(event)
-        return [SecondDialed(self.timeout)] if event.get("Uniqueid") == self.root else []
+        caller, name = event.get("Uniqueid"), event.get("Channel")
+        if not self._tree.is_taken and not self._tree.dialed and self._is_phone_of_first(caller):
+            self._tree.set_caller(caller, name)  # the dialplan dials, no session has told
+        self._tie_to_who_dialed(event)
+        return [SecondDialed(self.timeout)] if caller == self._tree.caller else []
 
-    def _tie_to_caller(self, event: Message) -> None:
+    def _is_phone_of_first(self, uniqueid: str) -> bool:
+        """Whether it is a phone that rang as the first; one that dials was taken by c2c-bridge."""
+        channel = self._tree.channels.get(uniqueid)
+        of_first = self._tree.leg_of(uniqueid) is Leg.FIRST
+        return channel is not None and channel.is_device and of_first and uniqueid != self.root
+
+    def _tie_to_who_dialed(self, event: Message) -> None:
         dialed, caller = event.get("DestUniqueid"), event.get("Uniqueid")
         self._tree.channel(dialed, event.get("DestChannel"))
-        if caller == self.root:
-            self._tree.tie_to_root(dialed)
+        if caller == self._tree.caller:
+            self._tree.tie_to_caller(dialed)
+        elif self._faces_the_first(caller):
+            # The first has transferred the talk: what the second is put through to stands for it.
+            self._tree.tie(dialed, self.root + ";2")
         elif caller:  # there is none where Originate itself dials the root
             self._tree.tie(dialed, caller)
+
+    def _faces_the_first(self, uniqueid: str) -> bool:
+        """Whether it is what the first talks with, not what is somewhere behind that."""
+        channel = self._tree.channels.get(uniqueid)
+        if channel is None or self._tree.leg_of(uniqueid) is not Leg.SECOND:
+            return False
+        return channel.is_device or uniqueid in self._tree.dialed
 
     def _dial_state(self, event: Message, now: float) -> list[LegEvent]:
         if event.get("DialStatus") not in _ALERTING:
@@ -133,7 +154,8 @@ class CallTrace:
         dialed = self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel"))
         dialed.answered = event.get("DialStatus") == "ANSWER"
         if dialed.answered and self._tree.leg_of(dialed.uniqueid) is None:
-            self._tie_to_caller(event)  # a phone that was not dialled has picked the call up
+            # A phone that was not dialled has picked the call up.
+            self._tie_to_who_dialed(event)
         if dialed.answered and dialed.is_device:
             self._device_answered(dialed)
         elif dialed.is_device:
@@ -145,8 +167,17 @@ class CallTrace:
         trace.status = event.get("DialStatus")
         if dialed.answered:
             return self._answered(leg, now)
-        trace.ended_at = trace.ended_at or now
+        if trace.ended_at is None:
+            ended_at = self._ended_at(leg)
+            trace.ended_at = now if ended_at is None else ended_at
         return []
+
+    def _ended_at(self, leg: Leg) -> float | None:
+        """When its dialling ended, or the channel that stands for it."""
+        if (ended_at := self._legs[leg].ended_at) is not None:
+            return ended_at
+        head = self._tree.head_of(leg)
+        return head.ended_at if head is not None else None
 
     def _device_answered(self, device: Channel) -> None:
         """Of several that do, the last one counts; once the leg is answered, no other does."""
@@ -156,9 +187,9 @@ class CallTrace:
         trace = self._legs[leg]
         if trace.device is None or trace.answered_at is None:
             trace.device = device
-        elif self._hung_up_by is leg:
+        elif self._hung_up[0] is leg:
             # It has taken the talk over: who transferred it hung up, and that was not the end.
-            self._hung_up_by = self._hung_up_at = None
+            self._hangups.clear()
 
     def _device_unanswered(self, device: Channel, status: str) -> None:
         """Dial gave it up or it refused; the limit of who dialled it may be shorter than ours."""
@@ -179,7 +210,9 @@ class CallTrace:
         if self._timed_out:
             first.status = "NOANSWER"
         first.status = first.status or _INDICATED.get(reason)
-        first.ended_at = first.ended_at or now
+        if first.ended_at is None:
+            ended_at = self._ended_at(Leg.FIRST)
+            first.ended_at = now if ended_at is None else ended_at
         return []
 
     def _hangup_request(self, event: Message, now: float) -> list[LegEvent]:
@@ -191,18 +224,45 @@ class CallTrace:
             channel.refused = True  # it was only rung, perhaps by a queue that has answered
             return []
         leg = self._tree.leg_of(channel.uniqueid)
-        if self._hung_up_by is None and leg is not None and self._legs[leg].answered_at is not None:
-            self._hung_up_by, self._hung_up_at = leg, now
+        answered = leg is not None and self._legs[leg].answered_at is not None
+        if leg is not None and answered and not self._is_to_end:
+            self._hangups.append((channel, leg, now))
+        return []
+
+    @property
+    def _hung_up(self) -> tuple[Leg | None, float | None]:
+        """Whose side hung up first, and when.
+
+        Not a Local channel that has left the talk to others, nor the root where the phone was taken
+        out of it: those end by themselves, and may be told so in any order.
+        """
+        for channel, leg, at in self._hangups:
+            is_root = channel.uniqueid == self.root
+            if not self._tree.has_left(channel) and not (is_root and self._tree.is_taken):
+                return leg, at
+        return None, None
+
+    def who_left(self) -> Leg | None:
+        """Who has transferred the talk and is not part of it any more; None where it is to end."""
+        return self._left
+
+    def _local_optimized(self, event: Message, _now: float) -> list[LegEvent]:
+        for half in ("LocalOne", "LocalTwo"):
+            name = event.get(half + "Channel")
+            self._tree.channel(event.get(half + "Uniqueid"), name).optimized = True
+        return []
+
+    def _blind_transfer(self, event: Message, _now: float) -> list[LegEvent]:
+        if event.get("Result") == "Success":
+            self._left = self._tree.leg_of(event.get("TransfererUniqueid")) or self._left
         return []
 
     def _hangup(self, event: Message, now: float) -> list[LegEvent]:
         channel = self._tree.channel(event.get("Uniqueid"), event.get("Channel"))
         channel.ended = True
+        channel.ended_at = now
         channel.cause = _number(event.get("Cause"))
         channel.cause_text = event.get("Cause-txt") or None
-        for leg, trace in self._legs.items():
-            if self._tree.head_of(leg) is channel:
-                trace.ended_at = trace.ended_at or now
         return []
 
     def _ringing(self, leg: Leg, now: float) -> list[LegEvent]:
@@ -226,7 +286,7 @@ class CallTrace:
         """Which leg a Dial… event tells of as a whole; None for what goes on deeper inside."""
         if event.get("DestUniqueid") == self.root:
             return Leg.FIRST
-        return Leg.SECOND if event.get("Uniqueid") == self.root else None
+        return Leg.SECOND if event.get("Uniqueid") == self._tree.caller else None
 
     # What the agent knows from elsewhere
 
@@ -252,13 +312,15 @@ class CallTrace:
         for trace in self._legs.values():
             if trace.device is not None:
                 trace.device = self._tree.named(trace.device.name) or trace.device
-        root = listed.get(self.root)
-        if root is None:
+        caller = listed.get(self._tree.caller)
+        if caller is None:
             return []
-        match root.get("ChannelStateDesc"):
+        locals_ = [one for one in listed.values() if one.get("Channel").startswith("Local/")]
+        self._direct = bool(caller.get("BridgeId")) and not locals_
+        match caller.get("ChannelStateDesc"):
             case "Ringing":
                 return self._ringing(Leg.FIRST, now)
-            case "Up" if root.get("BridgeId"):
+            case "Up" if caller.get("BridgeId"):
                 return [*self._found_up(Leg.FIRST, now), *self._found_up(Leg.SECOND, now)]
             case "Up":
                 return self._found_up(Leg.FIRST, now)
@@ -274,8 +336,12 @@ class CallTrace:
         """A channel that was told of is there no more; its end was not told."""
         self._tree.channels[uniqueid].ended = True
 
-    def first_came(self, now: float) -> None:
-        """The first leg has come to the bridge, so it was answered, whatever events tell."""
+    def first_came(self, uniqueid: str, name: str, now: float) -> None:
+        """The first leg has come to the bridge, so it was answered, whatever events tell.
+
+        On this channel, which is what dials the second leg.
+        """
+        self._tree.set_caller(uniqueid, name)
         first = self._legs[Leg.FIRST]
         if first.answered_at is None:
             first.answered_at = now
@@ -286,27 +352,75 @@ class CallTrace:
         if second.answered_at is None or second.missed:
             second.answered_at, second.missed = at, False
 
+    def is_to_end(self) -> None:
+        """It is hung up from here: nobody who does so now, or has left it to others, ends it."""
+        self._is_to_end = True
+        self._left = None
+
     # Questions
 
     @property
     def all_gone(self) -> bool:
         """Whether nothing of the call exists on the PBX any more, as far as events tell."""
-        begun = self.root in self._tree.channels or self._originate_failed
+        begun = bool(self._tree.channels) or self._originate_failed
         return begun and self._tree.all_ended
 
     @property
     def all_going(self) -> bool:
         """Whether nothing exists but what ends by itself, perhaps without our being told."""
-        root = self._tree.channels.get(self.root)
-        return root is not None and root.ended and self._tree.only_halves_alive
+        caller = self._tree.channels.get(self._tree.caller)
+        return caller is not None and caller.ended and self._tree.only_halves_alive
+
+    @property
+    def is_left_to_others(self) -> bool:
+        """Whether one of the two who talked has ended, and something else has not."""
+        caller = self._tree.channels.get(self._tree.caller)
+        one_ended = (caller is not None and caller.ended) or self._tree.has_ended(Leg.SECOND)
+        return one_ended and not self.all_gone and not self.all_going
+
+    def still_there(self, channels: Iterable[Message]) -> None:
+        """Take the call's channels as they are listed, where nothing else was missed."""
+        listed = {channel.get("Uniqueid") for channel in channels}
+        for channel in self._tree.channels.values():
+            if not channel.ended and channel.uniqueid not in listed:
+                channel.ended = True
+
+    @property
+    def main_channels(self) -> frozenset[str]:
+        """The Uniqueids of those whose end is the call's: the root, and who was taken out of it."""
+        return frozenset({self.root, self._tree.caller})
 
     @property
     def to_hang_up(self) -> str | None:
-        """The Uniqueid of the channel whose end is the call's: the root's, until it has ended."""
-        root = self._tree.channels.get(self.root)
-        if root is None or not root.ended:
-            return self.root
+        """The Uniqueid of the channel to be hung up next: what dials the second leg, or the root.
+
+        When they have ended, what else has not; None where nothing is left.
+        """
+        for uniqueid in (self._tree.caller, self.root):
+            channel = self._tree.channels.get(uniqueid)
+            if channel is not None and not channel.ended:
+                return uniqueid
+        if not self._tree.channels:
+            return self.root  # it may only just be made
         return next(iter(self._tree.alive), None)
+
+    @property
+    def caller(self) -> str:
+        """The Uniqueid of the channel that dials the second leg."""
+        return self._tree.caller
+
+    def talks_alone(self) -> bool:
+        """Whether the phone that was taken out of the root talks, and the way it dialled is gone.
+
+        What the dialplan has bound the dialling to has gone with it.
+        """
+        head = self._tree.channels.get(self._tree.dialed[-1]) if self._tree.dialed else None
+        return self._tree.is_taken and (self._direct or (head is not None and head.optimized))
+
+    def talk_since(self) -> float | None:
+        """Since when the two talk, in seconds; None where they do not, or nobody has seen it."""
+        second = self._legs[Leg.SECOND]
+        return None if second.missed else second.answered_at
 
     @property
     def first_answered(self) -> bool:
@@ -326,14 +440,15 @@ class CallTrace:
 
     def evidence(self) -> CallEvidence:
         """What was watched of the call."""
+        hung_up_by, hung_up_at = self._hung_up
         return CallEvidence(
             first=self._leg_evidence(Leg.FIRST),
             second=self._leg_evidence(Leg.SECOND),
             timed_out=Leg.FIRST if self._timed_out else None,
             rang_out=frozenset(leg for leg, trace in self._legs.items() if trace.rang_out),
             dialed=bool(self._tree.dialed),
-            hung_up_by=self._hung_up_by,
-            hung_up_at=self._hung_up_at,
+            hung_up_by=hung_up_by,
+            hung_up_at=hung_up_at,
             lost=self.lost,
         )
 
@@ -351,7 +466,7 @@ class CallTrace:
             sip=shown.sip if shown is not None else None,
             ringing_at=trace.ringing_at,
             answered_at=None if trace.missed else trace.answered_at,
-            ended_at=trace.ended_at,
+            ended_at=self._ended_at(leg),
         )
 
 
@@ -362,6 +477,8 @@ def _number(text: str) -> int | None:
 _TAKERS: Final[Mapping[str, Callable[[CallTrace, Message, float], list[LegEvent]]]] = {
     "Newchannel": CallTrace._new_channel,  # noqa: SLF001 - the class's own table
     "LocalBridge": CallTrace._local_bridge,  # noqa: SLF001
+    "LocalOptimizationEnd": CallTrace._local_optimized,  # noqa: SLF001
+    "BlindTransfer": CallTrace._blind_transfer,  # noqa: SLF001
     "DialBegin": CallTrace._dial_begin,  # noqa: SLF001
     "DialState": CallTrace._dial_state,  # noqa: SLF001
     "DialEnd": CallTrace._dial_end,  # noqa: SLF001

@@ -1,10 +1,20 @@
 """The channels of one call, and which leg each is part of.
 
 Pure. Every channel of a call hangs on the one that Originate made (the root, whose Uniqueid we
-chose):
+chose). One channel dials the second leg; it is called the caller here. Mostly that is the phone
+that answered, on which c2c-bridge then runs, and the root ends at that moment:
+
+    root ─ its far half (Local ";2") ─ the phone (the caller)               the first leg
+                                         └─ what it dials ─ its far half …  the second leg
+
+Where the first leg is no phone of this PBX, or its dialplan does not take the phone out, the root
+itself is the caller:
 
     root ─── its own far half (Local ";2") ─ what that dials          the first leg
       └─── what the root dials ─ its far half ─ what that dials …     the second leg
+
+A Local channel that two parties talk through may optimise itself away (core_local.c): its halves
+end, and the talk goes on without them.
 
 Events of different threads of Asterisk overtake one another, so who dialled whom is only noted when
 it is told, and worked out when it is asked.
@@ -13,11 +23,18 @@ it is told, and worked out when it is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import define, field
 
 from c2c_agent.ami.message import Message
 from c2c_agent.call.evidence import Leg
+
+#: Seconds within which channels end that end together.
+_APART: Final = 1.0
+
+#: Contexts of asterisk-conf/c2c-bridge.conf in which a channel is that dials the second leg.
+CALLERS_CONTEXTS: Final = frozenset({"c2c-bridge", "c2c-talk", "c2c-confirm"})
 
 
 @define
@@ -29,7 +46,9 @@ class Channel:
     rang: bool = False
     refused: bool = False
     answered: bool = False
+    optimized: bool = False  # it has taken itself out of a talk, which goes on
     ended: bool = False
+    ended_at: float | None = None
     cause: int | None = None
     cause_text: str | None = None
     sip: int | None = None
@@ -57,9 +76,32 @@ class ChannelTree:
     """All channels of one call that were ever told of."""
 
     root: str
+    caller: str = field(init=False)  # the Uniqueid of what dials the second leg
     channels: dict[str, Channel] = field(factory=dict)
-    dialed: list[str] = field(factory=list)  # by the root, in order: the second leg
+    dialed: list[str] = field(factory=list)  # by the caller, in order: the second leg
     _parents: dict[str, str] = field(factory=dict)
+
+    @caller.default
+    def _root_calls(self) -> str:
+        return self.root
+
+    def set_caller(self, uniqueid: str, name: str) -> None:
+        """Note which channel dials the second leg."""
+        if uniqueid == self.caller:
+            return
+        self.channel(uniqueid, name)
+        self.caller = self._kept(uniqueid)
+        if self.leg_of(uniqueid) is not Leg.FIRST:
+            self.tie(uniqueid, self.root + ";2")
+        # What hung on it up to now was dialled by it; it was only not known what that means.
+        for child, parent in list(self._parents.items()):
+            if parent == uniqueid:
+                self.dialed.append(child)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the phone itself dials the second leg, and the root's end says nothing."""
+        return self.caller != self.root
 
     def channel(self, uniqueid: str, name: str) -> Channel:
         """The channel of this Uniqueid; a new one where it was not told of before."""
@@ -73,10 +115,10 @@ class ChannelTree:
         """Note that a channel was dialled by `parent`, or is the far half of it."""
         self._parents[self._kept(uniqueid)] = self._kept(parent)
 
-    def tie_to_root(self, uniqueid: str) -> None:
-        """Note that a channel was dialled by the root, so stands for the second leg."""
+    def tie_to_caller(self, uniqueid: str) -> None:
+        """Note that a channel was dialled by the caller, so stands for the second leg."""
         uniqueid = self._kept(uniqueid)
-        self._parents[uniqueid] = self.root
+        self._parents[uniqueid] = self.caller
         self.dialed.append(uniqueid)
 
     def _kept(self, uniqueid: str) -> str:
@@ -99,10 +141,42 @@ class ChannelTree:
         return None
 
     def head_of(self, leg: Leg) -> Channel | None:
-        """The channel that stands for the leg as a whole: the root, or what it dialled last."""
+        """The channel that stands for the leg as a whole: the caller, or what it dialled last.
+
+        Of one that has optimised itself away, what was behind it.
+        """
         if leg is Leg.FIRST:
-            return self.channels.get(self.root)
-        return self.channels.get(self.dialed[-1]) if self.dialed else None
+            return self.channels.get(self.caller)
+        head = self.channels.get(self.dialed[-1]) if self.dialed else None
+        for _ in self.channels:
+            if head is None or not self.has_left(head):
+                break
+            head = self._behind(head) or self.device_of(leg)
+        return head
+
+    def _behind(self, near: Channel) -> Channel | None:
+        """What answered behind a Local channel, dialled by its far half."""
+        for uniqueid, parent in self._parents.items():
+            dialed, far = self.channels.get(uniqueid), self.channels.get(parent)
+            answered = dialed is not None and dialed.answered
+            if answered and far is not None and far.name == near.other_half:
+                return dialed
+        return None
+
+    def has_left(self, channel: Channel) -> bool:
+        """Whether a Local channel has left a talk that went on without it.
+
+        Where an older eventfilter keeps the event back that says so, the two who went on tell.
+        """
+        if channel.optimized:
+            return True
+        ended_at, other = channel.ended_at, channel.other_half
+        if ended_at is None or other is None or channel.uniqueid == self.root:
+            return False
+        near = self.named(other) if channel.is_far_half else channel
+        behind = self._behind(near) if near is not None else None
+        two = (behind, self.channels.get(self.caller))
+        return all(one is not None and _outlived(one, ended_at) for one in two)
 
     def device_of(self, leg: Leg) -> Channel | None:
         """The leg's phone or trunk: of several the one that answered, else the last one tried."""
@@ -123,6 +197,11 @@ class ChannelTree:
     def all_ended(self) -> bool:
         """Whether every channel that was told of has ended."""
         return all(channel.ended for channel in self.channels.values())
+
+    def has_ended(self, leg: Leg) -> bool:
+        """Whether there were channels of this leg, and none is left."""
+        ended = [one.ended for one in self.channels.values() if self.leg_of(one.uniqueid) is leg]
+        return bool(ended) and all(ended)
 
     @property
     def alive(self) -> list[str]:
@@ -149,17 +228,19 @@ class ChannelTree:
 
         Those that are not listed any more have ended unseen. A channel whose dialling was not seen
         is of the leg of its other half, or of who is in a bridge with it, where the bridge is not
-        the root's: who talks with the root was dialled by it. What is left was dialled by the root,
-        too, unless the root was not even answered.
+        the caller's: who talks with the caller was dialled by it. What is left was dialled by the
+        caller, too, unless that was not even answered.
         """
         for uniqueid, channel in listed.items():
             self.channel(uniqueid, channel.get("Channel"))
+            if uniqueid != self.root and channel.get("Context") in CALLERS_CONTEXTS:
+                self.set_caller(uniqueid, channel.get("Channel"))
         for known in self.channels.values():
             known.ended = known.ended or known.uniqueid not in listed
         while unknown := [uniqueid for uniqueid in listed if self.leg_of(uniqueid) is None]:
             tied = [uniqueid for uniqueid in unknown if self._tie_to_company(uniqueid, listed)]
-            if not tied and _is_up(listed.get(self.root)):
-                self.tie_to_root(unknown[0])
+            if not tied and _is_up(listed.get(self.caller)):
+                self.tie_to_caller(unknown[0])
             elif not tied:
                 self.tie(unknown[0], self.root + ";2")
 
@@ -171,12 +252,17 @@ class ChannelTree:
             halves = name[:-1] == channel.get("Channel")[:-1] and name.startswith("Local/")
             if other == uniqueid or not (in_bridge or halves) or self.leg_of(other) is None:
                 continue
-            if other == self.root:
-                self.tie_to_root(uniqueid)
+            if other == self.caller:
+                self.tie_to_caller(uniqueid)
             else:
                 self.tie(uniqueid, other)
             return True
         return False
+
+
+def _outlived(channel: Channel, at: float) -> bool:
+    """Whether a channel went on for longer than what ends together does."""
+    return not channel.ended or (channel.ended_at is not None and channel.ended_at > at + _APART)
 
 
 def _is_up(channel: Message | None) -> bool:

@@ -6,6 +6,7 @@ its `followed_call`, which makes leg events of it.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
@@ -41,7 +42,7 @@ from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_le
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from c2c_agent.pbx.asterisk.followed_call import CANCEL_CAUSE, FollowedCall
 from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
-from c2c_agent.pbx.asterisk.originate import make_plan
+from c2c_agent.pbx.asterisk.originate import make_plan, secret_digest
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
 _log = Logger()
@@ -186,25 +187,45 @@ class AsteriskDriver:
     async def accept(self, channel: AgiChannel) -> None:
         """Hold the conversation with a channel that came to the bridge context."""
         uniqueid = channel.environment.uniqueid
-        if channel.environment.network_script != bridge.SCRIPT or not uniqueid.startswith(PREFIX):
+        request_id = _named_call(channel)
+        if channel.environment.network_script != bridge.SCRIPT or not request_id:
             _log.warn("FastAGI: refused a session of channel {channel!r}", channel=uniqueid)
             return
         if uniqueid.startswith(CHECK_PREFIX):
             await bridge.acknowledge(channel)
             return
-        request_id = uniqueid.removeprefix(PREFIX)
-        plan = self.observer.may_bridge(request_id)
-        if plan is None:
-            _log.warn("FastAGI: refused a session of call {call!r}", call=request_id)
-            await bridge.refuse(channel)
+        try:
+            plan = await self._plan_for(channel, request_id)
+            if plan is None:
+                _log.warn("FastAGI: refused a session of call {call!r}", call=request_id)
+                await bridge.refuse(channel)
+                return
+        except SessionLost as error:
+            _log.warn("call {call}: FastAGI: {reason}", call=request_id, reason=str(error))
             return
         await self._bridge(channel, request_id, plan)
+
+    async def _plan_for(self, channel: AgiChannel, request_id: str) -> OriginatePlan | None:
+        """The plan of a call, for a channel that knows its secret, and once; None: for no other.
+
+        Of a call that version 0.1 has placed nothing is known but the id of its channel.
+        """
+        secret = await bridge.secret_of(channel)
+        call = self._calls.get(request_id)
+        if call is None:
+            return None
+        known = call.plan.secret_digest
+        if known:
+            is_proved = hmac.compare_digest(known, secret_digest(secret))
+        else:
+            is_proved = channel.environment.uniqueid == PREFIX + request_id
+        return self.observer.may_bridge(request_id) if is_proved else None
 
     async def _bridge(self, channel: AgiChannel, request_id: str, plan: OriginatePlan) -> None:
         call = self._follow(request_id, plan)
         self._tell(request_id, FirstAnswered())
         self._tell(request_id, SecondDialed(plan.timeout))
-        call.session_began()
+        call.session_began(channel.environment.uniqueid, channel.environment.channel)
 
         async def keep(result: DialResult) -> bool:
             call.second_ended(result)
@@ -217,7 +238,7 @@ class AsteriskDriver:
         try:
             told = await bridge.bridge(
                 channel,
-                plan.target,
+                _target(plan, channel),
                 ring_seconds=plan.timeout,
                 max_duration=plan.max_duration or self._max_duration,
                 keep=keep,
@@ -255,7 +276,8 @@ class AsteriskDriver:
         if call is None:
             call = self._calls[request_id] = FollowedCall(
                 request_id,
-                plan.timeout,
+                plan,
+                max_duration=plan.max_duration or self._max_duration,
                 link=self._link,
                 inquiry=self._inquiry,
                 clock=self._clock,
@@ -294,3 +316,23 @@ class AsteriskDriver:
             message = "dial_as is no extension of this PBX that calls can be made as."
             raise ApiError(Fault(ErrorCode.UNKNOWN_DIAL_AS, message))
         return context
+
+
+def _named_call(channel: AgiChannel) -> str:
+    """The call that a session is of, by its argument or, from a dialplan of 0.1, by the channel."""
+    arguments = channel.environment.arguments
+    if arguments and arguments[0]:
+        return arguments[0]
+    uniqueid = channel.environment.uniqueid
+    return uniqueid.removeprefix(PREFIX) if uniqueid.startswith(PREFIX) else ""
+
+
+def _target(plan: OriginatePlan, channel: AgiChannel) -> str:
+    """What is dialled: a Local channel stays where the dialplan is that of version 0.1.
+
+    That one bounds a talk by Dial alone, and would lose the bound with it. It gives no argument.
+    """
+    target = plan.target
+    is_of_0_1 = not channel.environment.arguments
+    leaves = target.startswith("Local/") and not target.endswith("/n")
+    return target + "/n" if is_of_0_1 and leaves else target

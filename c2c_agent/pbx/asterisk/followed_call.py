@@ -8,8 +8,11 @@ is the shell around them: it owns the timers, sends, and sums up the evidence of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +21,7 @@ from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
+from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.pbx.asterisk import astdb, following, hanging_up
@@ -40,6 +44,13 @@ _log = Logger()
 #: for it).
 _EXPLAIN: Final = 1.5
 
+#: Seconds after which it is looked for what others were left with, again and again.
+_LOOK: Final = 3.0
+
+#: Seconds after which the CDR of a talk is a new one for certain: Asterisk makes it in a thread of
+#: its own (cdr.c), and what is switched on earlier may be that of the ringing.
+_CDR_IS_NEW: Final = 0.5
+
 #: Seconds between attempts to hang up a channel that is only just being made.
 _HANG_UP_AGAIN: Final = 0.25
 
@@ -53,8 +64,9 @@ class FollowedCall:
     def __init__(
         self,
         request_id: str,
-        ring_seconds: float,
+        plan: OriginatePlan,
         *,
+        max_duration: int,
         link: AmiLink,
         inquiry: Inquiry,
         clock: IReactorTime,
@@ -63,19 +75,31 @@ class FollowedCall:
         tell: Callable[[LegEvent], None],
     ) -> None:
         self._request_id = request_id
+        self._plan = plan
+        self._max_duration = max_duration
         self._link = link
         self._inquiry = inquiry
         self._clock = clock
         self._now = now
         self._wall = wall
         self._tell = tell
-        self._trace = CallTrace(one_copy(PREFIX + request_id), ring_seconds)
+        self._trace = CallTrace(one_copy(PREFIX + request_id), plan.timeout)
         self._dial_report: DialReport | None = None
         self._record: astdb.DialplanRecord | None = None
         self._following = Following()
         self._explaining: IDelayedCall | None = None
         self._hanging_up = hanging_up.State.IDLE
         self._hanging_again: IDelayedCall | None = None
+        self._looking: IDelayedCall | None = None  # for what others have been left with
+        self._has_looked = False
+        self._hung = ""  # the channel that was hung up last
+        self._set_right = False
+        self._counting: IDelayedCall | None = None
+
+    @property
+    def plan(self) -> OriginatePlan:
+        """How it was placed."""
+        return self._plan
 
     @property
     def has_record(self) -> bool:
@@ -92,12 +116,15 @@ class FollowedCall:
         """An AMI event of the call."""
         for leg_event in self._trace.observe(event, self._now()):
             self._tell(leg_event)
+        self._set_talk_right()
         self._follow(following.Event.HEARD)
         self._hang_up_others()
+        if event.event == "Hangup":
+            self._look_for_others()
 
-    def session_began(self) -> None:
-        """FastAGI holds the first leg's channel: it cannot be gone before the session is."""
-        self._trace.first_came(self._now())
+    def session_began(self, uniqueid: str, name: str) -> None:
+        """FastAGI holds this channel, which dials: it cannot be gone before the session is."""
+        self._trace.first_came(one_copy(uniqueid), one_copy(name), self._now())
         self._follow(following.Event.SESSION_BEGAN)
 
     def second_ended(self, result: DialResult) -> None:
@@ -126,18 +153,29 @@ class FollowedCall:
 
     def found(self, channels: Iterable[Message]) -> None:
         """Asterisk still has these channels of it."""
+        if self._has_looked:
+            self._has_looked = False
+            self._trace.still_there(channels)
+            self._follow(following.Event.HEARD)
+            self._look_for_others()
+            return
         missed = self._trace.found(channels, self._now())
         self._tell(Found())
         for leg_event in missed:
             self._tell(leg_event)
+        self._set_talk_right()
 
     def not_found(self) -> None:
         """Asterisk has nothing of it any more."""
-        self._trace.found([], self._now())
+        if self._has_looked:
+            self._trace.still_there([])
+        else:
+            self._trace.found([], self._now())
         self._follow(following.Event.NOT_FOUND)
 
     def hang_up(self) -> None:
         """Hang up whatever exists of it, also what comes to be meanwhile."""
+        self._trace.is_to_end()
         self._hang(hanging_up.Event.WANTED)
 
     def drop(self) -> None:
@@ -149,6 +187,9 @@ class FollowedCall:
 
     def _follow(self, event: following.Event) -> None:
         self._following, commands = following.step(self._following, event, self._seen())
+        if self._following.state is following.State.OVER:
+            _cancel(self._looking)
+            _cancel(self._counting)
         for command in commands:
             match command:
                 case following.Command.WAIT:
@@ -160,7 +201,11 @@ class FollowedCall:
                     in_background(self._read_record())
                 case following.Command.TELL_END:
                     self._hang(hanging_up.Event.DROPPED)
-                    self._tell(Gone(self._evidence()))
+                    evidence = self._evidence()
+                    if evidence.hung_up_by is None:
+                        # Nobody did after that, so this was the first end of it.
+                        evidence = evolve(evidence, hung_up_by=self._trace.who_left())
+                    self._tell(Gone(evidence))
 
     def _seen(self) -> Seen:
         trace = self._trace
@@ -198,6 +243,43 @@ class FollowedCall:
         """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""
         return self._wall() - self._now()
 
+    # Who is left
+
+    def _look_for_others(self) -> None:
+        """Who talks on with another, older call is counted as part of that: no event tells."""
+        waits = self._looking is not None and self._looking.active()
+        is_over = self._following.state is following.State.OVER
+        if not waits and not is_over and self._trace.is_left_to_others:
+            self._looking = self._clock.callLater(_LOOK, self._look)
+
+    def _look(self) -> None:
+        if self._trace.is_left_to_others:
+            self._has_looked = True
+            self._inquiry.ask([self._request_id])
+
+    # The talk
+
+    def _set_talk_right(self) -> None:
+        """Bound the talk exactly, and have it counted, where nothing is left of its dialling.
+
+        The limit that Dial kept has gone with the Local channel, and the dialplan's own counts from
+        the dialling. The CDR of the talk is a new one (cdr.c), which is to be written; that of the
+        ringing, which would count as a talk too, is not.
+        """
+        if self._set_right or not self._trace.talks_alone():
+            return
+        self._set_right = True
+        since = self._trace.talk_since()
+        if since is not None:
+            left = max(1.0, self._max_duration - (self._now() - since))
+            in_background(self._set("TIMEOUT(absolute)", f"{left:.3f}"))
+        count = partial(self._set, "CDR_PROP(disable)", "0")
+        self._counting = self._clock.callLater(_CDR_IS_NEW, lambda: in_background(count()))
+
+    async def _set(self, name: str, value: str) -> None:
+        with suppress(AmiError):  # the dialplan's own bound holds
+            await self._link.send(actions.setvar(name, value, self._trace.caller))
+
     # Hanging up
 
     def _hang(self, event: hanging_up.Event) -> None:
@@ -214,7 +296,7 @@ class FollowedCall:
 
     def _hang_up_others(self) -> None:
         """Mostly they all go with the first channel; but more than two may talk."""
-        if self._trace.to_hang_up not in {self._trace.root, None}:
+        if self._trace.to_hang_up not in {self._hung, None}:
             self._hang(hanging_up.Event.OTHERS_EXIST)
 
     def _send_hangup(self) -> None:
@@ -223,14 +305,14 @@ class FollowedCall:
             self._hang(hanging_up.Event.NONE_EXISTS)
             self._follow(following.Event.HEARD)
             return
+        self._hung = channel
 
         def answered(response: Message) -> None:
             refused = response.response != "Success"
-            if channel != self._trace.root:
-                if refused:
-                    self._trace.is_gone(channel)
-                self._hang(hanging_up.Event.NOT_ALL)
-            elif refused:  # only just being made, or just gone
+            if refused and channel != self._trace.root:
+                self._trace.is_gone(channel)
+            if refused or channel not in self._trace.main_channels:
+                # The root may only just be made, or just gone.
                 self._hang(hanging_up.Event.NOT_ALL)
             else:
                 self._hang(hanging_up.Event.TAKEN)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Iterable
+from typing import Final
 
 from c2c_agent.ami import actions
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.job import CONFIRM_SECONDS, CallJob
-from c2c_agent.config.pbx import AsteriskConfig, LegRule
+from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk.call_trace import PREFIX
+from c2c_agent.policy.pattern import Pattern
 from c2c_agent.text import one_copy
+
+#: The context of asterisk-conf/c2c-bridge.conf, which can take the phone that answered out of the
+#: channels that rang it. One that an admin has written in its place cannot.
+_SHIPPED_BRIDGE: Final = "c2c-bridge"
+
+
+def secret_digest(secret: str) -> str:
+    """By what a channel's secret is known."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def make_plan(
@@ -28,7 +41,9 @@ def make_plan(
     Raises ApiError for a number that the configuration does not say how to dial.
     """
     first, second = job.first_as_dialed, job.second_as_dialed
-    target = _dial_string(config.second_leg, second, job, context)
+    second_leg = ((rule.match, rule.dial_string) for rule in config.second_leg)
+    target = _dial_string(second_leg, second, job, context)
+    secret = secrets.token_hex(16)
     variables = {
         "__C2C_REQUEST_ID": request_id,
         "__C2C_FIRST": first,
@@ -36,26 +51,30 @@ def make_plan(
         "__C2C_DIAL_AS": job.dial_as,
         "__C2C_CONTEXT": context,
         "__C2C_TIMEOUT": str(job.timeout),
-        # For the bridge's own channel alone, so not inherited.
-        "C2C_AGI": agi_url,
-        "C2C_SECOND_CHANNEL": target,
-        "C2C_MAX_DURATION": str(max_duration),
+        # For the bridge's own channel alone: the root, or the phone that it rings.
+        "_C2C_AGI": agi_url,
+        "_C2C_SECOND_CHANNEL": target,
+        "_C2C_MAX_DURATION": str(max_duration),
+        "_C2C_SECRET": secret,
     }
+    if config.bridge_context == _SHIPPED_BRIDGE:
+        variables["C2C_TAKEN"] = "0"  # may be
     if job.auto_answer is not None:
         variables["__C2C_AUTO_ANSWER"] = job.auto_answer
     if job.confirm:
-        variables["C2C_CONFIRM"] = config.confirm_prompt
+        variables["_C2C_CONFIRM"] = config.confirm_prompt
     if config.freepbx:
-        variables["C2C_FREEPBX"] = "1"
+        variables["_C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
-        variables[name] = _fill(template, first, job, context)
+        variables[_one_further(name)] = _fill(template, first, job, context)
     if config.freepbx:
         # A first leg that is no device here goes through that context, too, and its caller ID is
         # dial_second's, by which FreePBX would decide. c2c-bridge does the same for the second leg.
         variables |= {"__REALCALLERIDNUM": job.dial_as, "__AMPUSER": "", "__AMPUSERCIDNAME": ""}
+    first_leg = ((rule.match, rule.channel) for rule in config.first_leg)
     call_id = one_copy(PREFIX + request_id)
     action = actions.originate(
-        channel=_dial_string(config.first_leg, first, job, context),
+        channel=_dial_string(first_leg, first, job, context),
         context=config.bridge_context,
         exten="s",
         priority="1",
@@ -72,14 +91,22 @@ def make_plan(
         confirm_seconds=CONFIRM_SECONDS if job.confirm else 0,
         max_duration=max_duration,
         order=action,
+        secret_digest=secret_digest(secret),
     )
 
 
-def _dial_string(rules: Iterable[LegRule], number: str, job: CallJob, context: str) -> str:
+def _one_further(name: str) -> str:
+    """The name by which a variable of the first leg comes to the phone as the root has it."""
+    return name if name.startswith("__") else "_" + name
+
+
+def _dial_string(
+    rules: Iterable[tuple[Pattern, str]], number: str, job: CallJob, context: str
+) -> str:
     """How a number is rung: the first rule that matches it."""
-    for rule in rules:
-        if rule.match.covers(number):
-            return _fill(rule.channel, number, job, context)
+    for pattern, template in rules:
+        if pattern.covers(number):
+            return _fill(template, number, job, context)
     message = "The configuration does not say how this number is to be dialled."
     raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
 

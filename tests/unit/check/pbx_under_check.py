@@ -41,6 +41,8 @@ CONTEXTS = (
     "c2c-result",
     "c2c-first-result",
     "c2c-check",
+    "c2c-taken",
+    "c2c-talk",
     "c2c-first",
 )
 
@@ -62,7 +64,9 @@ class PbxUnderCheck:
         self.host = MemoryHost(FakeAsterisk(None))
         self.contexts = {*CONTEXTS}
         self.extensions = ["s"]  # of each context
-        self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1"  # that they run
+        self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1 c2c-taken"  # they run
+        self.sets: dict[str, str] = {}  # what a context sets, beside that
+        self.devices: list[str] = []
         self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
@@ -75,6 +79,7 @@ class PbxUnderCheck:
             "ShowDialPlan": self.show_dialplan,
             "Originate": self.originate,
             "Getvar": self.getvar,
+            "DeviceStateList": self.device_state_list,
             "Hangup": self.hangup,
             "ListCommands": self.list_commands,
         }
@@ -104,13 +109,26 @@ class PbxUnderCheck:
                 Extension=extension,
                 AppData=self.application,
             )
+        if context in self.sets:
+            told = {"Application": "Set", "AppData": self.sets[context], "Context": context}
+            session.sends(Event="ListDialplan", ActionID=action.action_id, Extension="s", **told)
         session.sends(Event="ShowDialPlanComplete", ActionID=action.action_id, EventList="Complete")
+
+    def device_state_list(self, session: FakeSession, action: Message) -> None:
+        """List the devices."""
+        session.answers(action, EventList="start", Message="Device State Changes will follow")
+        for device in self.devices:
+            session.sends(Event="DeviceStateChange", ActionID=action.action_id, Device=device)
+        end = {"Event": "DeviceStateListComplete", "EventList": "Complete"}
+        session.sends(ActionID=action.action_id, **end)
 
     def getvar(self, session: FakeSession, action: Message) -> None:
         """Tell the time, or the variable of a channel."""
         if self.refuses(session, action):
             return
-        if not action.get("Channel"):
+        if "PJSIP_ENDPOINT" in action.get("Variable"):
+            session.answers(action, Value="sales")
+        elif not action.get("Channel"):
             session.answers(action, Value="1435628937")
         elif self.probe is None:
             session.answers(action, "Error", Message="No such channel")

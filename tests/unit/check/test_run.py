@@ -11,7 +11,7 @@ from attrs import evolve
 
 from c2c_agent.check.exposure import open_listeners
 from c2c_agent.check.finding import Finding
-from c2c_agent.config.pbx import AgiConfig, AmiConfig, DialAsConfig, LegRule
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, DialAsConfig, LegRule, SecondLegRule
 from c2c_agent.config.sections import AmqpConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.pbx.asterisk.bridge import agi_url
@@ -92,8 +92,28 @@ class AllIsWell(CheckTest):
         self.pbx.contexts |= {"outbound", "sales", "everybody"}
         asked = [finding.name for finding in self.check() if finding.name.startswith("context")]
         assert asked == [
-            f"context {name}" for name in (*CONTEXTS[:7], "outbound", "sales", "everybody")
+            f"context {name}" for name in (*CONTEXTS[:9], "outbound", "sales", "everybody")
         ]
+
+    def test_contexts_of_the_devices(self) -> None:
+        """They are looked at, too: what the second leg would lose there is told."""
+        self.pbx.devices = ["PJSIP/100", "PJSIP/101", "Local/x@y", "Custom:dnd"]
+        self.pbx.contexts.add("sales")
+        self.pbx.sets["sales"] = "TIMEOUT(absolute)=60"
+        [found] = [finding for finding in self.check() if finding.name == "context sales"]
+        assert found.warning
+        assert found.message.startswith("loses its limit, TIMEOUT(absolute)")
+        assert "optimize: false" in found.advice
+
+    def test_contexts_of_devices_that_are_kept(self) -> None:
+        """Where the Local channel stays, nothing is lost."""
+        self.pbx.devices = ["PJSIP/100"]
+        self.pbx.contexts.add("sales")
+        self.pbx.sets["sales"] = "TIMEOUT(absolute)=60"
+        rule = SecondLegRule(parse_pattern("_X."), "Local/{number}@{context}", optimize=False)
+        self.configure(second_leg=[rule])
+        [found] = [finding for finding in self.check() if finding.name == "context sales"]
+        assert not found.warning
 
     def test_json(self) -> None:
         """Every finding says for itself whether it is well."""

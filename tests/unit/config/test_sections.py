@@ -82,7 +82,7 @@ class TestDefaults:
         asterisk = AsteriskConfig()
         for rules, channel in (
             (asterisk.first_leg, "Local/{number}@c2c-first/n"),
-            (asterisk.second_leg, "Local/{number}@{context}/n"),
+            (asterisk.second_leg, "Local/{number}@{context}"),
         ):
             found = next(rule for rule in rules if rule.match.covers(number))
             assert found.channel == channel

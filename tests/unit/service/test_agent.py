@@ -85,6 +85,8 @@ class AgentTest(SynchronousTestCase):
         secret.write_text("hush\n")
         asterisk = FakeAsterisk(None)
         asterisk.on_action["Getvar"] = give_context
+        asterisk.on_action["Originate"] = self.take_order
+        self.orders: list[Any] = []
         self.asterisk = asterisk
         self.host = MemoryHost(asterisk)
         self.config = Config(
@@ -96,6 +98,11 @@ class AgentTest(SynchronousTestCase):
         logs = capturedLogs()
         self.logged = logs.__enter__()
         self.addCleanup(logs.__exit__, None, None, None)
+
+    def take_order(self, session: FakeSession, action: Any) -> None:
+        """Accept an Originate, and keep it."""
+        self.orders.append(action)
+        session.answers(action)
 
     def tearDown(self) -> None:
         """No agent is left, no timer, and no secret in the log."""
@@ -163,6 +170,12 @@ class AgentTest(SynchronousTestCase):
             for event in self.logged
             if event["log_namespace"].startswith("c2c_agent")
         ]
+
+    def secret_sent(self) -> str:
+        """What a channel of the call that was placed last knows it by."""
+        variables = [value for name, value in self.orders[-1].headers if name == "Variable"]
+        [secret] = [one for one in variables if one.startswith("_C2C_SECRET=")]
+        return str(secret.removeprefix("_C2C_SECRET="))
 
     def heard(self) -> list[str]:
         """The actions that came to Asterisk."""
@@ -360,8 +373,11 @@ class Stopping(AgentTest):
             agi_network_script: c2c
             agi_channel: PJSIP/100-00000001
             agi_uniqueid: c2c-{ONE}
+            agi_arg_1: {ONE}
 
-            > EXEC "Dial" "Local/200@from-phones/n,30,giS(14400)U(c2c-answered)"
+            > GET VARIABLE "C2C_SECRET"
+            200 result=1 ({self.secret_sent()})
+            > EXEC "Dial" "Local/200@from-phones,30,giS(14400)U(c2c-answered^PJSIP/100-00000001)"
             """
         )
         stopped = agent.stopService()

@@ -11,8 +11,8 @@ from c2c_agent.pbx.asterisk.bridge import acknowledge, agi_url, bridge, refuse
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
-DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered)"\n'
-READ = '> GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}"\n'
+DIAL = '> EXEC "Dial" "PJSIP/200,20,giS(3600)U(c2c-answered^PJSIP/100-00000001)"\n'
+READ = '> GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${SHARED(C2C_ANSWERED)}${C2C_ANSWERED}"\n'
 DONE = '> SET VARIABLE "C2C_DONE" "1"\n200 result=1\n= closed'
 KEYS = '> GET FULL VARIABLE "${HANGUPCAUSE_KEYS()}"\n'
 
@@ -92,7 +92,7 @@ class BridgeTests(ProtocolTest):
             + READ
             + "200 result=1 (BUSY,17,)\n"
             + KEYS
-            + "200 result=1 (Local/100@c2c-first-0;1,PJSIP/200-00000001)\n"
+            + "200 result=1 (PJSIP/100-00000001,PJSIP/200-00000001)\n"
             + '> GET FULL VARIABLE "${HANGUPCAUSE(PJSIP/200-00000001,tech)}"\n'
             + "200 result=1 (SIP 486 Busy Here)\n"
             + DONE

@@ -564,7 +564,7 @@ class TestFound:
         """No event told that it was answered: what was heard of it first counts."""
         trace = CallTrace("c2c-1", 20)
         for now in (3.0, 5.0):
-            trace.first_came(now)
+            trace.first_came("c2c-1", "Local/100@first-0;1", now)
         trace.found(listed(**TALKING), 60.0)
         assert trace.evidence().first.answered_at == 3.0
 
@@ -667,3 +667,192 @@ class TestFound:
         )
         again = DialResult("ANSWER", 16, None, not first_hung_up)
         assert with_dial(evidence, again, 10.0).hung_up_by is by
+
+
+#: A phone that was taken out of the root and dials the second leg, as lists show it.
+TAKEN = {
+    "p1": ("PJSIP/100-1", "Up", "b1"),
+    "p2": ("PJSIP/200-2", "Up", "b1"),
+}
+PHONE = {"Uniqueid": "p1", "Channel": "PJSIP/100-1"}
+HALVES = {
+    "LocalOneUniqueid": "l1",
+    "LocalOneChannel": "Local/200@phones-1;1",
+    "LocalTwoUniqueid": "l2",
+    "LocalTwoChannel": "Local/200@phones-1;2",
+}
+
+
+def dialing(caller: dict[str, str], uniqueid: str, name: str) -> Message:
+    """A channel dials another one."""
+    return event("DialBegin", DestUniqueid=uniqueid, DestChannel=name, **caller)
+
+
+def dialed(caller: dict[str, str], uniqueid: str, name: str, status: str = "ANSWER") -> Message:
+    """It is answered."""
+    dialed = {"DestUniqueid": uniqueid, "DestChannel": name}
+    return event("DialEnd", DialStatus=status, **dialed, **caller)
+
+
+def ends(uniqueid: str, name: str) -> Message:
+    """A channel ends."""
+    return event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+
+
+def taken_talk(*, told: bool = True) -> CallTrace:
+    """Two talk; the first's phone has dialled; up to second 5. `told`: a session has said so."""
+    trace = CallTrace("c2c-1", 20)
+    root, far = ({"Uniqueid": one, "Channel": f"Local/1@x;{n}"} for n, one in ROOTS.items())
+    trace.observe(event("Newchannel", **root), 0.0)
+    trace.observe(event("LocalBridge", **LOCAL_ROOT), 0.0)
+    trace.observe(dialing(far, "p1", "PJSIP/100-1"), 1.0)
+    trace.observe(dialed(far, "p1", "PJSIP/100-1"), 2.0)
+    trace.observe(event("OriginateResponse", Response="Success", Reason="4"), 2.0)
+    if told:
+        trace.first_came("p1", "PJSIP/100-1", 2.0)
+    begun = trace.observe(dialing(PHONE, "l1", "Local/200@phones-1;1"), 3.0)
+    assert begun == [SecondDialed(20)]
+    trace.observe(event("LocalBridge", **HALVES), 3.0)
+    far_half = {"Uniqueid": "l2", "Channel": "Local/200@phones-1;2"}
+    trace.observe(dialing(far_half, "p2", "PJSIP/200-2"), 3.0)
+    trace.observe(dialed(far_half, "p2", "PJSIP/200-2"), 4.0)
+    trace.observe(dialed(PHONE, "l1", "Local/200@phones-1;1"), 4.0)
+    return trace
+
+
+ROOTS = {"1": "c2c-1", "2": "c2c-1;2"}
+LOCAL_ROOT = {
+    "LocalOneUniqueid": "c2c-1",
+    "LocalOneChannel": "Local/1@x;1",
+    "LocalTwoUniqueid": "c2c-1;2",
+    "LocalTwoChannel": "Local/1@x;2",
+}
+
+
+def optimize(trace: CallTrace, *, told: bool = True) -> None:
+    """What was between the two goes; which half asks for it, nobody knows beforehand."""
+    if told:
+        trace.observe(event("LocalOptimizationEnd", **HALVES), 5.0)
+    for uniqueid, name in (("l1", HALVES["LocalOneChannel"]), ("l2", HALVES["LocalTwoChannel"])):
+        trace.observe(event("HangupRequest", Uniqueid=uniqueid, Channel=name), 5.0)
+        trace.observe(ends(uniqueid, name), 5.0)
+
+
+class TestTaken:
+    @pytest.mark.parametrize("told", [True, False])
+    @pytest.mark.parametrize("leg", list(Leg))
+    def test_what_ends_by_itself_is_nobody_s_end(self, leg: Leg, *, told: bool) -> None:
+        """The root ends at the answer, the way to the second a moment later: they talk on."""
+        trace = taken_talk(told=told)
+        trace.observe(event("HangupRequest", Uniqueid="c2c-1", Channel="Local/1@x;1"), 4.5)
+        for number, uniqueid in ROOTS.items():
+            trace.observe(ends(uniqueid, f"Local/1@x;{number}"), 4.5)
+        assert not trace.talks_alone()
+        optimize(trace)
+        assert trace.talks_alone()
+        assert trace.talk_since() == 4.0
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.first.ended_at, evidence.second.ended_at) == (
+            None,
+            None,
+            None,
+        )
+        assert trace.to_hang_up == trace.caller == "p1"
+        phones = {Leg.FIRST: ("p1", "PJSIP/100-1"), Leg.SECOND: ("p2", "PJSIP/200-2")}
+        uniqueid, name = phones.pop(leg)
+        trace.observe(event("HangupRequest", Uniqueid=uniqueid, Channel=name), 9.0)
+        trace.observe(ends(uniqueid, name), 9.0)
+        assert [trace.all_gone, trace.is_left_to_others] == [False, True]
+        trace.observe(ends(*phones.popitem()[1]), 9.5)
+        assert [trace.all_gone, trace.is_left_to_others] == [True, False]
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (leg, 9.0)
+        assert {evidence.first.ended_at, evidence.second.ended_at} == {9.0, 9.5}
+        assert evidence.first.channel == "PJSIP/100-1"
+        assert evidence.second.channel == "PJSIP/200-2"
+
+    @pytest.mark.parametrize(("at", "by", "ended"), [(9.0, Leg.FIRST, 9.0), (5.2, Leg.SECOND, 5.0)])
+    def test_an_older_filter(self, at: float, by: Leg, ended: float) -> None:
+        """What leaves a talk is not told: who goes on for longer shows it, in all but a moment."""
+        trace = taken_talk()
+        optimize(trace, told=False)
+        assert trace.evidence().second.ended_at is None
+        trace.observe(event("HangupRequest", **PHONE), at)
+        trace.observe(ends("p1", "PJSIP/100-1"), at)
+        trace.observe(ends("p2", "PJSIP/200-2"), at)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.second.ended_at) == (by, ended)
+
+    def test_it_is_hung_up_from_here(self) -> None:
+        """What ends then was not ended by a party."""
+        trace = taken_talk()
+        trace.is_to_end()
+        trace.observe(event("HangupRequest", Uniqueid="l1", Channel="Local/200@phones-1;1"), 6.0)
+        assert trace.evidence().hung_up_by is None
+
+    def test_the_first_transfers_the_talk(self) -> None:
+        """Who takes its place is of its leg, and it is who left where nobody else ends it."""
+        trace = taken_talk()
+        optimize(trace)
+        transfer = {"TransfererUniqueid": "p1", "TransfererLinkedid": "c2c-1"}
+        trace.observe(event("BlindTransfer", Result="Fail", **transfer), 6.0)
+        assert trace.who_left() is None
+        done = event("BlindTransfer", Result="Success", **transfer)
+        assert request_id_of(done) == "1"
+        trace.observe(done, 6.0)
+        trace.observe(ends("p1", "PJSIP/100-1"), 6.0)
+        second = {"Uniqueid": "p2", "Channel": "PJSIP/200-2"}
+        trace.observe(dialing(second, "p3", "PJSIP/201-3"), 6.0)
+        assert trace.who_left() is Leg.FIRST
+        trace.observe(dialed(second, "p3", "PJSIP/201-3"), 7.0)
+        trace.observe(event("HangupRequest", Uniqueid="p3", Channel="PJSIP/201-3"), 8.0)
+        assert trace.evidence().hung_up_by is Leg.FIRST
+        assert trace.evidence().first.channel == "PJSIP/100-1"
+        trace.is_to_end()
+        assert trace.who_left() is None
+
+    def test_the_first_transfers_before_the_way_is_gone(self) -> None:
+        """Then what it talks with is the Local channel, which dials in its place."""
+        trace = taken_talk()
+        trace.observe(ends("p1", "PJSIP/100-1"), 5.0)
+        near = {"Uniqueid": "l1", "Channel": "Local/200@phones-1;1"}
+        trace.observe(dialing(near, "p3", "PJSIP/201-3"), 6.0)
+        trace.observe(dialed(near, "p3", "PJSIP/201-3"), 7.0)
+        trace.observe(event("HangupRequest", Uniqueid="p3", Channel="PJSIP/201-3"), 8.0)
+        assert trace.evidence().hung_up_by is Leg.FIRST
+
+    def test_what_is_behind_was_not_seen(self) -> None:
+        """The device of the leg stands for it all the same, or nothing does."""
+        trace = CallTrace("c2c-1", 20)
+        trace.first_came("p1", "PJSIP/100-1", 2.0)
+        trace.observe(dialing(PHONE, "l1", "Local/200@phones-1;1"), 3.0)
+        trace.observe(event("LocalOptimizationEnd", **HALVES), 5.0)
+        trace.observe(ends("l1", "Local/200@phones-1;1"), 5.0)
+        assert trace.evidence().second.ended_at is None
+
+    def test_a_session_that_tells_late(self) -> None:
+        """What the phone had dialled by then is the second leg."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(dialing(PHONE, "l1", "Local/200@phones-1;1"), 3.0)
+        trace.first_came("p1", "PJSIP/100-1", 3.1)
+        trace.first_came("p1", "PJSIP/100-1", 3.2)
+        answered = dialed(PHONE, "l1", "Local/200@phones-1;1")
+        assert trace.observe(answered, 4.0) == [SecondAnswered("Local/200@phones-1;1")]
+
+    def test_found_after_a_restart(self) -> None:
+        """The phone is known by where it is in the dialplan."""
+        trace = CallTrace("c2c-1", 20)
+        channels = listed(**TAKEN)
+        place = "Context: c2c-talk"
+        head = channels[0]
+        lines = [f"{name}: {value}" for name, value in head.headers]
+        channels[0] = Message("\n".join([*lines, place]).encode())
+        missed = trace.found(channels, 5.0)
+        assert missed == [FirstAnswered("PJSIP/100-1"), SecondAnswered("PJSIP/200-2")]
+        assert trace.talks_alone()
+        assert trace.talk_since() is None
+        assert trace.to_hang_up == "p1"
+        trace.still_there(channels[1:])
+        assert trace.to_hang_up == "p2"
+        trace.still_there([])
+        assert trace.all_gone

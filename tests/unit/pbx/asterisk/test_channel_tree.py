@@ -23,7 +23,7 @@ class TestLegOf:
     def test_up_to_what_the_root_dialled(self) -> None:
         """And whatever the bridge's Dial made is of the second."""
         tree = ChannelTree(ROOT)
-        tree.tie_to_root("17.3")
+        tree.tie_to_caller("17.3")
         tree.tie("17.4", "17.3")
         assert tree.leg_of("17.4") is Leg.SECOND
 

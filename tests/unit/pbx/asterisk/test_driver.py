@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
+from c2c_agent.ami.actions import Action
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.call.call import OriginatePlan
@@ -142,7 +144,7 @@ class PlanTests(DriverTestCase):
         """Asterisk is asked for it, and the second leg is dialled through it."""
         plan = self.plan()
         assert self.link.sent[0].headers == {"Variable": "PJSIP_ENDPOINT(100,context)"}
-        assert plan.target == "Local/200@from-phones/n"
+        assert plan.target == "Local/200@from-phones"
         assert plan.timeout == 30
         assert plan.data["ActionID"] == plan.data["ChannelId"] == ROOT
 
@@ -179,14 +181,14 @@ class ConfiguredContextTests(DriverTestCase):
     def test_a_configured_context_wins(self) -> None:
         """Asterisk is not even asked."""
         plan = self.successResultOf(self.prepare())
-        assert plan.target == "Local/200@sales/n"
+        assert plan.target == "Local/200@sales"
         assert self.link.sent == []
 
     def test_the_default_serves_the_others(self) -> None:
         """For a dial_as that is no endpoint."""
         preparing = self.prepare(CallJob("300", "200", "300", 30))
         self.link.last("Getvar").succeed(Value="")
-        assert self.successResultOf(preparing).target == "Local/200@guests/n"
+        assert self.successResultOf(preparing).target == "Local/200@guests"
 
 
 class OrderTests(DriverTestCase):
@@ -768,7 +770,10 @@ class SettleTests(DriverTestCase):
         deletion.succeed()
 
 
-ENVIRONMENT = "agi_network: yes\nagi_network_script: {script}\nagi_uniqueid: {uniqueid}\n\n"
+ENVIRONMENT = (
+    "agi_network: yes\nagi_network_script: {script}\nagi_channel: {name}\n"
+    "agi_uniqueid: {uniqueid}\n{arguments}\n"
+)
 
 
 class BridgeTests(DriverTestCase):
@@ -781,9 +786,35 @@ class BridgeTests(DriverTestCase):
         self.transport = StringTransport()
         self.agi.makeConnection(cast("Any", self.transport))
 
-    def connect(self, uniqueid: str = ROOT, script: str = "c2c") -> None:
+    def connect(
+        self,
+        uniqueid: str = ROOT,
+        script: str = "c2c",
+        *,
+        name: str = "PJSIP/100-1",
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         """Asterisk connects with a channel."""
-        self.say(ENVIRONMENT.format(uniqueid=uniqueid, script=script))
+        lines = "".join(f"agi_arg_{n}: {text}\n" for n, text in enumerate(arguments, 1))
+        self.say(ENVIRONMENT.format(uniqueid=uniqueid, script=script, name=name, arguments=lines))
+
+    def prove(self, secret: str | None = None) -> None:
+        """The channel tells the secret of the call, or another."""
+        assert self.heard() == 'GET VARIABLE "C2C_SECRET"\n'
+        self.say(f"200 result=1 ({secret or self.secret()})\n")
+
+    def secret(self) -> str:
+        """What was sent with the call."""
+        plan = self.observer.plan
+        assert plan is not None
+        assert isinstance(plan.order, Action)
+        sent = [value for _, value in plan.order.headers if value.startswith("_C2C_SECRET=")]
+        return sent[0].removeprefix("_C2C_SECRET=")
+
+    def come_to_the_bridge(self) -> None:
+        """The answered first leg comes to the agent, and proves that it is of the call."""
+        self.connect(arguments=(ID,))
+        self.prove()
 
     def say(self, text: str) -> None:
         """Asterisk says something."""
@@ -803,10 +834,10 @@ class BridgeTests(DriverTestCase):
         """One Dial, with the plan's target, timeout and the longest duration."""
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
         assert self.heard() == (
-            'EXEC "Dial" "Local/200@from-phones/n,30,giS(3600)U(c2c-answered)"\n'
+            'EXEC "Dial" "Local/200@from-phones,30,giS(3600)U(c2c-answered^PJSIP/100-1)"\n'
         )
         self.say("200 result=0\n")
         assert self.heard().startswith("GET FULL VARIABLE")
@@ -826,7 +857,7 @@ class BridgeTests(DriverTestCase):
         self.originate()
         self.driver.link_down("cut")
         self.clock.advance(3)
-        self.connect()
+        self.come_to_the_bridge()
         self.clock.advance(60)
         self.driver.settle([ID])
         root = {"Uniqueid": ROOT, "Linkedid": ROOT, "Channel": "PJSIP/100-1"}
@@ -846,7 +877,7 @@ class BridgeTests(DriverTestCase):
         self.observer.storing = Deferred()
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         self.say("200 result=0\n")
         self.heard()
         self.say("200 result=1 (ANSWER,16,12.500)\n")
@@ -864,7 +895,7 @@ class BridgeTests(DriverTestCase):
         self.observer.storing = Deferred()
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         self.say("200 result=0\n")
         self.heard()
         self.say("200 result=1 (ANSWER,16,12.500)\n")
@@ -878,7 +909,7 @@ class BridgeTests(DriverTestCase):
         """Neither does it know then, and it leaves a record; the agent knows better."""
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         self.say("200 result=0\n")
         self.say("200 result=1 (ANSWER,16,12.500)\n")
         assert self.heard().endswith('SET VARIABLE "C2C_DONE" "1"\n')
@@ -901,7 +932,7 @@ class BridgeTests(DriverTestCase):
         """The first leg is gone, but the session still has to tell how the second ended."""
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         self.originate_response("Success", "4")
         self.hang_up_first()
         self.say("200 result=-1\nHANGUP\n")
@@ -918,7 +949,7 @@ class BridgeTests(DriverTestCase):
         """The call goes on; how it ended is taken from AstDB."""
         self.originate()
         self.first_leg()
-        self.connect()
+        self.come_to_the_bridge()
         self.hang_up()
         self.originate_response("Success", "4")
         self.hang_up_first()
@@ -930,9 +961,71 @@ class BridgeTests(DriverTestCase):
     def test_a_call_that_may_not_be_bridged(self) -> None:
         """Told to end: the dialplan hangs up and dials nothing by itself."""
         self.connect("c2c-00000000-0000-4000-8000-000000000000")
+        assert self.heard() == 'GET VARIABLE "C2C_SECRET"\n'
+        self.say("200 result=0\n")
         assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
         self.say("200 result=1\n")
         assert self.transport.disconnecting
+        self.hang_up()
+
+    def test_the_phone_itself_dials(self) -> None:
+        """It is known by the argument and the secret; its own id says nothing. And once only."""
+        self.originate()
+        self.first_leg()
+        self.connect("17.5", arguments=(ID,))
+        assert self.observer.told == []
+        self.prove()
+        assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
+        assert self.heard().startswith('EXEC "Dial"')
+        self.hang_up()
+        self.hang_up_first()
+        assert Gone not in map(type, self.observer.told)
+        self.event("Hangup", Uniqueid="17.5", Channel="PJSIP/100-1", Cause="16")
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert isinstance(self.observer.told[-1], Gone)
+
+    def test_a_dialplan_of_version_0_1(self) -> None:
+        """It says no more than its channel's id, and needs the Local channel for its limit."""
+        self.originate()
+        self.connect()
+        self.prove()
+        assert self.heard().startswith('EXEC "Dial" "Local/200@from-phones/n,30,')
+        self.hang_up()
+
+    def test_a_stranger_who_knows_the_call(self) -> None:
+        """By its id alone, and even by the id of its channel: nothing is dialled or told."""
+        for uniqueid, secret in (("17.5", "0" * 32), (ROOT, "0" * 32), (ROOT, "")):
+            with self.subTest(uniqueid=uniqueid, secret=secret):
+                self.setUp()
+                self.originate()
+                self.connect(uniqueid, arguments=(ID,))
+                assert self.heard() == 'GET VARIABLE "C2C_SECRET"\n'
+                self.say(f"200 result=1 ({secret})\n")
+                assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
+                assert self.observer.told == []
+                self.hang_up()
+
+    def test_a_stranger_who_goes_away(self) -> None:
+        """Asked for the secret, it hangs up: nothing was given out."""
+        self.originate()
+        self.connect("17.5", arguments=(ID,))
+        self.hang_up()
+        assert self.observer.told == []
+
+    def test_a_call_of_version_0_1(self) -> None:
+        """It has no secret, and is known by the id of its channel as it was then."""
+        self.originate()
+        assert self.observer.plan is not None
+        plan = evolve(self.observer.plan, secret_digest="")
+        self.driver.hang_up(ID)
+        self.link.last("Hangup").fail(LinkLost("cut"))
+        self.setUp()
+        self.observer.plan = plan
+        self.driver.adopt([PlacedCall(ID, plan, LegEvidence(), LegEvidence())])
+        self.connect(arguments=(ID,))
+        self.heard()
+        self.say("200 result=0\n")
+        assert self.heard().startswith('EXEC "Dial"')
         self.hang_up()
 
     def test_a_test_call(self) -> None:
@@ -954,3 +1047,121 @@ class BridgeTests(DriverTestCase):
                 assert self.heard() == ""
                 assert self.transport.disconnecting
                 self.hang_up()
+
+
+class TakenTests(DriverTestCase):
+    """The phone that answered dials the second leg itself, and the way to it goes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.originate()
+        self.talk()
+
+    def talk(self) -> None:
+        """They talk since second 4, over a Local channel."""
+        self.event("Newchannel", Uniqueid=ROOT, Channel="Local/100@c2c-first-0;1")
+        self.event("Newchannel", Uniqueid=ROOT + ";2", Channel="Local/100@c2c-first-0;2")
+        phone = {"Uniqueid": "7.1", "Channel": "PJSIP/100-1"}
+        dialed = {"DestUniqueid": "7.1", "DestChannel": "PJSIP/100-1"}
+        far = {"Uniqueid": ROOT + ";2", "Channel": "Local/100@c2c-first-0;2"}
+        self.event("DialBegin", **far, **dialed)
+        self.event("DialEnd", DialStatus="ANSWER", **far, **dialed)
+        self.originate_response("Success", "4")
+        self.near = {"DestUniqueid": "7.2", "DestChannel": "Local/200@x-1;1"}
+        self.event("DialBegin", **phone, **self.near)
+        self.clock.advance(4)
+        far = {"Uniqueid": "7.3", "Channel": "Local/200@x-1;2"}
+        dialed = {"DestUniqueid": "7.4", "DestChannel": "PJSIP/200-2"}
+        self.event("DialBegin", **far, **dialed)
+        self.event("DialEnd", DialStatus="ANSWER", **far, **dialed)
+        self.event("DialEnd", DialStatus="ANSWER", **phone, **self.near)
+        for number in "12":
+            name = f"Local/100@c2c-first-0;{number}"
+            uniqueid = ROOT if number == "1" else ROOT + ";2"
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+
+    def optimize(self) -> None:
+        """The Local channel leaves the talk."""
+        halves = {"LocalOneUniqueid": "7.2", "LocalTwoUniqueid": "7.3"}
+        names = {"LocalOneChannel": "Local/200@x-1;1", "LocalTwoChannel": "Local/200@x-1;2"}
+        self.event("LocalOptimizationEnd", LocalOneLinkedid=ROOT, **halves, **names)
+        for uniqueid, name in (("7.2", "Local/200@x-1;1"), ("7.3", "Local/200@x-1;2")):
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+
+    def ends(self, uniqueid: str, linkedid: str = ROOT) -> None:
+        """A phone's channel ends."""
+        name = {"7.1": "PJSIP/100-1", "7.4": "PJSIP/200-2"}[uniqueid]
+        self.driver.ami_event(
+            message(Event="Hangup", Linkedid=linkedid, Uniqueid=uniqueid, Channel=name, Cause="16")
+        )
+
+    def set_on_the_phone(self) -> dict[str, str]:
+        """What was set, by name."""
+        sent = [one.headers for one in self.link.sent if one.action.name == "Setvar"]
+        assert {headers["Channel"] for headers in sent} <= {"7.1"}
+        return {headers["Variable"]: headers["Value"] for headers in sent}
+
+    def over(self) -> bool:
+        """Whether the call is told to be gone."""
+        return Gone in map(type, self.observer.told)
+
+    def finish(self) -> None:
+        """Nothing was left in AstDB."""
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert self.over()
+
+    def test_the_limit_and_the_cdr(self) -> None:
+        """Once the way is gone, the talk is bounded from its beginning, and counted; once."""
+        assert self.set_on_the_phone() == {}
+        self.clock.advance(2)
+        self.optimize()
+        told = {"TIMEOUT(absolute)": "3598.000"}
+        assert self.set_on_the_phone() == told
+        self.clock.advance(0.5)
+        assert self.set_on_the_phone() == told | {"CDR_PROP(disable)": "0"}
+        self.event("DialState", DialStatus="RINGING", **self.near)
+        assert self.link.names().count("Setvar") == 2
+        for sent in self.link.sent:
+            if sent.action.name == "Setvar":
+                sent.fail(LinkLost("cut"))
+        self.ends("7.4")
+        self.ends("7.1")
+        self.finish()
+
+    def test_hung_up_from_here(self) -> None:
+        """The phone that dialled is, and all goes with it."""
+        self.optimize()
+        self.driver.hang_up(ID)
+        sent = self.link.last("Hangup")
+        assert sent.headers["Channel"] == "7.1"
+        sent.succeed()
+        self.ends("7.1")
+        self.ends("7.4")
+        self.finish()
+
+    def test_left_to_an_older_call(self) -> None:
+        """Its end is told as that one's, so it is looked for, as long as it is there."""
+        self.optimize()
+        self.ends("7.1")
+        self.clock.advance(3)
+        there = {"Uniqueid": "7.4", "Linkedid": ROOT, "Channel": "PJSIP/200-2"}
+        self.link.last("CoreShowChannels").list(message(Event="CoreShowChannel", **there))
+        assert not self.over()
+        assert Found not in map(type, self.observer.told)
+        self.clock.advance(3)
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.finish()
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert not gone.evidence.lost
+
+    def test_all_ends_before_it_is_looked_for(self) -> None:
+        """Then nothing is asked."""
+        self.optimize()
+        self.ends("7.4")
+        self.ends("7.1")
+        self.finish()
+        self.clock.advance(10)
+        assert "CoreShowChannels" not in self.link.names()
