@@ -33,7 +33,8 @@ from c2c_agent.__main__ import main
 from c2c_agent.agi.protocol import AgiProtocol
 from c2c_agent.ami.protocol import AmiProtocol
 from c2c_agent.report import metrics
-from c2c_agent.report.delivery import Waiting
+from c2c_agent.report.delivery import Report, Waiting
+from c2c_agent.report.lane import Lane
 from c2c_agent.report.metrics import Metrics
 from c2c_agent.store.sql_store import SqlStore
 from tests.pbx.idle_loop import Longest
@@ -104,13 +105,28 @@ def _wrap_store(boundaries: Boundaries) -> None:
 
     def named_change(self: SqlStore, change: Callable[..., Any]) -> Any:
         cells = [cell.cell_contents for cell in change.__closure__ or ()]
-        names = [
-            f"settling of {waiting.report.type}"
-            for waiting in cells
-            if isinstance(waiting, Waiting) and boundaries.is_of(waiting.report.request_id)
-        ]
+        # Of a report that is put off, or of those that were delivered, by the ids of their events.
+        events = [one.report.event_id for one in cells if isinstance(one, Waiting)]
+        for cell in cells:
+            events += cell.values() if isinstance(cell, dict) else ()
+        names = [f"settling of {types[event]}" for event in events if event in types]
         return boundaries.around(names, lambda: changed(self, change))
 
+    types: dict[object, str] = {}  # of the events of the request
+    tell, append = Lane.tell, Lane._append
+
+    def noted_tell(self: Lane, report: Report) -> None:
+        if boundaries.is_of(report.request_id):
+            types[report.event_id] = report.type
+        tell(self, report)
+
+    def noted_append(self: Lane, waiting: Waiting) -> None:
+        if boundaries.is_of(waiting.report.request_id):
+            types[waiting.report.event_id] = waiting.report.type
+        append(self, waiting)
+
+    Lane.tell = noted_tell  # type: ignore[method-assign]
+    Lane._append = noted_append  # type: ignore[method-assign]
     SqlStore._commit = named_commit  # type: ignore[method-assign]
     SqlStore._changed = named_change  # type: ignore[method-assign]
 
