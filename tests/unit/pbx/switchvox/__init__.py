@@ -1,0 +1,1 @@
+"""Tests of c2c_agent/pbx/switchvox."""
