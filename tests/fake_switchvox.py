@@ -111,6 +111,8 @@ class PlacedCall:
     failed: HttpAnswer  # what the request is answered when it comes to nothing
     state: str = "ringing"
     to_second: bool = False
+    transaction_id: str = ""
+    listed: bool = True
     talking_at: float | None = None
     ended_at: float | None = None
     timers: list[IDelayedCall] = field(factory=list)
@@ -137,9 +139,13 @@ class FakeSwitchvox:
         self.extensions: dict[str, str] = {"101": "1107", "102": "1108", "104": "1110"}
         self.stories: dict[str, Story] = {}
         self.prefix = "9"
+        self.lists_at_once = True  # a call, before its first phone was answered
+        self.by_hand = False  # calls do nothing by themselves
         self.blocks = True  # the answer comes when the first phone was answered
         self.swapped = False  # from and to, in its list
-        self.log_after = 2.0  # seconds from a call's end to its entry; None: there is none
+        self.log_after: float | None = (
+            2.0  # seconds from a call's end to its entry; None: there is none
+        )
         self.log_accounts = True
         self.faults: dict[str, list[Fault]] = {}  # by method, one for each request to come
         self.before_answer: Callable[[str], None] = lambda _method: None
@@ -150,6 +156,7 @@ class FakeSwitchvox:
         self.wrong_credentials = 0
         self.challenges = 0
         self.unknown_ids = 0  # that somebody wanted hung up
+        self.hung_up: list[str] = []  # transaction ids of calls that somebody had it hang up
         self.strangers: list[dict[str, Any]] = []  # other people's calls
         self.log: list[dict[str, Any]] = []
         self._ids = itertools.count(6600)
@@ -221,6 +228,11 @@ class FakeSwitchvox:
         held: Deferred[HttpAnswer] = Deferred()
         self._open.append(held)
         return held
+
+    def drop_open(self) -> None:
+        """All connections end; calls go on."""
+        for call in self.placed:
+            _drop(call.answer)
 
     def restart(self) -> None:
         """All calls and all connections end, and no nonce is known any more."""
@@ -375,19 +387,9 @@ class FakeSwitchvox:
     def _place(
         self, echo: Mapping[str, Any], parameters: Mapping[str, Any]
     ) -> Deferred[HttpAnswer]:
-        for needed in ("dial_first", "dial_second"):
-            if not parameters.get(needed):
-                wrong = f"Missing required parameter ({needed})"
-                return succeed(self._says(echo, "10011", wrong))
-        if echo["method"] == "switchvox.call":
-            account = parameters.get("dial_as_account_id")
-            if not account:
-                wrong = "Missing required parameter (dial_as_account_id)"
-                return succeed(self._says(echo, "10011", wrong))
-            if account not in self.extensions.values():
-                return succeed(self._says(echo, "84711", "That account_id is invalid."))
-        if self.rejects_second_timeout and "timeout_second_call" in parameters:
-            return succeed(self._says(echo, "10013", "Invalid number of parameters."))
+        wrong = self._wrong(echo["method"], parameters)
+        if wrong is not None:
+            return succeed(self._says(echo, *wrong))
         first, second = parameters["dial_first"], self.rewritten(parameters["dial_second"])
         answered: Deferred[HttpAnswer] = Deferred()
         call = PlacedCall(
@@ -398,6 +400,8 @@ class FakeSwitchvox:
             self.clock.seconds(),
             answered,
             self._says(echo, "41591", "Your call failed to connect (Originate failed)."),
+            transaction_id=echo.get("transaction_id", ""),
+            listed=self.lists_at_once,
         )
         self.placed.append(call)
         accepted = self._says(
@@ -408,6 +412,8 @@ class FakeSwitchvox:
         timeout = float(parameters.get("timeout", 30))
         if story.refuses is not None and (story.answers is None or story.refuses < story.answers):
             self._then(call, story.refuses, lambda: self._fail(call))
+        elif self.by_hand:
+            pass
         elif story.answers is None or story.answers > timeout:
             self._then(call, timeout, lambda: self._fail(call))
         else:
@@ -415,6 +421,20 @@ class FakeSwitchvox:
         if not self.blocks:
             _give(answered, accepted)
         return answered
+
+    def _wrong(self, method: str, parameters: Mapping[str, Any]) -> tuple[str, str] | None:
+        needed = ["dial_first", "dial_second"]
+        if method == "switchvox.call":
+            needed.append("dial_as_account_id")
+        for name in needed:
+            if not parameters.get(name):
+                return "10011", f"Missing required parameter ({name})"
+        account = parameters.get("dial_as_account_id")
+        if account is not None and account not in self.extensions.values():
+            return "84711", "That account_id is invalid."
+        if self.rejects_second_timeout and "timeout_second_call" in parameters:
+            return "10013", "Invalid number of parameters."
+        return None
 
     def rewritten(self, number: str) -> str:
         """A number as it is really dialled."""
@@ -428,11 +448,13 @@ class FakeSwitchvox:
         _give(call.answer, call.failed)
 
     def _first_answered(self, call: PlacedCall, accepted: HttpAnswer) -> None:
-        call.to_second = True
+        call.to_second = call.listed = True
         story = self.stories.get(call.parameters["dial_second"], Story())
         timeout = float(call.parameters.get("timeout_second_call", 30))
         if story.refuses is not None and (story.answers is None or story.refuses < story.answers):
             self._then(call, story.refuses, lambda: self._end(call))
+        elif self.by_hand:
+            pass
         elif story.answers is None or story.answers > timeout:
             self._then(call, timeout, lambda: self._end(call))
         else:
@@ -450,8 +472,32 @@ class FakeSwitchvox:
             if timer.active():
                 timer.cancel()
         call.ended_at = self.clock.seconds()
-        if logged and self.log_after is not None:
+        if logged and self.log_after == 0:
+            self._write_log(call)
+        elif logged and self.log_after is not None:
             self.clock.callLater(self.log_after, self._write_log, call)
+
+    # By hand: what a test has calls do whose numbers never do anything by themselves
+
+    def answer_first(self, call: PlacedCall) -> None:
+        """The first phone is answered."""
+        told = {"dialed_first": call.first, "dialed_second": call.second, "variables": {}}
+        echo = {"method": "switchvox.call"}
+        self._first_answered(call, self._says(echo, result={"call_info": told}))
+
+    def refuse(self, call: PlacedCall, code: str, message: str) -> None:
+        """The order is answered with an error, and there is no call."""
+        self._end(call, logged=False)
+        _give(call.answer, self._says({"method": "switchvox.call"}, code, message))
+
+    def talk(self, call: PlacedCall) -> None:
+        """The second phone is answered."""
+        self._talk(call, None)
+
+    def end(self, call: PlacedCall) -> None:
+        """Somebody hangs up."""
+        if call.ended_at is None:
+            self._end(call)
 
     def hang_up_all(self) -> None:
         """Everybody hangs up."""
@@ -482,7 +528,8 @@ class FakeSwitchvox:
         self.log.append(entry)
 
     def _current(self, _: Mapping[str, Any]) -> object:
-        listed = [*map(self._entry, filter(_is_going, self.placed)), *self.strangers]
+        going = [call for call in self.placed if _is_going(call) and call.listed]
+        listed = [*map(self._entry, going), *self.strangers]
         counted = {"total_items": self._number(len(listed))}
         return {"current_calls": {**counted, **_as_tree("current_call", listed)}}
 
@@ -504,6 +551,7 @@ class FakeSwitchvox:
     def _hang_up(self, parameters: Mapping[str, Any]) -> object:
         for call in filter(_is_going, self.placed):
             if call.id == parameters.get("current_call_id"):
+                self.hung_up.append(call.transaction_id)
                 self._end(call)
                 _give(call.answer, call.failed)
                 return {}

@@ -22,6 +22,7 @@ from c2c_agent.call.events import (
     Gone,
     LegEvent,
     OriginateAccepted,
+    OriginateFailed,
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
@@ -43,6 +44,7 @@ PATIENCE: Final = 60
 _WORDS: Final = {
     OriginateAccepted: "accepted",
     OriginateRefused: "refused",
+    OriginateFailed: "failed",
     OriginateUnsent: "unsent",
     OriginateUnanswered: "unanswered",
     Found: "found",
@@ -50,7 +52,7 @@ _WORDS: Final = {
 }
 
 #: What becomes of an order: exactly one of these is told.
-ANSWERS: Final = ("accepted", "refused", "unsent", "unanswered")
+ANSWERS: Final = ("accepted", "refused", "failed", "unsent", "unanswered")
 
 
 class Watcher:
@@ -208,6 +210,7 @@ class PbxDriverContract(SynchronousTestCase):
     def order(self) -> OriginatePlan:
         """Place a call; the PBX has not answered yet."""
         plan = self.prepare()
+        self.placed_at = self.pbx.clock.seconds()
         self.driver.originate(ID, plan)
         assert self.pbx.orders == [ID]
         return plan
@@ -248,7 +251,9 @@ class PbxDriverContract(SynchronousTestCase):
     def restart(self, plan: OriginatePlan) -> None:
         """The process is killed and started again: the call is adopted before the link is up."""
         self.watcher = Watcher()
-        adopted = PlacedCall(ID, plan, LegEvidence(), LegEvidence(), answered=True)
+        adopted = PlacedCall(
+            ID, plan, LegEvidence(), LegEvidence(), answered=True, placed_at=self.placed_at
+        )
         self.driver = self.pbx.start(self.watcher, adopted)
 
     # What is promised
@@ -355,7 +360,9 @@ class PbxDriverContract(SynchronousTestCase):
         plan = self.go_to("ringing")
         another = Watcher()
         driver = self.pbx.start(another)
-        driver.hang_up_foreign(PlacedCall(ID, plan, LegEvidence(), LegEvidence()))
+        driver.hang_up_foreign(
+            PlacedCall(ID, plan, LegEvidence(), LegEvidence(), placed_at=self.placed_at)
+        )
         self.wait()
         assert self.pbx.hung_up == [ID]
         assert another.told == []

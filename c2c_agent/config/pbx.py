@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
-from attrs import Factory, field, frozen
+from attrs import Attribute, Factory, field, frozen
 from attrs.validators import and_, deep_mapping, optional
 
 from c2c_agent.config.rules import (
@@ -279,6 +280,178 @@ class OtherSection(NamedTuple):
     value: Mapping[str, Any]
     where: tuple[str | int, ...]
     files: Mapping[tuple[str | int, ...], str]
+
+
+_ADDRESS: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?/?")
+_FINGERPRINT: Final = re.compile(r"([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
+_ACCOUNT: Final = re.compile(r"[0-9]{1,12}")
+_PLUS: Final = re.compile(r"strip|keep|[0-9]{1,6}")
+
+
+@frozen
+class TlsConfig:
+    """What the certificate of a PBX must be (`net.tls.Trust`)."""
+
+    ca_file: str | None = field(
+        default=None,
+        metadata=described(
+            "A file with the authority that vouches for the PBX. Each Switchvox has one of its own.",
+            values="a path",
+            default="the system's authorities",
+        ),
+    )
+    server_name: str | None = field(
+        default=None,
+        validator=optional(Shape(WORD, "a name or an address")),
+        metadata=described(
+            "The name or address in its certificate, where that is another.",
+            default="the host of the URL",
+        ),
+    )
+    sha256: str | None = field(
+        default=None,
+        validator=optional(Shape(_FINGERPRINT, "64 hexadecimal digits, perhaps with colons")),
+        metadata=described(
+            "The fingerprint of its certificate. It alone decides where no authority stands "
+            "beside it."
+        ),
+    )
+
+
+def _is_address(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: scheme, host and port alone; without TLS only to this host."""
+    if _ADDRESS.fullmatch(value) is None:
+        advice = "must be a URL of scheme, host and port alone, such as https://pbx.example.com"
+        raise ImpossibleValueError(advice, attribute.name)  # not shown: it may hold a password
+    parts = urlsplit(value)
+    try:
+        possible = parts.port != 0
+    except ValueError:
+        possible = False
+    if not possible:
+        raise ImpossibleValueError("must have a port from 1 to 65535", attribute.name)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise ImpossibleValueError(
+            "must begin with https://; it carries a password", attribute.name
+        )
+
+
+@frozen
+class SwitchvoxConfig:
+    """A Switchvox, reached over its Extend API.
+
+    `login` extension: with the name and password of an extension, which may do less. `accounts`:
+    the account ids of extensions, which are looked up otherwise. `plus`: what becomes of a leading
+    +; it is stripped, kept, or replaced with these digits. `follow`: its list of current calls is
+    looked at while a call lasts; `call_logs`: its log afterwards. `max_pending` orders at most may
+    wait for an answer at once.
+    """
+
+    url: str = field(
+        validator=_is_address,
+        metadata=described(
+            "Where the PBX is: https, its name or address, and a port where it is not 443.",
+            values="a URL",
+        ),
+    )
+    username: str = field(
+        validator=Shape(WORD, "a word without blanks"),
+        metadata=described(
+            "An account of the agent's own. It needs read and write on Manage Extensions, and the "
+            "reports to see the log."
+        ),
+    )
+    password_file: str = field(
+        metadata=described(
+            "The file with its password. If systemd hands in a credential with this file's name, "
+            "that is read instead.",
+            values="a path",
+        )
+    )
+    login: Literal["admin", "extension"] = field(
+        default="admin",
+        metadata=described(
+            "Whose account that is. With an extension's, calls are placed, but neither followed "
+            "nor cancelled."
+        ),
+    )
+    tls: TlsConfig = field(
+        factory=TlsConfig, metadata=described("What the certificate of the PBX must be.")
+    )
+    auth: Literal["auto", "basic", "digest"] = field(
+        default="auto",
+        metadata=described("How the agent shows who it is. `auto`: as the PBX wants it."),
+    )
+    accounts: Mapping[str, str] = field(
+        factory=dict,
+        validator=deep_mapping(
+            Shape(_EXTENSION, "an extension"), Shape(_ACCOUNT, "an account id, in quotes")
+        ),
+        metadata=described(
+            "Account ids of extensions. They are looked up otherwise.",
+            values="extension: account id",
+        ),
+    )
+    ignore_user_call_rules: bool = field(
+        default=True,
+        metadata=described(
+            "Whether the first phone is rung without its call rules, so that no voice mail "
+            "answers it."
+        ),
+    )
+    ignore_user_api_settings: bool = field(
+        default=False,
+        metadata=described(
+            "Whether numbers are dialled as they are, without what the account's call API "
+            "settings put before them."
+        ),
+    )
+    second_timeout: bool = field(
+        default=True,
+        metadata=described("Whether the PBX is told how long the second phone may ring."),
+    )
+    plus: str = field(
+        default="strip",
+        validator=Shape(_PLUS, "strip, keep, or 1 to 6 digits in quotes"),
+        metadata=described("What becomes of a leading `+`."),
+    )
+    follow: bool = field(
+        default=True,
+        metadata=described(
+            "Whether the list of current calls is looked at while a call lasts. Without it, "
+            "nothing is known of the second phone, and no call can be cancelled."
+        ),
+    )
+    call_logs: bool = field(
+        default=True,
+        metadata=described("Whether the log is asked afterwards who talked."),
+    )
+    max_pending: int = field(
+        default=20,
+        validator=Within(1, 1000, "orders"),
+        metadata=described("How many orders may wait for the PBX's answer at once."),
+    )
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The TCP port there."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if self.has_tls else 80)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether it is reached over TLS."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether its list can be looked at; an extension may not."""
+        return self.follow and self.login == "admin"
 
 
 @frozen

@@ -84,7 +84,7 @@ class ExtendClient:
         """`proof`: the harmless method that this login may call."""
         self._post = post
         self._credentials = credentials
-        self._proof = proof
+        self.proof = proof
         self._wanted: Wanted = wanted
         self._seconds = seconds
         self._new_word = new_word
@@ -125,7 +125,7 @@ class ExtendClient:
                     raise CredentialsRefusedError(closed)
                 if self._scheme is None:
                     await self._find_scheme()
-                self.proven = await self._exchange(self._proof, {}, USUAL, "")
+                self.proven = await self._exchange(self.proof, {}, USUAL, "")
         except UnansweredError as error:
             raise UnsentError(str(error)) from error  # of what was asked for nothing has left
         else:
