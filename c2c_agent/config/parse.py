@@ -25,7 +25,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config.pbx import AsteriskConfig, OtherSection, RelayConfig
+from c2c_agent.config.pbx import AsteriskConfig, OtherSection, RelayConfig, SwitchvoxConfig
 from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.errors import ConfigError
@@ -139,7 +139,7 @@ def _converter(
         lambda kind: kind == AsteriskConfig | None,
         lambda value, _kind: _asterisk(converter, value),
     )
-    for section in (AmqpConfig, RelayConfig, NumberPlan):
+    for section in (AmqpConfig, RelayConfig, SwitchvoxConfig, NumberPlan):
         converter.register_structure_hook_func(
             partial(operator.eq, section | None), partial(_optional, converter, section)
         )

@@ -18,6 +18,7 @@ from c2c_agent.config.pbx import (
     AsteriskConfig,
     OtherSection,
     RelayConfig,
+    SwitchvoxConfig,
 )
 from c2c_agent.config.rules import (
     NAME,
@@ -467,6 +468,13 @@ class Config:
             "The Asterisk beside the agent. `asterisk: false` makes an agent without one."
         ),
     )
+    switchvox: SwitchvoxConfig | None = field(
+        default=None,
+        metadata=described(
+            "A Switchvox, over its Extend API, for requests with `pbx` `switchvox`. Without this "
+            "section there is none."
+        ),
+    )
     amqp: AmqpConfig | None = field(
         default=None,
         metadata=described(
@@ -506,9 +514,10 @@ class Config:
         if self.store.url is not None and self.asterisk is not None:
             advice = "must be false beside store.url: that store is for relays"
             raise ImpossibleValueError(advice, "asterisk")
-        if self.store.url is not None and self.other is not None:
-            advice = "must be left out beside store.url: that store is for relays"
-            raise ImpossibleValueError(advice, "other")
+        for name in ("other", "switchvox"):
+            if self.store.url is not None and getattr(self, name) is not None:
+                advice = "must be left out beside store.url: that store is for relays"
+                raise ImpossibleValueError(advice, name)
         for index, webhook in enumerate(self.webhooks):
             for name in webhook.keys or ():
                 # Of the keys in a database nothing is known here.

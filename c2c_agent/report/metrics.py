@@ -84,6 +84,7 @@ class Sample:
     streams: int = 0  # of live events
     streams_cut: int = 0  # because their readers were too slow
     stopped: bool = False  # by the kill switch
+    switchvox: bool | None = None  # whether it could be asked; None: there is none
 
 
 @frozen
@@ -234,6 +235,12 @@ class _Sampled(Collector):
                 "c2c_ami_reconnects",
                 "AMI links that came up after the first.",
                 value=sample.ami.reconnects,
+            )
+        if sample.switchvox is not None:
+            yield GaugeMetricFamily(
+                "c2c_switchvox_up",
+                "Whether the Switchvox could be asked when it last was.",
+                value=float(sample.switchvox),
             )
         if sample.agi is not None:
             yield GaugeMetricFamily(

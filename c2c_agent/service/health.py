@@ -10,6 +10,7 @@ from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.pbx.other.driver import OtherDriver
+from c2c_agent.pbx.switchvox.driver import SwitchvoxDriver
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import AgiSample, AmiSample, OutboxSample, Sample
 from c2c_agent.report.outbox import Outbox
@@ -20,7 +21,8 @@ from c2c_agent.store.sql_store import SqlStore
 class Health:
     """What others may ask of the parts, and what the supervisor hears by itself.
 
-    `asterisk`, `other` and `broker` are None where the agent has none. `now` is the steady clock's.
+    `asterisk`, `other`, `switchvox` and `broker` are None where the agent has none. `now` is the
+    steady clock's.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Health:
         live: Live,
         asterisk: AsteriskParts | None,
         other: OtherDriver | None = None,
+        switchvox: SwitchvoxDriver | None = None,
         broker: AmqpLink | None,
         now: Callable[[], float],
     ) -> None:
@@ -43,6 +46,7 @@ class Health:
         self._live = live
         self._asterisk = asterisk
         self._other = other
+        self._switchvox = switchvox
         self._broker = broker
         self._now = now
         self._supervisor: Supervisor | None = None
@@ -62,6 +66,8 @@ class Health:
             parts["ami"] = None if link.is_up else link.last_error or "not connected yet"
         if self._other is not None:
             parts["other"] = self._other.last_error or None
+        if self._switchvox is not None:
+            parts["switchvox"] = self._switchvox.last_error or None
         if self._broker is not None:
             parts["amqp"] = self._broker.last_error or None
         return parts
@@ -79,6 +85,7 @@ class Health:
             },
             ami=self._ami_sample(),
             agi=self._agi_sample(),
+            switchvox=None if self._switchvox is None else self._switchvox.is_up,
         )
 
     def _ami_sample(self) -> AmiSample | None:
@@ -115,6 +122,8 @@ class Health:
             return
         if asterisk is None and self._other is not None:
             supervisor.ready("Calls go to a PBX over HTTP")
+        elif asterisk is None and self._switchvox is not None:
+            supervisor.ready("Calls go to a Switchvox")
         elif asterisk is None:
             supervisor.ready("No PBX is configured")
         elif asterisk.link.is_up:

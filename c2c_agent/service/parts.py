@@ -8,7 +8,7 @@ thread runs, before `service.agent` starts them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.application.service import Service
@@ -44,6 +44,7 @@ from c2c_agent.service.keys import AgentKeys
 from c2c_agent.service.other import OtherParts, other_parts
 from c2c_agent.service.reporters import Reporters
 from c2c_agent.service.sharing import ForeignStreams, Sharing, neighbours_of
+from c2c_agent.service.switchvox import SwitchvoxParts, switchvox_parts
 from c2c_agent.service.tokens import TokenSecrets
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres.extra import shared_store
@@ -87,6 +88,7 @@ class Parts:
         self.asterisk = self._asterisk()
         self.relay = self._relay()
         self.other = self._other()
+        self.switchvox = self._switchvox()
 
         reports = OutboxTable(self.store)
         self.reporters = Reporters(config, woken=self._woken, clock=self.clock, reactor=reactor)
@@ -145,6 +147,7 @@ class Parts:
             live=self.live,
             asterisk=self.asterisk,
             other=None if self.other is None else self.other.driver,
+            switchvox=None if self.switchvox is None else self.switchvox.driver,
             broker=self.broker,
             now=self.clock.now,
         )
@@ -157,13 +160,8 @@ class Parts:
             self.retention(self.tokens_table.delete_old, "tokens that expired"),
             self.outbox,
             stop_watch,
+            *self._ways(),
         ]
-        if self.asterisk is not None:
-            self.services += [self.asterisk.listener, self.asterisk.link]
-        if self.other is not None:
-            self.services.append(self.other.service)
-        if self.broker is not None:
-            self.services.append(self.broker)
         listens = listening(config.http.listen)
         #: What an `ssl:` listener shows; None for any other.
         self.certificate = None
@@ -200,6 +198,14 @@ class Parts:
         self.drivers["asterisk"] = parts.driver
         return parts
 
+    def _switchvox(self) -> SwitchvoxParts | None:
+        config = self._config.switchvox
+        if config is None:
+            return None
+        parts = switchvox_parts(config, clock=self.clock, reactor=self._reactor)
+        self.drivers["switchvox"] = parts.driver
+        return parts
+
     def _relay(self) -> RelayDriver | None:
         config = self._config.relay
         if config is None or self._config.amqp is None:
@@ -221,6 +227,18 @@ class Parts:
         parts = other_parts(config, self._config.calls, clock=self.clock, reactor=self._reactor)
         self.drivers["other"] = parts.driver
         return parts
+
+    def _ways(self) -> Iterator[Service]:
+        """What connects to the PBXs and to the broker, and what they connect to."""
+        if self.asterisk is not None:
+            yield self.asterisk.listener
+            yield self.asterisk.link
+        if self.other is not None:
+            yield self.other.service
+        if self.switchvox is not None:
+            yield self.switchvox.service
+        if self.broker is not None:
+            yield self.broker
 
     def _broker(self, config: AmqpConfig) -> AmqpLink:
         """The link to the broker, and who works over it."""

@@ -3,5 +3,5 @@
 `extend_api` is what is asked and answered, `transport` one HTTP request, `client` who logs in and
 asks. `order` is what the PBX is told of a call, `matching` says which entry of its lists is which
 call, `followed_call` what each thing that is heard of a call means. `driver` is what the agent
-sees.
+sees, `login` makes the client that a configuration describes.
 """

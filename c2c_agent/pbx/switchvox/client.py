@@ -102,6 +102,15 @@ class ExtendClient:
             return None
         return f"The PBX refuses the agent's login; the next attempt is in {left:.0f} s."
 
+    @property
+    def scheme_name(self) -> str:
+        """How the PBX is told who asks, in words."""
+        if self._scheme is None:
+            return "nothing yet"
+        if isinstance(self._scheme, Basic):
+            return "Basic"
+        return "Digest with qop" if self._scheme.qop else "Digest without qop"
+
     async def ask(
         self,
         method: str,

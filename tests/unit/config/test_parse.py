@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from c2c_agent.config.parse import parse
-from c2c_agent.config.pbx import AsteriskConfig, LegRule, OtherSection, RelayConfig
+from c2c_agent.config.pbx import (
+    AsteriskConfig,
+    LegRule,
+    OtherSection,
+    RelayConfig,
+    SwitchvoxConfig,
+)
 from c2c_agent.config.sections import AmqpConfig, CallsConfig, Config, HttpConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import Key
@@ -188,6 +194,21 @@ class TestWell:
         assert asterisk.variables == {"__X": "{number}"}
         assert asterisk.confirm_prompt == "our/prompt&beep"
         assert asterisk.freepbx is True
+
+    def test_switchvox(self) -> None:
+        """Off where it is not given; the account ids are text."""
+        section = {"url": "https://pbx", "username": "c2c", "password_file": "/p"}
+        assert parsed({}).switchvox is None
+        assert parsed({"switchvox": {**section, "accounts": {"104": "1110"}}}).switchvox == (
+            SwitchvoxConfig("https://pbx", "c2c", "/p", accounts={"104": "1110"})
+        )
+        assert parsed({"switchvox": section}, {"switchvox": False}).switchvox is None
+        number = "must be text, not a whole number (1110); write it in quotes"
+        [line] = told({"switchvox": {**section, "accounts": {"104": 1110}}})
+        assert line == f"main.yml: switchvox.accounts.104: {number}"
+        assert told({"switchvox": {**section, "url": "http://pbx"}}) == [
+            "main.yml: switchvox.url: must begin with https://; it carries a password"
+        ]
 
     def test_relay(self) -> None:
         """In the place of a PBX; a later file may take it back."""

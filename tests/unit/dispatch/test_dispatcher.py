@@ -823,6 +823,22 @@ class TheLink(DispatcherTest):
         assert waiting.call.timeline == ()
         assert self.desk.call(THREE).timeline[-1].event == "ended"
 
+    def test_one_pbx_among_several(self) -> None:
+        """What it says of itself is about its own calls alone."""
+        self.desk = Desk("asterisk", "other")
+        self.clock, self.store = self.desk.clock, self.desk.store
+        self.place(ONE, FirstRinging())
+        self.place(TWO, job=a_job(pbx="other"))
+        other = self.desk.dispatcher.observer_of("other")
+        other.pbx_down("cut")
+        assert self.desk.call(ONE).timeline[-1].event == "first_ringing"
+        assert self.desk.call(TWO).timeline[-1].event == "pbx_lost"
+        other.pbx_up()
+        assert self.desk.drivers["asterisk"].settled == []
+        assert self.desk.drivers["other"].settled == [TWO]
+        other.leg_event(TWO, Found())
+        assert self.desk.call(TWO).timeline[-1].event == "pbx_found"
+
     def test_down_and_up_again(self) -> None:
         """What was found alive goes on, and is not dialled again."""
         self.place(ONE, FirstRinging())

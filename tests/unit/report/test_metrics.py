@@ -30,7 +30,7 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
@@ -200,6 +200,21 @@ class Parts(SynchronousTestCase):
             "c2c_event_streams": 3,
             "c2c_event_streams_cut_total": 2,
         }
+
+    def test_a_switchvox(self) -> None:
+        """Whether it could be asked; nothing where there is none."""
+        assert told(Metrics(lambda: Sample(switchvox=True))) == {"c2c_switchvox_up": 1}
+        assert "c2c_switchvox_up" not in told(Metrics(Sample))
+
+    def test_lost_calls(self) -> None:
+        """Those of which something was missed; not those that a PBX never tells the end of."""
+        metrics = Metrics(Sample)
+        for reason in (*UnknownReason, UnknownReason.LOST):
+            ended = a_call(state=CallState.ENDED, outcome=Outcome.UNKNOWN, reason=reason)
+            metrics.call_changed(a_call(), ended)
+        counted = told(metrics)
+        assert counted["c2c_lost_calls_total"] == 2
+        assert counted["c2c_requests_total unknown"] == 3
 
     def test_two_agents(self) -> None:
         """Two in one process count for themselves."""

@@ -1,0 +1,34 @@
+"""The client that a configuration describes: where, over which TLS, and as whom."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from c2c_agent.config.files import read_secret
+from c2c_agent.config.pbx import SwitchvoxConfig
+from c2c_agent.net.http_auth import Credentials
+from c2c_agent.net.tls import Trust
+from c2c_agent.pbx.switchvox.client import ExtendClient
+from c2c_agent.pbx.switchvox.transport import FreshPost
+
+#: The harmless method that a login may call.
+_PROOF: Final[Mapping[str, str]] = {
+    "admin": "switchvox.info.getList",
+    "extension": "switchvox.users.getMyInfo",
+}
+
+
+def extend_client(config: SwitchvoxConfig, reactor: Any) -> ExtendClient:
+    """Who asks the Switchvox of this configuration. Raises ConfigError."""
+    tls = config.tls
+    trust = Trust(tls.ca_file, tls.server_name, tls.sha256) if config.has_tls else None
+    return ExtendClient(
+        FreshPost(reactor, host=config.host, port=config.port, trust=trust),
+        Credentials(config.username, read_secret(config.password_file)),
+        proof=_PROOF[config.login],
+        wanted=config.auth,
+        seconds=reactor.seconds,
+        new_word=lambda: secrets.token_hex(8),
+    )
