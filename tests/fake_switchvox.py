@@ -129,6 +129,7 @@ class FakeSwitchvox:
         self.nonce_uses: int | None = None  # how often a nonce serves; None: for ever
         self.refused_with = 403  # what a wrong password gets; 401 since Basic
         self.permitted = True
+        self.forbidden: set[str] = set()  # methods
         # How it speaks
         self.as_text = True  # numbers are strings
         self.content_type = "application/json"
@@ -327,6 +328,9 @@ class FakeSwitchvox:
         if method in {"switchvox.call", "switchvox.users.call"}:
             self.written.append(parameters)
             return self._place(echo, parameters)
+        if method in self.forbidden:
+            text = "Your account is not permitted to run this action."
+            return succeed(self._says(echo, "27168", text))
         if method not in known:
             return succeed(self._says(echo, "99999", f"Unknown method ({method})."))
         told = known[method](parameters)

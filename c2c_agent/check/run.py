@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from c2c_agent.ami.message import AmiError
-from c2c_agent.check import configuration, exposure, other
+from c2c_agent.check import configuration, exposure, other, switchvox
 from c2c_agent.check import outside as beside
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.check.outside import Outside
@@ -57,9 +57,13 @@ async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenera
         yield finding
     if config.other is not None:
         yield await other.finding(config.other, reactor)
-    if config.asterisk is not None:
-        async for finding in _around(config.asterisk, reactor, outside):
+    if config.switchvox is not None:
+        async for finding in switchvox.findings(config.switchvox, reactor):
             yield finding
+    if config.asterisk is not None:
+        async with aclosing(_around(config.asterisk, reactor, outside)) as around:
+            async for finding in around:
+                yield finding
 
 
 async def _around(

@@ -1,0 +1,178 @@
+"""What nobody could find out without a real Switchvox: measured on one, and told as a report.
+
+Numbers are masked, so that the report can be shown to others. It is asked only; a call is placed
+only where two numbers are given.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from c2c_agent.call.job import CallJob
+from c2c_agent.config.pbx import SwitchvoxConfig
+from c2c_agent.pbx.switchvox.client import ExtendClient, ExtendError
+from c2c_agent.pbx.switchvox.extend_api import Failure, Result, accounts, inside, many, text_of
+from c2c_agent.pbx.switchvox.order import Order, make_plan
+
+#: Seconds between two looks at the list, while a call goes on.
+_OFTEN: Final = 0.5
+
+#: Seconds after the order's answer for which the list is looked at, at most.
+_LONGEST: Final = 300.0
+
+#: Seconds after a call's end at which the log is asked.
+_LOG: Final = 10.0
+
+_DIGITS: Final = re.compile(r"\d{3,}")
+
+#: What tells of calls: all else in an entry is left out.
+_SHOWN: Final = ("state", "start_time", "duration", "from_caller_id_number", "to_caller_id_number")
+
+
+class Probe:
+    """Asks, with this client. `seconds` are those of `clock`."""
+
+    def __init__(self, client: ExtendClient, config: SwitchvoxConfig, clock: IReactorTime) -> None:
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._names: Mapping[str, str] = {}
+        self.has_logged_in = False
+
+    async def report(self, first: str | None, second: str | None) -> AsyncIterator[str]:
+        """The lines of the report; of a call only where there are two numbers."""
+        yield f"c2c-agent probe switchvox; login: {self._config.login}"
+        try:
+            proof = await self._client.prove()
+        except ExtendError as error:
+            yield f"login: {error}"
+            return
+        self.has_logged_in = True
+        yield f"login: taken, with {self._client.scheme_name}"
+        told = proof.tree if isinstance(proof, Result) else {}
+        software = [inside(told, "info", name) for name in ("software", "max_concurrent")]
+        yield f"information: {self._masked(software)}"
+        clock = "switchvox.systemClock.getInfo"
+        yield f"{clock}: {await self._asked(clock, {})}"
+        yield f"switchvox.currentCalls.getList: {await self._form_of_list()}"
+        if first is not None and second is not None:
+            self._names = {first: "FIRST", second: "SECOND"}
+            async for line in self._call(first, second):
+                yield line
+
+    async def _asked(self, method: str, parameters: Mapping[str, object]) -> str:
+        try:
+            answer = await self._client.ask(method, parameters)
+        except ExtendError as error:
+            return f"no answer: {error}"
+        return self._masked(answer.data)
+
+    async def _call(self, first: str, second: str) -> AsyncIterator[str]:
+        job = CallJob(first, second, first, 30, pbx="switchvox")
+        order = make_plan(self._config, job, await self._account(first)).order
+        assert isinstance(order, Order)  # noqa: S101 - its own
+        yield f"order: {self._masked(order.parameters)}"
+        begun = self._clock.seconds()
+        asked = Deferred.fromCoroutine(
+            self._client.ask(order.method, order.parameters, seconds=job.timeout + 15)
+        )
+        answers: list[str] = []
+        asked.addCallbacks(
+            lambda answer: answers.append(self._masked(answer.data)),
+            lambda failure: answers.append(f"no answer: {failure.getErrorMessage()}"),
+        )
+        shown, told, ended = "", False, 0
+        while ended < 2 and self._clock.seconds() - begun < _LONGEST:  # noqa: PLR2004 - in a row
+            after = f"after {self._clock.seconds() - begun:.1f} s"
+            if answers and not told:
+                told = True
+                yield f"{after}: the order is answered: {answers[0]}"
+            listed = await self._listed()
+            if listed != shown:
+                shown = listed
+                yield f"{after}: current calls: {listed}"
+            ended = ended + 1 if told and listed == "[]" else 0
+            await deferLater(self._clock, _OFTEN)
+        await deferLater(self._clock, _LOG)
+        yield f"log: {await self._log(first)}"
+
+    async def _form_of_list(self) -> str:
+        """How the list is built; other people's calls are nobody's business."""
+        try:
+            answer = await self._client.ask("switchvox.currentCalls.getList", {})
+        except ExtendError as error:
+            return f"no answer: {error}"
+        listed = inside(answer.tree, "current_calls") if isinstance(answer, Result) else None
+        if not isinstance(listed, Mapping):
+            return self._masked(answer.data)
+        calls = many(listed.get("current_call"))
+        names = sorted({name for call in calls if isinstance(call, Mapping) for name in call})
+        return f"{len(calls)} calls; the list has {sorted(listed)}, a call {names}"
+
+    async def _listed(self) -> str:
+        try:
+            answer = await self._client.ask("switchvox.currentCalls.getList", {})
+        except ExtendError as error:
+            return f"no answer: {error}"
+        if isinstance(answer, Failure):
+            return self._masked(answer.data)
+        calls = many(inside(answer.tree, "current_calls", "current_call"))
+        ours = [call for call in calls if self._is_ours(call)]
+        return self._masked([{name: text_of(call, name) for name in _SHOWN} for call in ours])
+
+    def _is_ours(self, call: object) -> bool:
+        sides = [text_of(call, f"{side}_caller_id_number") for side in ("from", "to")]
+        return any(side.endswith(number) for side in sides for number in self._names if side)
+
+    async def _account(self, extension: str) -> str | None:
+        known = self._config.accounts.get(extension)
+        if known is not None or self._config.login != "admin":
+            return known
+        answer = await self._client.ask("switchvox.extensions.getInfo", {"extensions": [extension]})
+        return accounts(answer).get(extension) if isinstance(answer, Result) else None
+
+    async def _log(self, first: str) -> str:
+        answer = await self._client.ask("switchvox.systemClock.getInfo", {})
+        today = (
+            text_of(answer.tree, "system", "current_time")[:10]
+            if isinstance(answer, Result)
+            else ""
+        )
+        return await self._asked(
+            "switchvox.callLogs.search",
+            {
+                "start_date": f"{today} 00:00:00",
+                "end_date": f"{today} 23:59:59",
+                "account_ids": [await self._account(first) or ""],
+                "sort_field": "start_time",
+                "sort_order": "DESC",
+                "items_per_page": "1",
+            },
+        )
+
+    def _masked(self, tree: object) -> str:
+        """A tree as text, with the two numbers by their names and all others as signs."""
+        return json.dumps(_mapped(tree, self._mask), ensure_ascii=False)
+
+    def _mask(self, text: str) -> str:
+        for number, name in self._names.items():
+            if text.endswith(number):
+                return f"{'#' * (len(text) - len(number))}{name}"
+        if re.fullmatch(r"[\d :.T-]*|[\d.]{1,12}", text) and not text.isdigit():
+            return text  # a time, a version
+        return _DIGITS.sub(lambda digits: "#" * len(digits[0]), text)
+
+
+def _mapped(tree: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _mapped(child, change) for name, child in tree.items()}
+    if isinstance(tree, list):
+        return [_mapped(child, change) for child in tree]
+    return tree if tree is None or isinstance(tree, bool) else change(str(tree))

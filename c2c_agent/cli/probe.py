@@ -1,0 +1,51 @@
+"""`c2c-agent probe`: prints what `check.switchvox_probe` measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from c2c_agent.cli.options import config_option, give_up, load, plain_errors
+
+
+@click.group()
+def probe() -> None:
+    """Measure what a PBX does that its documents do not say."""
+
+
+@probe.command("switchvox")
+@config_option
+@click.option(
+    "--call",
+    "numbers",
+    nargs=2,
+    metavar="FIRST SECOND",
+    help="Place one call between these two, and watch it.",
+)
+@plain_errors
+def probe_switchvox(config_path: str | None, numbers: tuple[str, str] | None) -> None:
+    """Ask a Switchvox how it behaves.
+
+    The report shows no numbers. Nothing is placed or changed, unless --call names two phones: they
+    ring, and somebody should answer both.
+    """
+    from twisted.internet import task  # noqa: PLC0415
+    from twisted.internet.defer import Deferred  # noqa: PLC0415
+
+    from c2c_agent.check.switchvox_probe import Probe  # noqa: PLC0415
+    from c2c_agent.pbx.switchvox.login import extend_client  # noqa: PLC0415
+
+    config = load(config_path).switchvox
+    if config is None:
+        give_up("The configuration has no section switchvox.")
+    first, second = numbers or (None, None)
+
+    async def tell(reactor: Any) -> None:
+        probe = Probe(extend_client(config, reactor), config, reactor)
+        async for line in probe.report(first, second):
+            click.echo(line)
+        if not probe.has_logged_in:
+            give_up("The Switchvox could not be asked.")
+
+    task.react(lambda reactor: Deferred.fromCoroutine(tell(reactor)))

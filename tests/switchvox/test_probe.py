@@ -1,0 +1,76 @@
+"""`c2c-agent probe switchvox`, as its user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.certificates import Authority
+from tests.fake_switchvox import Story
+from tests.switchvox.server import Running
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def running(switchvox: Start) -> Running:
+    """A double over TLS."""
+    return switchvox()
+
+
+@pytest.fixture
+def config(running: Running, authority: Authority, tmp_path: Path) -> Path:
+    """A configuration for it."""
+    password = tmp_path / "password"
+    password.write_text(running.fake.password + "\n", encoding="utf-8")
+    file = tmp_path / "c2c-agent.yml"
+    section = {
+        "url": running.url,
+        "username": running.fake.username,
+        "password_file": str(password),
+        "tls": {"ca_file": str(authority.file)},
+    }
+    file.write_text(yaml.safe_dump({"asterisk": False, "switchvox": section}), encoding="utf-8")
+    return file
+
+
+def probe(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it."""
+    command = [sys.executable, "-m", "c2c_agent", "--config", str(config), "probe", "switchvox"]
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_without_a_call(running: Running, config: Path) -> None:
+    """It asks, and places nothing."""
+    done = probe(config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "login: taken, with Digest without qop" in done.stdout
+    assert running.fake.version in done.stdout
+    assert running.fake.placed == []
+
+
+def test_with_a_call(running: Running, config: Path) -> None:
+    """It places one, and masks its numbers."""
+    running.fake.stories = {"104": Story(0.7), "5554578299": Story(0.7, talks=1.0)}
+    done = probe(config, "--call", "104", "5554578299")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the order is answered" in done.stdout
+    assert "talking" in done.stdout
+    assert "4578299" not in done.stdout
+    assert len(running.fake.placed) == 1
+
+
+def test_no_login(running: Running, config: Path) -> None:
+    """It says why, and that it has not done what it was told."""
+    running.fake.password = "another"
+    done = probe(config, "--call", "104", "5554578299")
+    assert done.returncode == 1
+    assert "refuses the agent's login" in done.stdout
+    assert running.fake.placed == []
