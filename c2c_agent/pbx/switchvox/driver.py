@@ -15,6 +15,7 @@ from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
 
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import (
@@ -282,7 +283,17 @@ class SwitchvoxDriver:
             self._refuse_here(request_id, "A call to dial_first is being placed already.")
         else:
             self._before[request_id] = first
-            _in_background(self._place(request_id, plan))
+            placing = Deferred.fromCoroutine(self._place(request_id, plan))
+            placing.addErrback(self._mistaken, request_id)
+
+    def _mistaken(self, failure: TwistedFailure, request_id: str) -> None:
+        """A mistake in this program: the call must come to an end all the same."""
+        _log.failure("call {call}", failure, call=request_id)
+        if self._before.pop(request_id, None) is not None:
+            message = "An internal error; see the log."
+            self._tell(request_id, OriginateUnsent(message, ErrorCode.INTERNAL_ERROR))
+        else:
+            self._hear(request_id, NoAnswer("An internal error; see the log."))
 
     def _refuse_here(self, request_id: str, message: str) -> None:
         self._tell(request_id, OriginateUnsent(message, ErrorCode.TOO_MANY_CALLS))
@@ -490,16 +501,16 @@ class SwitchvoxDriver:
                     await self._learn_clock()
                 entries = await self._list(_SELDOM)
         except ExtendError as error:
-            self._looking = False
             self._went_wrong(error)
         else:
-            self._looking = False
             self._listed(entries)
             if self._config.is_followed:
                 self._went_well()
+        finally:
+            self._looking = False
             if self._look_again:
                 self._look()
-        self._look_in(self._pause())
+            self._look_in(self._pause())
 
     def _pause(self) -> float:
         since = self._now() - _FRESH

@@ -472,6 +472,26 @@ class OrderTest(DriverTestCase):
         self.pass_time(40)
         self.assertEqual(self.call().outcome, Outcome.CONNECTED)
 
+    def test_a_mistake_leaves_no_call_without_an_end(self) -> None:
+        asked = self.client.ask
+        for method, told in ((LIST, "OriginateUnsent"), (CALL, "OriginateUnanswered")):
+            with self.subTest(method):
+                self.watcher.told.clear()
+
+                async def ask(one: str, *rest: Any, wrong: str = method, **more: Any) -> Any:
+                    if one == wrong:
+                        raise RuntimeError(one)
+                    return await asked(one, *rest, **more)
+
+                self.client.ask = ask  # type: ignore[assignment, method-assign]
+                self.place()
+                self.client.ask = asked  # type: ignore[method-assign]
+                self.pass_time(60)
+                self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+                self.assertEqual(self.told()[0], told)
+                self.assertEqual(self.call().state, CallState.ENDED)
+        self.assertEqual(self.fake.placed, [])
+
     def test_settling_does_nothing_while_it_is_open(self) -> None:
         self.fake.stories = {"101": Story(25.0)}
         self.place()
