@@ -29,7 +29,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from c2c_agent.pbx.switchvox.transport import HttpAnswer, NoAnswerError, NotConnectedError
+from c2c_agent.net.fresh_request import HttpAnswer, NoAnswerError, NotConnectedError
+from c2c_agent.pbx.switchvox.login import LONGEST
 
 Scheme: TypeAlias = Literal["empty-qop", "no-qop", "qop-auth", "qop-list", "auth-int", "basic"]
 
@@ -166,18 +167,18 @@ class FakeSwitchvox:
 
     # In memory
 
-    async def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, seconds: float, /
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: str, seconds: float, /
     ) -> HttpAnswer:
         """The client's own way here, which sees what it would over a network."""
-        asked = self.ask("POST", path, headers.get("Authorization", ""), body)
+        asked = self.ask(method, path, headers.get("Authorization", ""), body.encode())
         try:
             got = await asked.addTimeout(seconds, self.clock)
         except ConnectionRefusedError:
             raise NotConnectedError("nobody listens there") from None
         except (DroppedError, TimedOut) as error:
             raise NoAnswerError(str(error)) from None
-        if len(got.body) > 1_048_576:
+        if len(got.body) > LONGEST:
             raise NoAnswerError("the answer is too long")
         return got
 

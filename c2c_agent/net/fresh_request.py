@@ -33,8 +33,8 @@ from c2c_agent.errors import C2CError
 from c2c_agent.net.http_client import reason_of
 from c2c_agent.net.tls import Trust, tls_endpoint
 
-#: Bytes of an answer's body.
-LONGEST: Final = 65536
+#: Bytes of an answer's body, where nothing else is said.
+_LONGEST: Final = 65536
 
 
 class NotConnectedError(C2CError):
@@ -74,14 +74,17 @@ class FreshRequests:
         port: int,
         trust: Trust | None,
         connect_seconds: float,
+        longest: int = _LONGEST,
         why_not: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """`trust` None: there is no TLS. Raises ConfigError where it cannot be had.
 
+        `longest`: an answer whose body has more bytes counts as none.
         `why_not` is asked of the address that was connected to: whatever a name was resolved to,
         nothing is sent to one that is refused.
         """
         self._reactor = reactor
+        self._longest = longest
         self._why_not = why_not
         shown = f"[{host}]" if ":" in host else host
         self._url = f"{'http' if trust is None else 'https'}://{shown}:{port}".encode()
@@ -105,7 +108,7 @@ class FreshRequests:
                 method.encode(), self._url + target.encode(), sent, producer
             )
             challenges = response.headers.getRawHeaders("WWW-Authenticate") or ()
-            return HttpAnswer(response.code, await _Body.of(response), tuple(challenges))
+            return HttpAnswer(response.code, await self._body(response), tuple(challenges))
 
         exchanging = Deferred.fromCoroutine(exchange())
         # Connecting has a limit of its own.
@@ -120,6 +123,12 @@ class FreshRequests:
             raise NoAnswerError(_words(error) if timer.active() else late) from error
         finally:
             connecting.done()
+
+    def _body(self, response: IResponse) -> Deferred[bytes]:
+        """The body of an answer; fails where it is cut off, or too long."""
+        body = _Body(self._longest)
+        response.deliverBody(body)
+        return body.whole
 
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
@@ -160,26 +169,20 @@ class _Connecting:
 class _Body(TwistedProtocol):
     """Collects the body of an answer, up to a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
         self._parts: list[bytes] = []
         self._length = 0
         self.whole = Deferred[bytes](lambda _: self._abort())
-
-    @classmethod
-    def of(cls, response: IResponse) -> Deferred[bytes]:
-        """The body of an answer; fails where it is cut off, or too long."""
-        body = cls()
-        response.deliverBody(body)
-        return body.whole
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         if self.whole.called:
             return
         self._parts.append(data)
         self._length += len(data)
-        if self._length > LONGEST:
+        if self._length > self._longest:
             self._parts.clear()
-            self.whole.errback(NoAnswerError(f"the answer is longer than {LONGEST} bytes"))
+            self.whole.errback(NoAnswerError(f"the answer is longer than {self._longest} bytes"))
             self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's

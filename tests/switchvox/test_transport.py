@@ -19,18 +19,26 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.trial.unittest import TestCase
 
 from c2c_agent.errors import ConfigError
-from c2c_agent.net.tls import Trust
-from c2c_agent.pbx.switchvox.transport import (
-    FreshPost,
+from c2c_agent.net.fresh_request import (
+    FreshRequests,
     HttpAnswer,
     NoAnswerError,
     NotConnectedError,
 )
+from c2c_agent.net.tls import Trust
+from c2c_agent.pbx.switchvox.login import LONGEST
 from tests.certificates import Authority, Issued
 from tests.fake_switchvox import HUGE, FakeServer, FakeSwitchvox, Fault
 
 METHOD = "switchvox.nothing"
-BODY = b'{"request": {"method": "switchvox.nothing"}}'
+BODY = '{"request": {"method": "switchvox.nothing"}}'
+
+
+def requests(host: str, port: int, trust: Trust | None) -> FreshRequests:
+    """Who sends requests, as a Switchvox is sent them."""
+    return FreshRequests(
+        reactor, host=host, port=port, trust=trust, connect_seconds=10.0, longest=LONGEST
+    )
 
 
 class TransportTestCase(TestCase):
@@ -62,10 +70,10 @@ class TransportTestCase(TestCase):
         self, port: int, trust: Trust | None = None, seconds: float = 5.0
     ) -> Deferred[HttpAnswer]:
         """Send a request, with credentials."""
-        post = FreshPost(reactor, host="127.0.0.1", port=port, trust=trust)
+        send = requests(host="127.0.0.1", port=port, trust=trust)
         pair = f"{self.fake.username}:{self.password}".encode()
         headers = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
-        return ensureDeferred(post("/json", headers, BODY, seconds))
+        return ensureDeferred(send("POST", "/json", headers, BODY, seconds))
 
 
 class PlainTest(TransportTestCase):
@@ -113,7 +121,7 @@ class PlainTest(TransportTestCase):
         self.fake.faults[METHOD] = ["huge-placed"]
         failed = self.assertFailure(self.post(self.listen()), NoAnswerError)
         self.assertIn("longer than", str(await failed))
-        self.assertGreater(HUGE, 2**20)
+        self.assertGreater(HUGE, LONGEST)
 
     async def test_any_content_type_will_do(self) -> None:
         self.fake.content_type = "text/html; charset=utf-16"
@@ -187,6 +195,6 @@ class TlsTest(TransportTestCase):
         ):
             broken.write_text(text)
             with self.assertRaisesRegex(ConfigError, words):
-                FreshPost(reactor, host="pbx", port=443, trust=Trust(ca_file=str(broken)))
+                requests(host="pbx", port=443, trust=Trust(ca_file=str(broken)))
         with self.assertRaisesRegex(ConfigError, "No such file"):
-            FreshPost(reactor, host="pbx", port=443, trust=Trust(ca_file="/nowhere.pem"))
+            requests(host="pbx", port=443, trust=Trust(ca_file="/nowhere.pem"))

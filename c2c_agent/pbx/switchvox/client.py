@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 from twisted.internet.defer import DeferredLock
 
 from c2c_agent.errors import C2CError
+from c2c_agent.net.fresh_request import HttpAnswer, NoAnswerError, NotConnectedError, Send
 from c2c_agent.net.http_auth import (
     Basic,
     Credentials,
@@ -30,7 +31,6 @@ from c2c_agent.pbx.switchvox.extend_api import (
     answer,
     request,
 )
-from c2c_agent.pbx.switchvox.transport import HttpAnswer, NoAnswerError, NotConnectedError, Post
 
 #: Seconds that the PBX has for an answer, where it does not ring a phone meanwhile.
 USUAL: Final = 10.0
@@ -73,7 +73,7 @@ class ExtendClient:
 
     def __init__(
         self,
-        post: Post,
+        send: Send,
         credentials: Credentials,
         *,
         proof: str,
@@ -82,7 +82,7 @@ class ExtendClient:
         new_word: Callable[[], str],
     ) -> None:
         """`proof`: the harmless method that this login may call."""
-        self._post = post
+        self._request = send
         self._credentials = credentials
         self.proof = proof
         self._wanted: Wanted = wanted
@@ -146,7 +146,7 @@ class ExtendClient:
         if self._wanted == "basic":
             self._take(Basic())
             return
-        got = await self._send(b"{}", {}, USUAL)
+        got = await self._send("{}", {}, USUAL)
         if got.status == _UNAUTHORIZED:
             try:
                 self._take(choose(got.challenges, self._wanted))
@@ -167,14 +167,14 @@ class ExtendClient:
             got = await self._send(body, self._credentials_header(), seconds)
         return self._judge(got)
 
-    async def _send(self, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
+    async def _send(self, body: str, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
         usual = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": "c2c-agent",
         }
         try:
-            return await self._post(PATH, {**usual, **headers}, body, seconds)
+            return await self._request("POST", PATH, {**usual, **headers}, body, seconds)
         except NotConnectedError as error:
             raise UnsentError(str(error)) from error
         except NoAnswerError as error:

@@ -119,12 +119,12 @@ class LoggedCall:
     words: tuple[str, ...]
 
 
-def request(method: str, parameters: Mapping[str, object], transaction_id: str = "") -> bytes:
+def request(method: str, parameters: Mapping[str, object], transaction_id: str = "") -> str:
     """The body of a request; `transaction_id` comes back in the answer of newer releases."""
     asked: dict[str, object] = {"method": method, "parameters": parameters}
     if transaction_id:
         asked["transaction_id"] = transaction_id
-    return json.dumps({"request": asked}).encode()
+    return json.dumps({"request": asked})
 
 
 def answer(body: bytes) -> Answer:

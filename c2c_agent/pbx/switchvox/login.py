@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from c2c_agent.config.files import read_secret
 from c2c_agent.config.pbx import SwitchvoxConfig
+from c2c_agent.net.fresh_request import FreshRequests
 from c2c_agent.net.http_auth import Credentials
 from c2c_agent.net.tls import Trust
 from c2c_agent.pbx.switchvox.client import ExtendClient
-from c2c_agent.pbx.switchvox.transport import FreshPost
 
 #: The harmless method that a login may call.
 _PROOF: Final[Mapping[str, str]] = {
@@ -19,13 +19,25 @@ _PROOF: Final[Mapping[str, str]] = {
     "extension": "switchvox.users.getMyInfo",
 }
 
+#: Bytes of an answer; a thousand current calls have less.
+LONGEST: Final = 1_048_576
+
+_CONNECT: Final = 10.0  # seconds
+
 
 def extend_client(config: SwitchvoxConfig, reactor: Any) -> ExtendClient:
     """Who asks the Switchvox of this configuration. Raises ConfigError."""
     tls = config.tls
     trust = Trust(tls.ca_file, tls.server_name, tls.sha256) if config.has_tls else None
     return ExtendClient(
-        FreshPost(reactor, host=config.host, port=config.port, trust=trust),
+        FreshRequests(
+            reactor,
+            host=config.host,
+            port=config.port,
+            trust=trust,
+            connect_seconds=_CONNECT,
+            longest=LONGEST,
+        ),
         Credentials(config.username, read_secret(config.password_file)),
         proof=_PROOF[config.login],
         wanted=config.auth,

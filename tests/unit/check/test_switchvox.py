@@ -33,7 +33,7 @@ class SwitchvoxTestCase(SynchronousTestCase):
         """A client of the double."""
         admin = config.login == "admin"
         return ExtendClient(
-            self.fake.post,
+            self.fake.send,
             Credentials(self.fake.username, self.password),
             proof="switchvox.info.getList" if admin else "switchvox.users.getMyInfo",
             wanted="auto",

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from c2c_agent.net.fresh_request import HttpAnswer
 from c2c_agent.net.http_auth import Credentials
 from c2c_agent.pbx.switchvox.client import (
     CredentialsRefusedError,
@@ -19,7 +20,6 @@ from c2c_agent.pbx.switchvox.client import (
     Wanted,
 )
 from c2c_agent.pbx.switchvox.extend_api import Answer, Failure, Result, current_calls
-from c2c_agent.pbx.switchvox.transport import HttpAnswer
 from tests.fake_switchvox import FakeSwitchvox, Scheme
 
 PROOF = "switchvox.info.getList"
@@ -33,7 +33,7 @@ class AnswersAll:
         self._answer = answer
 
     async def __call__(
-        self, _path: str, _headers: Mapping[str, str], _body: bytes, _seconds: float, /
+        self, _method: str, _path: str, _headers: Mapping[str, str], _body: str, _seconds: float, /
     ) -> HttpAnswer:
         """Answer."""
         return self._answer
@@ -49,7 +49,7 @@ class ClientTestCase(SynchronousTestCase):
         """A client of the double."""
         words = count(1)
         return ExtendClient(
-            self.fake.post,
+            self.fake.send,
             Credentials(self.fake.username, self.fake.password if password is None else password),
             proof=PROOF,
             wanted=wanted,
@@ -236,11 +236,11 @@ class FaultTest(ClientTestCase):
         self.assertEqual(self.fake.wrong_credentials, 0)
 
     def test_another_server_knows_no_extend_api(self) -> None:
-        self.client._post = AnswersAll(HttpAnswer(404, b"<html>"))
+        self.client._request = AnswersAll(HttpAnswer(404, b"<html>"))
         self.assertIn("no Extend API", self.fails(NoExtendApiError))
 
     def test_a_server_that_asks_nobody_who_he_is_is_none(self) -> None:
-        self.client._post = AnswersAll(HttpAnswer(200, b"{}"))
+        self.client._request = AnswersAll(HttpAnswer(200, b"{}"))
         self.assertIn("does not ask", self.fails(UnsentError))
 
     def test_an_error_of_the_pbx_is_an_answer(self) -> None:

@@ -8,11 +8,11 @@ from twisted.internet.defer import Deferred
 
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import SwitchvoxConfig
+from c2c_agent.net.fresh_request import HttpAnswer, NotConnectedError
 from c2c_agent.net.http_auth import Credentials
 from c2c_agent.pbx.driver import PbxDriver, PlacedCall
 from c2c_agent.pbx.switchvox.client import ExtendClient
 from c2c_agent.pbx.switchvox.driver import SwitchvoxDriver
-from c2c_agent.pbx.switchvox.transport import HttpAnswer, NotConnectedError
 from tests import pbx_driver_contract as contract
 from tests.fake_switchvox import FakeSwitchvox
 from tests.pbx_driver_contract import StagedPbx, Watcher
@@ -26,13 +26,13 @@ class Line:
         self.is_cut = False
         self.is_dead = False
 
-    async def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, seconds: float, /
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: str, seconds: float, /
     ) -> HttpAnswer:
         """Send a request, if there is a way."""
         if self.is_cut:
             raise NotConnectedError("no route to host")
-        got = await self._fake.post(path, headers, body, seconds)
+        got = await self._fake.send(method, path, headers, body, seconds)
         if self.is_dead:
             await Deferred()
         return got
@@ -66,7 +66,7 @@ class StagedSwitchvox(StagedPbx):
         line.is_cut = self._cut
         fake = self.fake
         client = ExtendClient(
-            line.post,
+            line.send,
             Credentials(fake.username, fake.password),
             proof="switchvox.info.getList",
             wanted="auto",

@@ -129,7 +129,7 @@ class DriverTestCase(SynchronousTestCase):
     def make(self, **settings: Any) -> SwitchvoxDriver:
         """A driver."""
         self.client = ExtendClient(
-            self.fake.post,
+            self.fake.send,
             Credentials(self.fake.username, self.fake.password),
             proof="switchvox.info.getList",
             wanted="auto",
