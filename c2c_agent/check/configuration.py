@@ -123,21 +123,31 @@ def _database(url: str, config: Config) -> Finding:
 
 def _open_files(config: Config) -> Iterator[Finding]:
     """Files with secrets or telephone numbers in them that are open to others."""
-    files = [operator_file(config)]
-    if config.store.url is None:
-        files.append(Path(config.store.file))
-    elif config.store.password_file is not None:
-        files.append(Path(config.store.password_file))
-    if config.asterisk is not None:
-        files.append(Path(config.asterisk.ami.secret_file))
-    if config.other is not None:
-        files += [Path(file) for file in other.secret_files(config.other)]
-    if config.amqp is not None:
-        own = (config.amqp.password_file, config.amqp.private_key_file)
-        files += [Path(file) for file in own if file is not None]
-    files += [Path(webhook.secret_file) for webhook in config.webhooks]
-    for file in files:
+    for file in _private_files(config):
         with suppress(OSError):  # what cannot be read is for another check to tell
             wide = exposure.of_mode(str(file), file.stat().st_mode)
             if wide is not None:
                 yield wide
+
+
+def _private_files(config: Config) -> Iterator[Path]:
+    """The files that only the agent may read."""
+    yield operator_file(config)
+    if config.store.url is None:
+        yield Path(config.store.file)
+    yield from map(Path, _secret_files(config))
+
+
+def _secret_files(config: Config) -> Iterator[str]:
+    if config.store.url is not None and config.store.password_file is not None:
+        yield config.store.password_file
+    if config.asterisk is not None:
+        yield config.asterisk.ami.secret_file
+    if config.other is not None:
+        yield from other.secret_files(config.other)
+    if config.switchvox is not None:
+        yield config.switchvox.password_file
+    if config.amqp is not None:
+        own = (config.amqp.password_file, config.amqp.private_key_file)
+        yield from (file for file in own if file is not None)
+    yield from (webhook.secret_file for webhook in config.webhooks)

@@ -295,7 +295,7 @@ class TlsConfig:
     ca_file: str | None = field(
         default=None,
         metadata=described(
-            "A file with the authority that vouches for the PBX. Each Switchvox has one of its own.",
+            "A file with the authority that vouches for the PBX. Each Switchvox has its own.",
             values="a path",
             default="the system's authorities",
         ),
