@@ -324,6 +324,7 @@ def metrics() -> str:
     """Each metric that the agent has, in its own words."""
     sample = Sample(
         ami=AmiSample(up=True, reconnects=0),
+        switchvox=True,
         agi=AgiSample(open_sessions=0, refusals={"reason": 0}),
         outbox={"target": OutboxSample(0, 0, 0.0)},
     )

@@ -15,7 +15,9 @@ from unittest import mock
 from attrs import evolve
 from twisted.internet import reactor as global_reactor
 
+from c2c_agent.check import configuration
 from c2c_agent.check.finding import Finding
+from c2c_agent.config.pbx import SwitchvoxConfig
 from c2c_agent.config.sections import HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.errors import StoreError
 from c2c_agent.store.sqlite.store import Store
@@ -48,6 +50,21 @@ class Keys(CheckTest):
         assert found[1].name == "key crm"
         assert "`allow`" in found[1].advice
         assert found[2] == Finding("key shop", "may dial _XXX")
+
+
+class Secrets(CheckTest):
+    """Files that are for the agent alone."""
+
+    def test_of_a_switchvox(self) -> None:
+        """Its password is one of them."""
+        password = self.directory / "switchvox.password"
+        password.write_text("hush")
+        switchvox = SwitchvoxConfig("https://pbx.example.com", "c2c-agent", str(password))
+        self.config = evolve(self.config, switchvox=switchvox)
+        for mode, names in ((0o600, []), (0o644, [f"file {password}"])):
+            password.chmod(mode)
+            found = [finding.name for finding in configuration.findings(self.config)]
+            assert [name for name in found if name.startswith("file ")] == names
 
 
 class TheStore(CheckTest):

@@ -727,6 +727,16 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
         ],
         ["main.yml: other: must be left out beside store.url: that store is for relays"],
     ),
+    "a Switchvox beside a shared store": (
+        [
+            {
+                "store": {"url": "postgresql://db/c2c"},
+                "asterisk": False,
+                "switchvox": {"url": "https://a", "username": "b", "password_file": "/c"},
+            }
+        ],
+        ["main.yml: switchvox: must be left out beside store.url: that store is for relays"],
+    ),
     "the operator's name": (
         [{"keys": [a_key("a"), a_key("operator")]}],
         ["main.yml: keys[1]: 'operator' is the agent's own name for its host's key; take another"],
