@@ -17,6 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import deferLater
+from twisted.internet.tcp import Connection
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
@@ -81,10 +82,17 @@ class AgentTest(TestCase):
         )
         return json.loads(await answer.content())
 
+    async def until_quiet(self) -> None:
+        """What was being asked when the agent was stopped is answered still."""
+        at: Any = reactor
+        while any(isinstance(one, Connection) for one in at.getReaders()):
+            await deferLater(reactor, 0.02)
+
     async def start(self, config: Config) -> AgentService:
         """An agent whose PBX is there."""
         agent = AgentService(config, reactor)
         agent.startService()
+        self.addCleanup(self.until_quiet)
         self.addCleanup(agent.stopService)
         while (await self.ask("/readyz"))["parts"]["switchvox"] != "ok":
             await deferLater(reactor, 0.05)
