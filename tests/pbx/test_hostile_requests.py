@@ -42,7 +42,7 @@ HOSTILE = {
     "pipe": "200|1",
     "caret": "200^1",
     "tab": "20\t0",
-    "other-digits": "\uff12\uff10\uff10",  # full-width
+    "superscripts": "\u00b2\u2070\u2070",
     "too-long": "2" * 33,
     "longer-than-an-extension": "2" * 100,
     "letters": "phone",
@@ -65,11 +65,13 @@ def test_refused_by_name(agent: AgentProcess, witness: Witness, name: str, value
     ((code, message),) = errors(response)
     assert code == "invalid_parameter"
     assert message.startswith(name)
-    assert agent.ended(response["request_id"])["outcome"] == "rejected"
+    # Of a key's refusals in a minute so many are stored; those beyond have no id to ask for.
+    if response["request_id"] is not None:
+        assert agent.ended(response["request_id"])["outcome"] == "rejected"
     assert witness.linkedids() == []
 
 
-@pytest.mark.parametrize("value", ["tel:2(0)0", "2-0.0", " 2/0/0 "])
+@pytest.mark.parametrize("value", ["tel:(2)00", "2-0.0", " 2/0/0 "])
 def test_decoration_does_not_get_through(
     agent: AgentProcess, phone: StartPhone, value: str
 ) -> None:
