@@ -106,12 +106,10 @@ def listening(description: str, *kinds: str) -> Listening:
 
 
 def _fields(description: str) -> list[str]:
-    fields = []
-    for match in _FIELD.finditer(description):
-        fields.append(match[1])
-        if not match[2]:
-            break
-    return fields
+    found = list(_FIELD.finditer(description))
+    if len(found) > 1 and not found[-2][2]:
+        found.pop()  # nothing, behind the end
+    return [match[1] for match in found]
 
 
 def _check_place(kind: str, place: str, description: str) -> None:

@@ -506,6 +506,11 @@ class TestRelayed:
         again = step(relayed, self.told(clock_ahead=-3600.0), 1004.0)
         assert again.call is relayed
 
+    def test_of_no_job(self) -> None:
+        """Where it could make no job of it, ours stays."""
+        call = in_state(CallState.DIALING_FIRST)
+        assert step(call, self.told(job=None), 1003.0).call.job == call.job
+
     def told(self, **changes: Any) -> Relayed:
         """The word of an agent that was given the call."""
         record = evolve(

@@ -195,3 +195,8 @@ def test_as_this_kernel_says_it(family: int, address: str, table: str) -> None:
         found = listeners(text, listening.getsockname()[1])
         # On another address the same port may be somebody else's.
         assert [one for one in found if one == ip_address(address)] == [ip_address(address)]
+
+
+def test_a_port_at_which_nobody_listens() -> None:
+    """Asterisk would be sent to nobody there, so there is nobody to be warned of."""
+    assert exposure.of_foreign_url("agi://127.0.0.1:9999/c2c", "tcp:8475", [HEAD]) is None

@@ -367,7 +367,7 @@ NUMBER_HINT = "must be text, not a whole number (200); write it in quotes"
 #: Documents that cannot be used, and every line that is told of them.
 ERRORS: dict[str, tuple[list[object], list[str]]] = {
     "a proxy that is no address": (
-        [{"http": {"trusted_proxies": ["127.0.0.1", "proxy"]}}],
+        [{"http": {"trusted_proxies": ["unix", "proxy"]}}],
         [
             (
                 "main.yml: http.trusted_proxies[1]: must be unix, an address or a network such as "

@@ -388,3 +388,9 @@ class TestWebhooks:
         with pytest.raises(ImpossibleValueError) as caught:
             WebhookConfig("crm", url, "/etc/crm.whsec")
         assert "hush" not in str(caught.value)
+
+
+def test_a_ca_file_without_tls() -> None:
+    """It would vouch for nobody."""
+    with pytest.raises(ImpossibleValueError, match="of no use without tls"):
+        AmiConfig(ca_file="/etc/c2c-agent/ami-ca.pem")

@@ -98,3 +98,10 @@ def test_wanted_kinds() -> None:
     assert listening("tcp6:1", "tcp", "tcp6").kind == "tcp6"
     with pytest.raises(ValueError, match="one of tcp:, tcp6: not 'unix:/run/agi'"):
         listening("unix:/run/agi", "tcp", "tcp6")
+
+
+@pytest.mark.parametrize("description", ["", "tcp:"])
+def test_an_empty_field_at_the_end(description: str) -> None:
+    """It is a field all the same, and no place to listen at."""
+    with pytest.raises(ValueError, match=r"."):
+        listening(description)

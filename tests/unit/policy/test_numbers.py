@@ -105,6 +105,15 @@ class TestDialed:
         assert [NATIONAL.read(text).dialed for text in ("+491000", "01000")] == ["01000"] * 2
         assert NATIONAL.read("+49123").dialed == "0049123"
 
+    def test_a_number_that_is_written_otherwise_there(self) -> None:
+        """What its country would drop from it is dialled as it was written."""
+        assert NATIONAL.read("+5590556626223").dialed == "005590556626223"
+
+    def test_zeros_that_are_none_of_the_country(self) -> None:
+        """No number of the country is read into them."""
+        plan = NumberPlan(region="DE", dial="e164", international_prefix="011")
+        assert plan.read("0005915").dialed == "0005915"
+
     @pytest.mark.parametrize("written", ["+49030123456", "0049030123456", "+440207946000"])
     def test_a_trunk_prefix_behind_the_country_code(self, written: str) -> None:
         """It may be dialled or left out: so it has two readings."""

@@ -337,6 +337,12 @@ class TestMistakes(TestCase):
         with self.assertRaisesRegex(ConfigError, r"^c2c-agent\.yml: other: must be a mapping$"):
             read("x", ("other",), FILES)
 
+    def test_a_body_of_text(self) -> None:
+        """As it is written, with what is filled in."""
+        body = program(place=place(json=None, text="call {dial_first}")).place.request.body
+        assert body is not None
+        assert body.text is not None
+
     def test_too_deep(self) -> None:
         """A body that nobody means."""
         deep: Any = "{dial_first}"
