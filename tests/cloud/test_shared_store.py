@@ -414,13 +414,16 @@ def test_two_of_one_name(cloud: Cloud, both: tuple[Relay, Relay], database: Data
 
 
 def test_commands(both: tuple[Relay, Relay], database: Database) -> None:
-    """`check` looks at the database; `store` says what to use there; the host's key works."""
+    """`check` looks at the database, and so does `store check`; else `store` says what to use."""
     a, _ = both
     with a:
         checked = a.run("check")
         assert f"store: {database.url} is reached" in checked.stdout
         assert a.run("calls").returncode == 0
-        for command in (["check"], ["vacuum"], ["backup", "file"]):
+        counted = a.run("store", "check")
+        assert counted.returncode == 0
+        assert "counts rightly" in counted.stdout
+        for command in (["vacuum"], ["backup", "file"]):
             done = a.run("store", *command)
             assert done.returncode == 1
             assert "pg_dump" in done.stderr
