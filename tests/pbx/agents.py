@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.pbx.hosts import AsteriskHost
 
 KEY: Final = "a key that may dial the phones"
-OTHER_KEY: Final = "another key"
+OTHER_KEY: Final = "another key of the tests"
 
 _START_SECONDS: Final = 20.0
 _ANSWER_SECONDS: Final = 20.0  # it answers at once, unless the whole machine stands still

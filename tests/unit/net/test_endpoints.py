@@ -78,7 +78,7 @@ class TestTls:
     def test_key_in_the_same_file(self, tmp_path: Path) -> None:
         """One file for both."""
         issued = Authority(tmp_path).issue("pbx1", "127.0.0.1")
-        both = tmp_path / "both.pem"
+        both = tmp_path / "both.key"
         both.write_bytes(issued.certificate.read_bytes() + issued.key.read_bytes())
         assert self.shown(ServerCertificate(listening(f"ssl:8443:privateKey={both}")))
 
