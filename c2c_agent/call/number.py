@@ -96,8 +96,7 @@ def read_number(value: object, names: Collection[str] = ()) -> str:
         raise NumberError(f"it is longer than {_LONGEST_TEXT} characters")
     if value in names:
         return value
-    text = "".join(map(_read_as, value))
-    text = text[scheme.end() :] if (scheme := _SCHEME.match(text)) else text
+    text = _without_scheme(value)
     strange = _strange(text)
     if strange is not None:
         raise NumberError(strange)
@@ -112,6 +111,17 @@ def read_number(value: object, names: Collection[str] = ()) -> str:
         )
     _check_readings(text)
     return number
+
+
+def opens_number(text: str) -> bool:
+    """Whether a text is only what may stand in front of a number and its plus."""
+    return len(text) <= _LONGEST_TEXT and not _without_scheme(text).translate(_DECORATION)
+
+
+def _without_scheme(value: str) -> str:
+    """The plain form of a text, without the `tel:` in front."""
+    text = "".join(map(_read_as, value))
+    return text[scheme.end() :] if (scheme := _SCHEME.match(text)) else text
 
 
 def _read_as(character: str) -> str:

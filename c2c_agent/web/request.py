@@ -14,11 +14,12 @@ from email.message import Message
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from sys import intern
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from attrs import field, frozen
 
 from c2c_agent.call.job import DEEPEST
+from c2c_agent.call.number import opens_number
 from c2c_agent.config.rules import UNIX
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.text import finite, no_constant
@@ -29,13 +30,12 @@ BODY_LIMIT: Final = 64 * 1024
 _MOST_FIELDS: Final = 100
 _LONGEST_BOUNDARY: Final = 70  # RFC 2046, section 5.1.1
 
-#: A plus that a number begins with, perhaps behind `tel:`, slashes, brackets, and what nobody sees.
-#: Of these ASCII as it is, but for blanks: who has that escaped has escaped the plus as well, and
-#: means a blank by one that is not. So does who has one that is escaped behind it.
-_LEADING_PLUS: Final = re.compile(
-    r"=((?:%20)*(?:(?:tel|callto):)?(?:[/().-]|%20|%[89A-F][0-9A-F])*)\+(?!\+*%2B)", re.IGNORECASE
+#: A parameter up to the first plus in it that is not escaped. Who has escaped ASCII in front of it,
+#: but for blanks, has escaped a plus as well, and means a blank by one that is not. So does who has
+#: one that is escaped behind it.
+_TO_PLUS: Final = re.compile(
+    r"((?:^|&)[^&=]*=)((?:[^&+%]|%20|%[89A-F][0-9A-F])*+)\+(?!\+*%2B)", re.IGNORECASE
 )
-
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -142,13 +142,19 @@ def _form(data: bytes, faults: list[str], where: str) -> list[tuple[str, str]]:
     try:
         # It is meant as a plus, though forms write blanks that way; read as a blank it would be
         # dropped, and another number be dialled.
-        text = _LEADING_PLUS.sub(r"=\1%2B", data.decode("ascii"))
+        text = _TO_PLUS.sub(_leading_plus, data.decode("ascii"))
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many fields
         faults.append(
             f"The {where} is no form of parameters (name=value&…, percent-encoded UTF-8)."
         )
         return []
+
+
+def _leading_plus(found: re.Match[str]) -> str:
+    """A parameter up to its first plus, with the plus escaped if a number begins with it."""
+    name, before = found.groups()
+    return f"{name}{before}%2B" if opens_number(unquote(before, errors="strict")) else found[0]
 
 
 def _json(data: bytes, faults: list[str]) -> Iterable[tuple[str, object]]:
