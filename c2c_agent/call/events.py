@@ -1,7 +1,8 @@
 """What can happen to a call, and what is then to be done.
 
 Leg events come from the PBX's driver, the others from our own side. `machine` says which commands
-follow from which event.
+follow from which event. `at` of a leg's event is when it happened, in seconds of the agent's clock,
+where that may have been before it was heard; None is now. It makes no difference to what is told.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class FirstRinging:
 
     channel: str | None = None
     source: Source = Source.WATCHED
+    at: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -74,6 +76,7 @@ class FirstAnswered:
 
     channel: str | None = None
     source: Source = Source.WATCHED
+    at: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -89,6 +92,7 @@ class SecondRinging:
 
     channel: str | None = None
     source: Source = Source.WATCHED
+    at: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -97,6 +101,7 @@ class SecondAnswered:
 
     channel: str | None = None
     source: Source = Source.WATCHED
+    at: float | None = field(default=None, eq=False)
 
 
 @frozen

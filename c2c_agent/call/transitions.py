@@ -195,17 +195,21 @@ def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
     return Step(evolve(call, answer=Answer((fault,))), (TellAnswer(),))
 
 
+def _at(event: FirstRinging | FirstAnswered | SecondRinging | SecondAnswered, now: float) -> float:
+    return now if event.at is None else event.at
+
+
 def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
     """The first phone rings."""
     channel = event.channel or call.first.channel
-    first = evolve(call.first, ringing_at=now, channel=channel, source=event.source)
+    first = evolve(call.first, ringing_at=_at(event, now), channel=channel, source=event.source)
     return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, now, event.channel))
 
 
 def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
     """The first was answered; the second is dialled next."""
     channel = event.channel or call.first.channel
-    first = evolve(call.first, answered_at=now, channel=channel, source=event.source)
+    first = evolve(call.first, answered_at=_at(event, now), channel=channel, source=event.source)
     answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
     confirming = call.plan.confirm_seconds if call.plan is not None else 0
     return Step(answered, (Guard(GRACE + confirming),))
@@ -220,7 +224,7 @@ def second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
 def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
     """The second phone rings."""
     channel = event.channel or call.second.channel
-    second = evolve(call.second, ringing_at=now, channel=channel, source=event.source)
+    second = evolve(call.second, ringing_at=_at(event, now), channel=channel, source=event.source)
     ringing = evolve(call, second=second, dialed_at=call.dialed_at or now)
     return Step(_enter(ringing, CallState.SECOND_RINGING, now, event.channel))
 
@@ -228,7 +232,7 @@ def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
 def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
     """The two talk."""
     channel = event.channel or call.second.channel
-    second = evolve(call.second, answered_at=now, channel=channel, source=event.source)
+    second = evolve(call.second, answered_at=_at(event, now), channel=channel, source=event.source)
     talking = evolve(call, second=second, dialed_at=call.dialed_at or now)
     connected = _enter(talking, CallState.CONNECTED, now, event.channel)
     return Step(connected, (Guard(call.max_duration + GRACE),))

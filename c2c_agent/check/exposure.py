@@ -92,6 +92,19 @@ def of_no_filter(ami: AmiConfig) -> Finding:
     )
 
 
+def of_no_times(ami: AmiConfig) -> Finding | None:
+    """AMI does not tell when an event happened, where the agent could make use of it."""
+    if not is_loopback(ami.host):
+        return None  # nobody knows whether the two hosts' clocks agree
+    return Finding(
+        "AMI timestampevents",
+        "AMI does not tell when something happened: on a busy host the agent measures ringing and "
+        "talk by when it reads of them",
+        "In manager.conf [general]: timestampevents = yes; then `manager reload`.",
+        warning=True,
+    )
+
+
 def of_link(ami: AmiConfig) -> Finding | None:
     """A secret that crosses a network in the clear."""
     if ami.tls or is_loopback(ami.host):

@@ -82,6 +82,8 @@ async def _around(
         yield await way.come_round(outside.running, outside.sockets())
         if way.hears_foreign_calls:
             yield exposure.of_no_filter(asterisk.ami)
+        if not way.hears_times and (late := exposure.of_no_times(asterisk.ami)):
+            yield late
         url = agi_url(asterisk.agi)
         for finding in exposure.open_listeners(asterisk.ami, url, outside.sockets()):
             yield finding

@@ -89,6 +89,8 @@ class WayRound:
         self._foreign_id = f"foreign-{uuid.uuid4()}"
         #: Whether AMI tells of calls that are not the agent's.
         self.hears_foreign_calls = False
+        #: Whether AMI tells when an event happened.
+        self.hears_times = False
 
     # AmiObserver
 
@@ -99,11 +101,12 @@ class WayRound:
         """The link was lost; whatever is asked next fails."""
 
     def ami_event(self, event: Message) -> None:
-        """Look out for the end of the test call, and for what no agent should hear."""
+        """Look at the end of the test call, and out for what no agent should hear."""
         if event.get("Uniqueid") == self._foreign_id:
             self.hears_foreign_calls = True
         ended = event.event == "Hangup" and event.get("Uniqueid") == self._channel_id
         if ended and not self._hung_up.called:
+            self.hears_times = "Timestamp" in event
             self._hung_up.callback(event.get("Cause"))
 
     # The checks

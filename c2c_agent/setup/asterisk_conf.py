@@ -38,8 +38,15 @@ class SetupError(C2CError):
 
 def includes(text: str, file: str) -> bool:
     """Whether an `#include` names this file, given as a regular expression."""
+    return before_include(text, file) is not None
+
+
+def before_include(text: str, file: str) -> str | None:
+    """What stands before the `#include` of this file, a regular expression; None without one."""
     line = rf"^[ \t]*#(?:try)?include[ \t]+[\"<]?(?:[^\"<>\s]*/)?{file}[\">]?[ \t\r]*$"
-    return re.search(line, _COMMENT.sub("", text), re.MULTILINE) is not None
+    bare = _COMMENT.sub("", text)
+    found = re.search(line, bare, re.MULTILINE)
+    return None if found is None else bare[: found.start()]
 
 
 def has_section(text: str, name: str) -> bool:

@@ -24,6 +24,7 @@ from c2c_agent.policy.pattern import Pattern
 from c2c_agent.setup.asterisk_conf import (
     SetupError,
     as_read,
+    before_include,
     body_of,
     executed,
     has_section,
@@ -47,6 +48,9 @@ FIRST_KEY: Final = "first"
 
 _SECRET: Final = re.compile(r"(?im)^([ +-]?[ \t]*\w*(?:secret|password)[ \t]*=).*$")
 _PERMIT: Final = re.compile(r"(?m)^permit[ \t]*=.*$")
+#: What the shipped file adds to [general], with its comment.
+_REOPENED: Final = re.compile(r"(?m)^;[^\n]*\n\[general\]\(\+\)\n[^\n]+\n\n")
+_MANAGER_D: Final = r"manager\.d/\*(?:\.conf)?"
 _TRUE: Final = frozenset({"yes", "true", "y", "t", "1", "on"})
 _ANY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - to be replaced
 _DEFAULT: Final = AmiConfig()
@@ -194,11 +198,11 @@ class _Planner:
         body = there = body_of(self._found.get(path, ""))
         if self._secret_in_asterisk() is None:
             user = self._ami_user()
-            if not self._freepbx and includes(self._manager(), r"manager\.d/\*(?:\.conf)?"):
+            if not self._freepbx and includes(self._manager(), _MANAGER_D):
                 yield self._own_file(user)
             else:
                 # The comment at the top is about the folder manager.d.
-                body = user[user.index("[") :]
+                body = user.partition("\n\n")[2]
         if not (self._freepbx or self._ami_is_on()) and self._ami_stays_inside():
             body = self._switched_on() + body
         if body != there:
@@ -206,6 +210,8 @@ class _Planner:
 
     def _ami_user(self) -> str:
         user = self._shipped[AMI_USER].replace("[c2c-agent]", f"[{self._place.username}]")
+        if not self._general_comes_first():
+            user = _REOPENED.sub("", user)  # Asterisk would then read nothing of manager.conf
         secret = self._secret().replace(";", "\\;")
         user = _SECRET.sub(lambda line: f"{line[1]} {secret}", user)
         bound = self._general().get("bindaddr", "").strip("[]")
@@ -258,12 +264,22 @@ class _Planner:
         """What switches AMI on, for this host alone."""
         general = self._general()
         # Of a second section of that name Asterisk would read nothing, be the first one empty.
-        there = has_section(self._as_read("manager.conf"), "general")
-        reopened = "[general](+)" if there else "[general]"
-        lines = ["; AMI was off.", reopened, "enabled = yes"]
+        if self._has_general():
+            lines = ["; AMI was off.", "[general](+)", "enabled = yes"]
+        else:
+            lines = ["; AMI was off.", "[general]", "enabled = yes", "timestampevents = yes"]
         if general.get("bindaddr", "") in _ANY_ADDRESS:
             lines.append("bindaddr = 127.0.0.1")
         return "\n".join(lines) + "\n\n"
+
+    def _has_general(self) -> bool:
+        return has_section(self._as_read("manager.conf"), "general")
+
+    def _general_comes_first(self) -> bool:
+        """Whether [general] is there where the AMI user will stand, so that it can be reopened."""
+        file = r"manager_custom\.conf" if self._freepbx else _MANAGER_D
+        before = before_include(self._manager(), file)
+        return self._has_general() if before is None else has_section(before, "general")
 
     def _includes(self) -> Iterator[Change]:
         path = self._place.asterisk(

@@ -90,3 +90,17 @@ def test_the_link_is_kept_where_asterisk_did_answer(
     assert call["outcome"] == "connected"
     assert call["hung_up_by"] == "cancel"
     assert "pbx_lost" not in [entry["event"] for entry in call["timeline"]]
+
+
+def test_ringing_and_talk_are_told_as_they_were(wired: AgentProcess, phone: StartPhone) -> None:
+    """They are measured by when Asterisk told of them, not by when the agent came to read it."""
+    phone("100", ANSWERS_AT_ONCE)
+    phone("200", Behaviour(ring_seconds=3, talk_seconds=2))
+    request_id = wired.call("100", "200")
+    wired.reached(request_id, "second_ringing")
+    with standing_still(wired):
+        pass
+    call = wired.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+    assert call["dial_second"]["ring_seconds"] == pytest.approx(3, abs=1)
+    assert call["talk_seconds"] == pytest.approx(2, abs=1)

@@ -271,7 +271,7 @@ class CallTrace:
             return []
         trace.ringing_at = now
         name = self._tree.name_of(leg)
-        return [FirstRinging(name) if leg is Leg.FIRST else SecondRinging(name)]
+        return [(FirstRinging if leg is Leg.FIRST else SecondRinging)(name, at=now)]
 
     def _answered(self, leg: Leg, now: float) -> list[LegEvent]:
         trace = self._legs[leg]
@@ -280,7 +280,7 @@ class CallTrace:
         trace.answered_at = now
         trace.ended_at = None  # an earlier attempt, which was forwarded
         name = self._tree.name_of(leg)
-        return [FirstAnswered(name) if leg is Leg.FIRST else SecondAnswered(name)]
+        return [(FirstAnswered if leg is Leg.FIRST else SecondAnswered)(name, at=now)]
 
     def _dialed_leg(self, event: Message) -> Leg | None:
         """Which leg a Dial… event tells of as a whole; None for what goes on deeper inside."""

@@ -37,8 +37,10 @@ from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ApiError, ErrorCode, Fault
+from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.event_time import happened_at
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from c2c_agent.pbx.asterisk.followed_call import CANCEL_CAUSE, FollowedCall
 from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
@@ -77,6 +79,7 @@ class AsteriskDriver:
         self._clock = clock
         self._now = now
         self._wall = wall
+        self._shares_clock = is_loopback(config.ami.host)
         self._calls: dict[str, FollowedCall] = {}
         self._inquiry = Inquiry(link, clock, found=self._found, not_found=self._not_found)
         self.observer: PbxObserver  # set by who puts the parts together
@@ -180,7 +183,12 @@ class AsteriskDriver:
             return  # nor is it looked whose it is: an older eventfilter lets many such through
         call = self._calls.get(request_id_of(event) or "")
         if call is not None:
-            call.take(event)
+            call.take(event, self._happened_at(event))
+
+    def _happened_at(self, event: Message) -> float:
+        if not self._shares_clock:
+            return self._now()
+        return happened_at(event, now=self._now(), wall=self._wall())
 
     # FastAGI
 

@@ -84,6 +84,7 @@ class FollowedCall:
         self._wall = wall
         self._tell = tell
         self._trace = CallTrace(one_copy(PREFIX + request_id), plan.timeout)
+        self._heard_at = float("-inf")  # when the last event happened that was read
         self._dial_report: DialReport | None = None
         self._record: astdb.DialplanRecord | None = None
         self._following = Following()
@@ -112,9 +113,10 @@ class FollowedCall:
         """Take over what was known of it before a restart of the agent."""
         self._trace.seen_before(first, second)
 
-    def take(self, event: Message) -> None:
-        """An AMI event of the call."""
-        for leg_event in self._trace.observe(event, self._now()):
+    def take(self, event: Message, at: float) -> None:
+        """An AMI event of the call, and when it happened."""
+        self._heard_at = max(self._heard_at, at)  # they come in order, whatever their stamps say
+        for leg_event in self._trace.observe(event, self._heard_at):
             self._tell(leg_event)
         self._set_talk_right()
         self._follow(following.Event.HEARD)

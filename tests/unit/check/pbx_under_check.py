@@ -71,6 +71,7 @@ class PbxUnderCheck:
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
         self.comes_round = True
+        self.stamps = True  # whether AMI tells when an event happened
         self.filters = True  # whether AMI tells of the agent's calls alone
         self.probe: str | None = "1"  # the variable that the probe has; None: it has no channel
         self.hung_up: list[str] = []
@@ -163,7 +164,8 @@ class PbxUnderCheck:
         if self.cause:
             session.sends(Event="Hangup", Uniqueid="c2c-another", Cause="16")
             session.sends(Event="Newstate", Uniqueid=uniqueid)
-            session.sends(Event="Hangup", Uniqueid=uniqueid, Cause=self.cause)
+            stamp = {"Timestamp": "1767225600.000000"} if self.stamps else {}
+            session.sends(Event="Hangup", **stamp, Uniqueid=uniqueid, Cause=self.cause)
             session.sends(Event="Hangup", Uniqueid=uniqueid, Cause="16")
 
     def run_dialplan(self, uniqueid: str) -> None:

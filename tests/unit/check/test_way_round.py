@@ -49,6 +49,15 @@ class TheProbe(CheckTest):
         [line] = [line for line in shipped.splitlines() if line.startswith("eventfilter")]
         assert line in warning.advice
 
+    def test_no_stamps(self) -> None:
+        """Calls work; but a busy host measures them by when it reads."""
+        self.pbx.stamps = False
+        *_, before, warning = self.check()
+        assert before.name == "test call"
+        assert (warning.name, warning.warning) == ("AMI timestampevents", True)
+        assert "timestampevents = yes" in shipped_files()["manager.d/c2c-agent.conf"].splitlines()
+        assert "timestampevents = yes" in warning.advice
+
     def test_variables_are_dropped(self) -> None:
         """An AMI user with `setvar` on an old Asterisk: no call could work."""
         self.pbx.probe = ""

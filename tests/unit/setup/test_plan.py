@@ -87,6 +87,22 @@ class TestLayouts:
         assert '#include "c2c-bridge.conf"' in files[f"{ETC}/extensions_custom.conf"]
         assert yaml.safe_load(files[YML])["asterisk"] == {"freepbx": True}
 
+    @LAYOUTS
+    def test_times_of_events(self, layout: Mapping[str, str]) -> None:
+        """AMI is asked for them where the user stands, in the section that is there."""
+        asks = "\n[general](+)\ntimestampevents = yes\n\n[c2c-agent]\n"
+        assert any(asks in text for text in after(found(layout)).values())
+
+    @pytest.mark.parametrize("manager", [DEBIAN["manager.conf"], FREEPBX["manager.conf"]])
+    def test_general_comes_later(self, manager: str) -> None:
+        """Asterisk refuses the whole of manager.conf if a file reopens what is not there yet."""
+        layout = FREEPBX if "custom" in manager else DEBIAN
+        turned = manager.removeprefix(GENERAL) + GENERAL
+        files = after(found({**layout, "manager.conf": turned}))
+        (user,) = [text for text in files.values() if "\n[c2c-agent]\n" in text]
+        assert "general" not in user.partition("\n\n")[2]
+        assert "timestampevents" not in user
+
     def test_freepbx_without_custom_files(self) -> None:
         """They are made."""
         files = {name: text for name, text in FREEPBX.items() if "custom" not in name}
@@ -217,7 +233,7 @@ class TestIncluded:
         """No second [general] is written, and its port and address are taken."""
         general = "[general]\nenabled = yes\nport = 5039\nbindaddr = 127.0.0.9\n"
         files = after(found({**PLAIN, "manager.conf": f"{include}\n", file: general}))
-        assert "[general]" not in files[f"{ETC}/manager.conf"]
+        assert "[general]\n" not in files[f"{ETC}/manager.conf"]
         ami = yaml.safe_load(files[YML])["asterisk"]["ami"]
         assert ami == {"host": "127.0.0.9", "port": 5039}
 
@@ -314,7 +330,7 @@ class TestAmiIsOff:
     @pytest.mark.parametrize(
         ("general", "block"),
         [
-            ("", "[general]\nenabled = yes\nbindaddr = 127.0.0.1\n"),
+            ("", "[general]\nenabled = yes\ntimestampevents = yes\nbindaddr = 127.0.0.1\n"),
             ("[general]\n;port=5039\n", "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n"),
             ("[general]\nport=5039\n", "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n"),
             (
@@ -344,7 +360,7 @@ class TestAmiIsOff:
         manager = files[f"{ETC}/manager.conf"]
         off = {**files, f"{ETC}/manager.conf": manager.replace("enabled = yes", "enabled = no")}
         again = after(off)[f"{ETC}/manager.conf"]
-        assert "\n[general](+)\nenabled = yes\n\n[c2c-agent]\n" in again
+        assert "\n[general](+)\nenabled = yes\n\n" in again
         assert again.count("[c2c-agent]") == 1
 
 

@@ -30,7 +30,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.job import CallJob
-from c2c_agent.config.pbx import AsteriskConfig, DialAsConfig
+from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PlacedCall
@@ -137,6 +137,63 @@ class DriverTestCase(SynchronousTestCase):
         self.driver.ami_event(
             message(Event="OriginateResponse", Uniqueid=ROOT, Response=response, Reason=reason)
         )
+
+
+class TimeTestCase(DriverTestCase):
+    """A call of which Asterisk tells when its events happened."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.advance(1000)
+        self.originate()
+
+    def stamped(self, name: str, at: float, **headers: str) -> None:
+        """An event that happened at `at`, by the steady clock."""
+        self.event(name, Timestamp=f"{at + self.ahead:.6f}", **headers)
+
+    def rings_and_answers(self) -> tuple[float | None, float | None]:
+        """When it did, as it is told."""
+        dialed = {"DestUniqueid": ROOT, "DestChannel": "PJSIP/100-1"}
+        self.stamped("Newchannel", 1001, Uniqueid=ROOT, Channel="PJSIP/100-1")
+        self.stamped("DialState", 1002, DialStatus="RINGING", **dialed)
+        self.stamped("DialEnd", 1004, DialStatus="ANSWER", **dialed)
+        ringing, answered = self.observer.told
+        assert isinstance(ringing, FirstRinging)
+        assert isinstance(answered, FirstAnswered)
+        return ringing.at, answered.at
+
+
+class TimeTests(TimeTestCase):
+    """Ringing and talk are measured by when it happened, however late the agent reads of it."""
+
+    def test_the_agent_stood_still(self) -> None:
+        """It reads all at once, by a host's clock that is somewhere else."""
+        self.ahead = 1.7e9
+        self.clock.advance(9)
+        assert self.rings_and_answers() == (1002, 1004)
+
+    def test_the_clock_was_set(self) -> None:
+        """What would have happened in the future happens now, and nothing before what is known."""
+        self.clock.advance(3)
+        assert self.rings_and_answers() == (1002, 1003)
+
+    def test_order_is_kept(self) -> None:
+        """Whatever the stamps say."""
+        self.clock.advance(9)
+        channel = {"Uniqueid": ROOT + ";2", "Channel": "Local/100@c2c-first-1;2"}
+        self.stamped("Newchannel", 1007, **channel)
+        assert self.rings_and_answers() == (1007, 1007)
+
+
+class RemoteTimeTests(TimeTestCase):
+    """Of another host's clock nobody knows whether it agrees with ours."""
+
+    config = AsteriskConfig(ami=AmiConfig(host="192.0.2.1"))
+
+    def test_the_agent_stood_still(self) -> None:
+        """It happened when it was read."""
+        self.clock.advance(9)
+        assert self.rings_and_answers() == (1009, 1009)
 
 
 class PlanTests(DriverTestCase):
