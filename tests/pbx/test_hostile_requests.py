@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ import pytest
 
 from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
+from tests.pbx.hosts import AsteriskHost
 from tests.pbx.sip_scenario import BUSY
 from tests.pbx.witness import Witness
 
@@ -49,6 +51,15 @@ HOSTILE = {
     "sip-uri": "sip:200@127.0.0.1",
     "plus-inside": "2+00",
 }
+
+
+@pytest.fixture(scope="module")
+def agent(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent of its own: it stores only so many refusals of a key in a minute."""
+    with AgentProcess(asterisk, tmp_path_factory.mktemp("agent")) as agent:
+        yield agent
 
 
 def errors(response: dict[str, Any]) -> list[tuple[str, str]]:
