@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
@@ -28,6 +30,15 @@ def events(call: dict[str, object]) -> list[object]:
     timeline = call["timeline"]
     assert isinstance(timeline, list)
     return [entry["event"] for entry in timeline]
+
+
+def times_asked(witness: Witness, request_id: str) -> str:
+    """How often the first was asked, as its channel knows it."""
+    call = witness.call(f"c2c-{request_id}")
+    if not call.has("PJSIP/100"):
+        return ""
+    channel = call.channel("PJSIP/100").name
+    return witness.action("Getvar", Channel=channel, Variable="C2C_ASKED").get("Value", "")
 
 
 class TestConfirm:
@@ -86,6 +97,32 @@ class TestConfirm:
         first, second = phone("100", ANSWERS), phone("200", TALKS)
         request_id = agent.call("100", "200", confirm="true")
         wait_until(lambda: first.packets_heard, 10, "the first hears something")
+        agent.cancel(request_id)
+        assert agent.ended(request_id)["outcome"] == "cancelled"
+        assert second.calls() == []
+
+    @pytest.mark.parametrize("asked", ["2", "3"])
+    def test_the_first_hangs_up_when_asked_again(
+        self, agent: AgentProcess, phone: StartPhone, witness: Witness, asked: str
+    ) -> None:
+        """It has left, too; that it pressed nothing before says no more than that."""
+        first, second = phone("100", ANSWERS), phone("200", TALKS)
+        request_id = agent.call("100", "200", confirm="true")
+        wait_until(lambda: times_asked(witness, request_id) == asked, PATIENCE, "asked again")
+        first.hang_up()
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("abandoned", "first")
+        assert "first_not_confirmed" not in events(call)
+        assert second.calls() == []
+
+    def test_cancelled_when_asked_again(
+        self, agent: AgentProcess, phone: StartPhone, witness: Witness
+    ) -> None:
+        """It is cancelled, whatever was not pressed before."""
+        phone("100", ANSWERS)
+        second = phone("200", TALKS)
+        request_id = agent.call("100", "200", confirm="true")
+        wait_until(lambda: times_asked(witness, request_id) == "2", PATIENCE, "asked again")
         agent.cancel(request_id)
         assert agent.ended(request_id)["outcome"] == "cancelled"
         assert second.calls() == []
