@@ -16,7 +16,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from c2c_agent.agi.message import Command, Environment, Hangup, Reply, SessionLost
+from c2c_agent.agi.message import AgiReply, Command, Environment, Hangup, SessionLost
 from c2c_agent.agi.session import Session
 from c2c_agent.text import decode
 
@@ -56,7 +56,7 @@ class AgiChannel:
         self._connection = connection
         self._clock = clock
         self._reply_seconds = reply_seconds
-        self._asked: tuple[Command, Deferred[Reply]] | None = None
+        self._asked: tuple[Command, Deferred[AgiReply]] | None = None
         self._timer: IDelayedCall | None = None
         self._hangup: list[Deferred[bool]] = []
         self._ended = ""  # why no command can be sent any more
@@ -82,7 +82,7 @@ class AgiChannel:
         command: Command | str,
         *arguments: str,
         patience: float | Patience | None = Patience.DEFAULT,
-    ) -> Deferred[Reply]:
+    ) -> Deferred[AgiReply]:
         """Send a command, ready made or as a verb with its arguments, and wait for the reply.
 
         `patience` is in seconds; None waits for ever, as an `EXEC Dial` lasts as long as the call.
@@ -95,7 +95,7 @@ class AgiChannel:
         if self._ended:
             return fail(SessionLost(self._ended))
         line = self._session.command(command, *arguments)
-        reply: Deferred[Reply] = Deferred(self._cancelled)
+        reply: Deferred[AgiReply] = Deferred(self._cancelled)
         self._asked = line, reply
         if patience is not None:
             seconds = self._reply_seconds if isinstance(patience, Patience) else patience
@@ -109,7 +109,7 @@ class AgiChannel:
 
     # What the connection tells.
 
-    def heard(self, event: Reply | Hangup) -> None:
+    def heard(self, event: AgiReply | Hangup) -> None:
         """Asterisk has said something."""
         if isinstance(event, Hangup):
             self._tell_hangup()
@@ -132,7 +132,7 @@ class AgiChannel:
         for each in waiting:
             each.callback(self.hung_up)
 
-    def _no_longer_waiting(self) -> tuple[Command, Deferred[Reply]] | None:
+    def _no_longer_waiting(self) -> tuple[Command, Deferred[AgiReply]] | None:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
@@ -142,6 +142,6 @@ class AgiChannel:
     def _late(self, seconds: float) -> None:
         self._connection.give_up(f"no reply within {seconds:g} s")
 
-    def _cancelled(self, _: Deferred[Reply]) -> None:
+    def _cancelled(self, _: Deferred[AgiReply]) -> None:
         self._asked = None  # the Deferred fails by itself, as cancelled
         self._connection.give_up("the wait for a reply was cancelled")

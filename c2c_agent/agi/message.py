@@ -125,7 +125,7 @@ class Environment:
 
 
 @frozen
-class Reply:
+class AgiReply:
     """The answer to one command; `agi_handle_command` in res/res_agi.c has them.
 
     `code` is 200 (done), 510 (no such command), 511 (not on a channel that is hung up) or 520
@@ -141,7 +141,7 @@ class Reply:
     text: str
 
     @classmethod
-    def parse(cls, lines: bytes) -> Reply:
+    def parse(cls, lines: bytes) -> AgiReply:
         """Read a reply, without its last line end; raises RemoteAgiError for anything else."""
         text = decode(lines)
         if not text.startswith("200 result="):
@@ -169,7 +169,7 @@ class Hangup:
     """
 
 
-Event: TypeAlias = Environment | Reply | Hangup
+Event: TypeAlias = Environment | AgiReply | Hangup
 
 
 def encode_command(verb: str, *arguments: str) -> Command:

@@ -28,13 +28,13 @@ from enum import Enum
 from typing import Final
 
 from c2c_agent.agi.message import (
+    AgiReply,
     Command,
     Environment,
     Event,
     Hangup,
     LocalAgiError,
     RemoteAgiError,
-    Reply,
     encode_command,
 )
 
@@ -158,21 +158,21 @@ class Session:
             events.append(Environment.parse(self._end_block()))
         return taken
 
-    def _reply_line(self, line: bytes) -> Reply | None:
+    def _reply_line(self, line: bytes) -> AgiReply | None:
         if line.startswith(b"520-"):
             self._phase = _Phase.USAGE
             self._block.append(line)
             return None
         self._phase = _Phase.OURS
-        return Reply.parse(line)
+        return AgiReply.parse(line)
 
-    def _usage_line(self, line: bytes) -> Reply | None:
+    def _usage_line(self, line: bytes) -> AgiReply | None:
         # The usage text is free: it may well quote a reply, or `HANGUP`. Only its end counts.
         self._block.append(line)
         if not line.startswith(b"520 "):
             return None
         self._phase = _Phase.OURS
-        return Reply.parse(self._end_block())
+        return AgiReply.parse(self._end_block())
 
     def _end_block(self) -> bytes:
         lines = b"\n".join(self._block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 
 from c2c_agent.agi.channel import AgiChannel
-from c2c_agent.agi.message import LocalAgiError, Reply, SessionLost, exec_, noop
+from c2c_agent.agi.message import AgiReply, LocalAgiError, SessionLost, exec_, noop
 from c2c_agent.agi.protocol import Refusal
 from tests.unit.agi.playbook import BEGIN, ProtocolTest
 
@@ -136,7 +136,7 @@ class CommandTests(ProtocolTest):
 
     def test_cancel(self) -> None:
         """A wait that is cancelled ends the session: the reply may still come."""
-        waiting: list[Deferred[Reply]] = []
+        waiting: list[Deferred[AgiReply]] = []
 
         async def conversation(channel: AgiChannel) -> None:
             waiting.append(channel.command(noop(), patience=None))

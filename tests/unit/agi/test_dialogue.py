@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from c2c_agent import agi
-from c2c_agent.agi.message import Environment, Hangup, Reply, exec_, get_full_variable, get_variable
+from c2c_agent.agi.message import (
+    AgiReply,
+    Environment,
+    Hangup,
+    exec_,
+    get_full_variable,
+    get_variable,
+)
 from c2c_agent.agi.session import Session
 from tests.unit.agi.playbook import play, turns
 
@@ -30,7 +37,7 @@ def test_what_asterisk_sends() -> None:
     """The environment, a reply to each command, and that the channel has gone."""
     environment, *heard = play(Session(), DIALOGUE)
     assert isinstance(environment, Environment)
-    assert [each.value if isinstance(each, Reply) else each for each in heard] == [
+    assert [each.value if isinstance(each, AgiReply) else each for each in heard] == [
         None,
         None,
         "BUSY,17",

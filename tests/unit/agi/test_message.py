@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from c2c_agent.agi import message
 from c2c_agent.agi.message import (
     AgiError,
+    AgiReply,
     Environment,
     LocalAgiError,
     RemoteAgiError,
-    Reply,
     SessionLost,
     encode_command,
 )
@@ -160,7 +160,7 @@ class TestReply:
     )
     def test_done(self, line: str, result: str, value: str | None) -> None:
         """The value ends at the last parenthesis; an empty one is not the same as none."""
-        assert Reply.parse(line.encode()) == Reply(200, result, value, line)
+        assert AgiReply.parse(line.encode()) == AgiReply(200, result, value, line)
 
     @pytest.mark.parametrize(
         "text",
@@ -173,7 +173,7 @@ class TestReply:
     )
     def test_refused(self, text: str) -> None:
         """A refusal has its code and its text, and neither result nor value."""
-        assert Reply.parse(text.encode()) == Reply(int(text[:3]), "", None, text)
+        assert AgiReply.parse(text.encode()) == AgiReply(int(text[:3]), "", None, text)
 
     @pytest.mark.parametrize(
         "line",
@@ -182,21 +182,21 @@ class TestReply:
     def test_no_reply(self, line: str) -> None:
         """What Asterisk never says is not given a meaning."""
         with pytest.raises(RemoteAgiError, match="no AGI reply"):
-            Reply.parse(line.encode())
+            AgiReply.parse(line.encode())
 
     def test_line_break_in_a_value(self) -> None:
         """A value that does not end on its line has a line break in it."""
         with pytest.raises(RemoteAgiError, match="line break"):
-            Reply.parse(b"200 result=1 (a")
+            AgiReply.parse(b"200 result=1 (a")
 
     def test_odd_bytes(self) -> None:
         """A name in Latin-1 is shown with escapes, and breaks nothing."""
-        assert Reply.parse(b"200 result=1 (J\xfcrg)").value == "J\\xfcrg"
+        assert AgiReply.parse(b"200 result=1 (J\xfcrg)").value == "J\\xfcrg"
 
     @given(st.text(st.characters(codec="utf-8", exclude_characters="\n")))
     def test_any_value(self, value: str) -> None:
         """Every value without a line break comes back as it is."""
-        assert Reply.parse(f"200 result=1 ({value})".encode()).value == value
+        assert AgiReply.parse(f"200 result=1 ({value})".encode()).value == value
 
 
 class TestEnvironment:

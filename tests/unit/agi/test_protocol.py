@@ -13,7 +13,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface import directlyProvides
 
 from c2c_agent.agi.channel import AgiChannel
-from c2c_agent.agi.message import Reply, get_variable, noop
+from c2c_agent.agi.message import AgiReply, get_variable, noop
 from c2c_agent.agi.protocol import Refusal
 from tests.unit.agi.playbook import BEGIN, Playbook, ProtocolTest, hold, transcript, transcripts
 
@@ -43,7 +43,7 @@ class ConversationTests(ProtocolTest):
             = closed
             """,
         )
-        dialled = Reply(200, "0", None, "200 result=0")
+        dialled = AgiReply(200, "0", None, "200 result=0")
         assert self.heard == ["PJSIP/100-00000001", dialled, "BUSY"]
         assert (factory.open_sessions, factory.total_sessions) == (0, 1)
         assert not factory.refusals

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from c2c_agent.agi import session as limits
 from c2c_agent.agi.message import (
+    AgiReply,
     Environment,
     Event,
     Hangup,
     LocalAgiError,
     RemoteAgiError,
-    Reply,
     get_variable,
     noop,
 )
@@ -24,7 +24,7 @@ from tests.unit.agi.playbook import Turn, play, turns
 
 BLOCK = b"agi_network: yes\nagi_uniqueid: c2c-1\n\n"
 ENVIRONMENT = Environment({"agi_network": "yes", "agi_uniqueid": "c2c-1"})
-NOTHING = Reply(200, "0", None, "200 result=0")
+NOTHING = AgiReply(200, "0", None, "200 result=0")
 USAGE = b"520-Invalid command syntax.  Proper usage follows:\nuse it\n520 End of proper usage.\n"
 
 
@@ -120,7 +120,7 @@ class TestReplies:
         assert session.receive(USAGE[:-1]) == []
         with pytest.raises(LocalAgiError, match="a reply is outstanding"):
             session.command(noop())
-        assert session.receive(b"\n") == [Reply(520, "", None, USAGE.decode().rstrip())]
+        assert session.receive(b"\n") == [AgiReply(520, "", None, USAGE.decode().rstrip())]
         session.command(noop())
 
     def test_refused_words_take_no_turn(self) -> None:
@@ -137,13 +137,13 @@ class TestReplies:
     def test_usage_in_one_line(self) -> None:
         """Without documentation, Asterisk says 520 in a single line."""
         text = "520 Invalid command syntax.  Proper usage not available."
-        assert asked().receive(text.encode() + b"\n") == [Reply(520, "", None, text)]
+        assert asked().receive(text.encode() + b"\n") == [AgiReply(520, "", None, text)]
 
     def test_usage_may_look_like_anything(self) -> None:
         """Only a line that begins with `520 ` ends a long 520; the text before it is free."""
         text = "520-Usage:\n200 result=1\nHANGUP\n520-x\n\n511 x\n 520 x\n520\n520 End."
         session = asked()
-        assert session.receive(text.encode() + b"\n") == [Reply(520, "", None, text)]
+        assert session.receive(text.encode() + b"\n") == [AgiReply(520, "", None, text)]
         assert not session.hung_up
 
     def test_nobody_asked(self) -> None:
@@ -185,7 +185,7 @@ class TestReplies:
         line = b"200 result=1 (%s)\n"
         room = limits.REPLY_LIMIT - len(line % b"")
         (reply,) = asked().receive(line % (b"x" * room))
-        assert reply == Reply(200, "1", "x" * room, "200 result=1 (" + "x" * room + ")")
+        assert reply == AgiReply(200, "1", "x" * room, "200 result=1 (" + "x" * room + ")")
         with pytest.raises(RemoteAgiError, match="more than 65536 bytes"):
             asked().receive(line % (b"x" * (room + 1)))
 
@@ -201,7 +201,7 @@ class TestReplies:
         room = limits.REPLY_LIMIT - len(b"520-\n\n520 \n")
         for filling in b"x" * room, b"\n" * room:
             (reply,) = asked().receive(b"520-\n" + filling + b"\n520 \n")
-            assert isinstance(reply, Reply)
+            assert isinstance(reply, AgiReply)
             with pytest.raises(RemoteAgiError, match="more than 65536 bytes"):
                 asked().receive(b"520-\n" + filling + b"x\n520 \n")
             with pytest.raises(RemoteAgiError, match="more than 65536 bytes"):
@@ -244,7 +244,7 @@ class TestHangup:
         assert Session().receive(BLOCK + b"HANGUP\n") == [ENVIRONMENT, Hangup()]
         session = asked()
         assert session.receive(b"200 result=-1\nHANGUP\nHANGUP\n") == [
-            Reply(200, "-1", None, "200 result=-1"),
+            AgiReply(200, "-1", None, "200 result=-1"),
             Hangup(),
             Hangup(),
         ]
@@ -295,7 +295,7 @@ def test_any_dialogue_cut_anywhere(
         dialogue.append(Turn(heard + line * before, noop()))
         heard = line * between + reply.encode() + b"\n"
         expected += [Hangup()] * (before + between)
-        expected.append(Reply.parse(reply.encode()))
+        expected.append(AgiReply.parse(reply.encode()))
     dialogue.append(Turn(heard + line * last, None))
     expected += [Hangup()] * last
     assert play(Session(), dialogue, *cuts) == expected

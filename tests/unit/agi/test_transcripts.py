@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from c2c_agent.agi.message import Environment, Event, Hangup, RemoteAgiError, Reply
+from c2c_agent.agi.message import AgiReply, Environment, Event, Hangup, RemoteAgiError
 from c2c_agent.agi.session import Session
 from tests.unit.agi.playbook import play, transcript, transcripts
 
@@ -27,7 +27,7 @@ class TestTranscripts:
         size = sum(len(turn.heard) for turn in dialogue)
         assert all(play(Session(), dialogue, cut) == whole for cut in range(size))
         assert play(Session(), dialogue, *range(size)) == whole
-        replies = [event for event in whole if isinstance(event, Reply)]
+        replies = [event for event in whole if isinstance(event, AgiReply)]
         assert len(replies) == sum(turn.said is not None for turn in dialogue)
 
     @pytest.mark.parametrize("path", transcripts("session"), ids=lambda path: path.stem)
@@ -79,7 +79,7 @@ class TestTranscripts:
         assert all(
             reply.text.endswith("\n520 End of proper usage.")
             for reply in replies
-            if isinstance(reply, Reply) and reply.code == 520
+            if isinstance(reply, AgiReply) and reply.code == 520
         )
 
     @pytest.mark.parametrize("path", transcripts("520-without-usage"), ids=lambda path: path.stem)
@@ -135,7 +135,7 @@ class TestTranscripts:
     def test_hangup_twice(self, path: Path) -> None:
         """With AGIEXITONHANGUP Asterisk says HANGUP twice."""
         (_, *events), _ = events_of(path)
-        assert events == [Reply(200, "-1", None, "200 result=-1"), Hangup(), Hangup()]
+        assert events == [AgiReply(200, "-1", None, "200 result=-1"), Hangup(), Hangup()]
 
 
 def events_of(path: Path) -> tuple[list[Event], Session]:
@@ -146,4 +146,6 @@ def events_of(path: Path) -> tuple[list[Event], Session]:
 
 def results(events: list[Event]) -> list[tuple[int, str, str | None]]:
     """What the replies among the events say."""
-    return [(event.code, event.result, event.value) for event in events if isinstance(event, Reply)]
+    return [
+        (event.code, event.result, event.value) for event in events if isinstance(event, AgiReply)
+    ]
