@@ -195,22 +195,25 @@ def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
     return Step(evolve(call, answer=Answer((fault,))), (TellAnswer(),))
 
 
-def _at(event: FirstRinging | FirstAnswered | SecondRinging | SecondAnswered, now: float) -> float:
-    return now if event.at is None else event.at
+def _happened_at(call: Call, at: float | None, now: float) -> float:
+    """When a leg's event happened: now where that is not told, and not before what is known."""
+    return now if at is None else max(at, call.timeline[-1].at if call.timeline else at)
 
 
 def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
     """The first phone rings."""
+    at = _happened_at(call, event.at, now)
     channel = event.channel or call.first.channel
-    first = evolve(call.first, ringing_at=_at(event, now), channel=channel, source=event.source)
-    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, now, event.channel))
+    first = evolve(call.first, ringing_at=at, channel=channel, source=event.source)
+    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, at, event.channel))
 
 
 def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
     """The first was answered; the second is dialled next."""
+    at = _happened_at(call, event.at, now)
     channel = event.channel or call.first.channel
-    first = evolve(call.first, answered_at=_at(event, now), channel=channel, source=event.source)
-    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, now, event.channel)
+    first = evolve(call.first, answered_at=at, channel=channel, source=event.source)
+    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, at, event.channel)
     confirming = call.plan.confirm_seconds if call.plan is not None else 0
     return Step(answered, (Guard(GRACE + confirming),))
 
@@ -223,18 +226,20 @@ def second_dialed(call: Call, event: SecondDialed, now: float) -> Step:
 
 def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
     """The second phone rings."""
+    at = _happened_at(call, event.at, now)
     channel = event.channel or call.second.channel
-    second = evolve(call.second, ringing_at=_at(event, now), channel=channel, source=event.source)
-    ringing = evolve(call, second=second, dialed_at=call.dialed_at or now)
-    return Step(_enter(ringing, CallState.SECOND_RINGING, now, event.channel))
+    second = evolve(call.second, ringing_at=at, channel=channel, source=event.source)
+    ringing = evolve(call, second=second, dialed_at=call.dialed_at or at)
+    return Step(_enter(ringing, CallState.SECOND_RINGING, at, event.channel))
 
 
 def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
     """The two talk."""
+    at = _happened_at(call, event.at, now)
     channel = event.channel or call.second.channel
-    second = evolve(call.second, answered_at=_at(event, now), channel=channel, source=event.source)
-    talking = evolve(call, second=second, dialed_at=call.dialed_at or now)
-    connected = _enter(talking, CallState.CONNECTED, now, event.channel)
+    second = evolve(call.second, answered_at=at, channel=channel, source=event.source)
+    talking = evolve(call, second=second, dialed_at=call.dialed_at or at)
+    connected = _enter(talking, CallState.CONNECTED, at, event.channel)
     return Step(connected, (Guard(call.max_duration + GRACE),))
 
 

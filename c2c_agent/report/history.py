@@ -52,6 +52,7 @@ def _as_it_was(call: Call, index: int) -> Call:
         call,
         state=CallState(timeline[-1].event),
         outcome=None,
+        reason=None,
         hung_up_by=None,
         hung_up_at=None,
         cause=None,
