@@ -97,7 +97,10 @@ class JobConsumer:
             self._dispatcher.cancel(request_id)
             await self._dispatcher.until_stored(request_id)
         else:
-            _log.warn("call {call}: was no job, so no job ends it", call=request_id)
+            _log.warn(
+                "call {call}: it did not come over the broker, so no job can end it",
+                call=request_id,
+            )
 
     async def _submitted(self, parameters: Any, relay: str | None) -> bool:
         """Whether a job is known from now on; raises MalformedMessage where it never will be."""
@@ -137,7 +140,9 @@ class JobConsumer:
                     headers={REASON: reason},
                 )
             except (NotPublished, PublishingUnknown) as error:
-                _log.warn("the reason was not told: {reason}", reason=str(error))
+                _log.warn(
+                    "the reason of a dead letter could not be told: {reason}", reason=str(error)
+                )
             else:
                 _settle(channel.basic_ack, tag)
                 return

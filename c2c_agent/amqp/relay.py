@@ -352,7 +352,11 @@ class RelayDriver:
         if job is None:
             return  # another's, or over
         if job.agent != event.agent_id:
-            _log.warn("call {call}: {agent} told of it", call=request_id, agent=event.agent_id)
+            _log.warn(
+                "call {call}: an event came from {agent}, which was not given this call",
+                call=request_id,
+                agent=event.agent_id,
+            )
             return
         job.heard = True
         if event.call.answer is not None:

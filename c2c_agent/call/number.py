@@ -103,7 +103,7 @@ def read_number(value: object, names: Collection[str] = ()) -> str:
     text = _without_zero(text.lstrip(" /"))
     number = text.translate(_DECORATION)
     if "+" in number[1:]:
-        raise NumberError("there is a '+' that it does not begin with")
+        raise NumberError("it has a '+' that is not at its beginning")
     if _NUMBER.fullmatch(number) is None:
         count = len(number.removeprefix("+"))
         raise NumberError(

@@ -156,7 +156,7 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # ssl.SSLError among them, for a file without certificates
         reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        message = f"{ca_file}: certificates in PEM should be in this file ({reason})"
+        message = f"{ca_file}: this file must hold certificates in PEM ({reason})"
         raise ClientError(message) from error
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

@@ -59,7 +59,7 @@ def read_secret(path: str) -> str:
     file, text = _read(path)
     secret = text.rstrip("\r\n")
     if not secret or not secret.isprintable():
-        raise ConfigError(f"{file}: one line with a secret should be in this file")
+        raise ConfigError(f"{file}: this file must hold one line, the secret")
     return secret
 
 
@@ -105,7 +105,7 @@ def _read(path: str) -> tuple[Path, str]:
     try:
         return file, file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: a secret should be in this file: {_reason(error)}") from None
+        raise ConfigError(f"{file}: this file must hold the secret: {_reason(error)}") from None
 
 
 #: What YAML 1.1 makes of a plain `<<` (https://yaml.org/type/merge.html).
@@ -121,7 +121,7 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, obje
     for name, (place, _) in zip(names, node.value, strict=True):
         if names.count(name) > 1:
             line = place.start_mark.line + 1
-            raise yaml.YAMLError(f"{name!r} stands there twice, in line {line} for one")
+            raise yaml.YAMLError(f"{name!r} is given twice, once in line {line}")
     return loader.construct_mapping(node, deep=True)
 
 

@@ -72,7 +72,7 @@ class AmiConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.ca_file is not None and not self.tls:
-            raise ImpossibleValueError("is of no use without tls", "ca_file")
+            raise ImpossibleValueError("has no effect without tls", "ca_file")
 
 
 #: Where FastAGI connections are taken by default, beside HTTP's port. Not 4573, which Asterisk

@@ -122,7 +122,7 @@ class StoreConfig:
             advice = "must not be given beside url: the store is one or the other"
             raise ImpossibleValueError(advice, "path")
         if self.url is None and self.password_file is not None:
-            raise ImpossibleValueError("is of no use without url", "password_file")
+            raise ImpossibleValueError("has no effect without url", "password_file")
 
     @property
     def file(self) -> str:

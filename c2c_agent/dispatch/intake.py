@@ -47,7 +47,7 @@ _MINUTE: Final = 60.0
 
 _SHUTTING_DOWN: Final = "The agent is shutting down."
 _NOT_STORED: Final = Fault(ErrorCode.INTERNAL_ERROR, "The call could not be stored.")
-_USED_UP: Final = Fault(ErrorCode.RATE_LIMITED, "This token has placed as many calls as it may.")
+_USED_UP: Final = Fault(ErrorCode.RATE_LIMITED, "This token has no calls left.")
 _NOT_NOW: Final = Fault(ErrorCode.NOT_ALLOWED, "This key may not place calls at this hour.")
 
 
@@ -458,7 +458,11 @@ class Intake:
             return Reject(error.faults)
         except StoreError as error:
             reason = str(error)
-            _log.warn("call {call}: no use of its token: {reason}", call=request_id, reason=reason)
+            _log.warn(
+                "call {call}: the use of its token could not be counted: {reason}",
+                call=request_id,
+                reason=reason,
+            )
             return Reject((_NOT_STORED,))
         except Exception:  # noqa: BLE001 - whatever it is, the requester is told, and the call ends
             _log.failure("call {call}: no plan could be made", call=request_id)

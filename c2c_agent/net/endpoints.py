@@ -125,7 +125,7 @@ def trust_root(ca_file: str | None) -> Any:
         raise ConfigError(f"{ca_file}: {error.strerror}") from None
     except OpenSSLError as error:
         raise ConfigError(f"{ca_file}: no certificate in PEM: {error}") from None
-    raise ConfigError(f"{ca_file}: certificates in PEM should be in this file")
+    raise ConfigError(f"{ca_file}: this file must hold certificates in PEM")
 
 
 def _parameters(file: str) -> DiffieHellmanParameters:

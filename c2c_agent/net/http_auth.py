@@ -82,7 +82,7 @@ def choose(
     if wanted != "digest" and any(name == "basic" for name, _ in offers):
         return Basic()
     names = ", ".join(sorted({name for name, _ in offers})) or "nothing"
-    raise NoSchemeError(f"the server asks for {names}, which cannot be answered here")
+    raise NoSchemeError(f"the server asks for {names}, which the agent does not support")
 
 
 def authorization(

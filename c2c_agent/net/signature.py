@@ -34,7 +34,7 @@ def parse_secrets(text: str, file: str) -> tuple[bytes, ...]:
             raise ConfigError(f"{file}: each line should be {right}")
         keys.append(key)
     if not keys:
-        raise ConfigError(f"{file}: a line with a secret, {_PREFIX}…, should be in this file")
+        raise ConfigError(f"{file}: this file must hold a line with a secret, {_PREFIX}…")
     return tuple(keys)
 
 

@@ -95,9 +95,9 @@ def _authorities(file: str) -> Any:
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
     except Exception as error:  # OpenSSL's errors have no root of their own
-        raise ConfigError(f"{file}: holds no certificate that can be read") from error
+        raise ConfigError(f"{file}: no certificate in this file can be read") from error
     if not certificates:
-        raise ConfigError(f"{file}: a certificate in PEM should be in this file")
+        raise ConfigError(f"{file}: this file must hold a certificate in PEM")
     return trustRootFromCertificates(certificates)
 
 

@@ -60,7 +60,7 @@ def parse_hours(text: str) -> Hours:
         raise HoursError(f"{text!r} names no hours; write them as in 'Mo-Fr,Su 08:00-18:00'")
     begin, end = (int(match[group]) * 60 + int(match[group + 1]) for group in (2, 4))
     if begin >= _MINUTES or end > _MINUTES or begin == end:
-        raise HoursError(f"{text!r}: from 00:00 to 24:00 at most, and not nothing")
+        raise HoursError(f"{text!r}: must lie between 00:00 and 24:00, and not be empty")
     days: set[int] = set()
     for part in match["days"].split(","):
         first, _, last = part.partition("-")

@@ -263,7 +263,7 @@ class Lane:
             self.trouble = None
             if trouble is not None:
                 _log.info(
-                    "{target} is told again, after {seconds:.0f} s",
+                    "reports to {target} arrive again, after {seconds:.0f} s",
                     target=self._name,
                     seconds=max(0.0, self._now() - trouble.since),
                 )
@@ -272,7 +272,7 @@ class Lane:
         self.trouble = Trouble(delivery.reason, since)
         if trouble is None and isinstance(delivery, Later):
             _log.warn(
-                "{target} cannot be told at present, and is tried again: {reason}",
+                "reports to {target} fail, and are tried again: {reason}",
                 target=self._name,
                 reason=delivery.reason,
             )
@@ -312,7 +312,7 @@ class Lane:
                 )
             case Refused():
                 _log.warn(
-                    "{target} was not told {type} of call {call}: {reason}",
+                    "{target}: the report {type} of call {call} was given up: {reason}",
                     target=self._name,
                     type=waiting.report.type,
                     call=waiting.report.request_id,

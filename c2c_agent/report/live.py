@@ -194,9 +194,7 @@ class Live:
         if self._closed:
             raise ApiError(Fault(ErrorCode.PBX_UNAVAILABLE, "The agent is shutting down."))
         if self.open >= self._most or self._owners[owner] >= self._most_each:
-            raise ApiError(
-                Fault(ErrorCode.TOO_MANY_STREAMS, "There are as many streams as there may be.")
-            )
+            raise ApiError(Fault(ErrorCode.TOO_MANY_STREAMS, "Too many event streams are open."))
         watch = Watch(
             buffer=self._buffer,
             to_its_end=isinstance(followed, OfRequest),

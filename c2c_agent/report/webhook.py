@@ -147,7 +147,7 @@ class Webhook:
 
     def _failed(self, waiting: Waiting, reason: str, pause: float = 0.0) -> Delivery:
         if waiting.attempts >= len(SCHEDULE):
-            return Refused(f"given up after {waiting.attempts + 1} attempts: {reason}")
+            return Refused(f"{waiting.attempts + 1} attempts failed: {reason}")
         planned = SCHEDULE[waiting.attempts] * (1 + JITTER * self._random())
         return Later(reason, max(planned, min(pause, _LONGEST_PAUSE)))
 

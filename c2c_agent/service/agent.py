@@ -88,7 +88,10 @@ class AgentService(Service):
         super().startService()
         _log.info("started; {count} calls were in progress before", count=len(unfinished))
         if self._config.is_called_localhost:
-            _log.warn("server_id is {name}: every host is called so", name=self._config.server_id)
+            _log.warn(
+                "server_id is {name}, as on every host; give this one a name of its own",
+                name=self._config.server_id,
+            )
         parts.health.tell(self._supervisor)
 
     def _recall(self, store: Store, since: float) -> None:

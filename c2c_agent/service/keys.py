@@ -66,7 +66,7 @@ class AgentKeys:
         """Take the table of keys, as it is now in the database."""
         self._rows = rows
         self._change()
-        _log.info("{count} keys in the store", count=len(rows))
+        _log.info("the store holds {count} keys", count=len(rows))
 
     def _change(self) -> None:
         """Hold the keys as they are now; who follows with one that is no more is let go."""
@@ -106,9 +106,11 @@ def usable(
             complaints.append(str(error))
             continue
         if key.name == OPERATOR:
-            complaints.append(f"{place}: that is the agent's own name for its host's key")
+            complaints.append(f"{place}: this name is reserved for the host's own key")
         elif key.name in names:
-            complaints.append(f"{place}: the configuration has one of that name, which counts")
+            complaints.append(
+                f"{place}: the configuration has a key of this name, which takes precedence"
+            )
         elif key.sha256 in secrets:
             complaints.append(f"{place}: sha256: is that of the key {secrets[key.sha256]!r}")
         else:

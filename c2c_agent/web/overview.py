@@ -121,7 +121,7 @@ class Overview:
     async def _key_alone(self, ask: Ask, what: str) -> Caller:
         caller = await self._caller(ask)
         if caller.token is not None:
-            raise ApiError(Fault(ErrorCode.NOT_ALLOWED, f"A token sees no {what}."))
+            raise ApiError(Fault(ErrorCode.NOT_ALLOWED, f"A token cannot list {what}."))
         return caller
 
     def _name(self, ask: Ask, caller: Caller) -> str | None:

@@ -95,7 +95,7 @@ def _body(content_type: str, body: bytes, faults: list[str]) -> Iterable[tuple[s
     if kind != _FORM and fields and b"=" not in body:
         said = f"it has the Content-Type {kind[:40]!a}" if kind else "it has no Content-Type"
         faults.append(
-            f"The body was read as a form, for {said}, and is none; "
+            f"The body was read as a form, because {said}, but it is none; "
             "send JSON with the Content-Type application/json, or a form."
         )
     return fields

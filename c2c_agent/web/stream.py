@@ -126,7 +126,9 @@ class EventStream:
 
     def _cut(self) -> None:
         peer = str(getattr(self._request.getClientAddress(), "host", "-"))
-        _log.info("a stream of events is cut, for {peer} does not read it", peer=peer)
+        _log.info(
+            "the event stream of {peer} was closed, because {peer} does not read it", peer=peer
+        )
         self._stop()
         self._request.channel.forceAbortClient()
 

@@ -60,7 +60,7 @@ class Tokens:
         if isinstance(caller, Fault):
             return self._fail(caller)
         if caller.token is not None:
-            return self._fail(Fault(ErrorCode.NOT_ALLOWED, "A token makes no tokens."))
+            return self._fail(Fault(ErrorCode.NOT_ALLOWED, "A token cannot make tokens."))
         if not self._signer.can_sign:
             return self._fail(_NO_SECRET)
         now = int(self._now())
@@ -77,7 +77,7 @@ class Tokens:
         if isinstance(caller, Fault):
             return self._fail(caller)
         if caller.token is not None and caller.token.id != ask.item:
-            return self._fail(Fault(ErrorCode.NOT_ALLOWED, "A token ends no other token."))
+            return self._fail(Fault(ErrorCode.NOT_ALLOWED, "A token cannot revoke another token."))
         await self._store.revoke(caller.key.name, ask.item[:64], self._now() + LONGEST)
         return Reply({"revoked": ask.item})
 

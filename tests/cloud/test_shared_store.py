@@ -401,7 +401,7 @@ def test_keys_at_the_start(both: tuple[Relay, Relay], database: Database) -> Non
         database.do("INSERT INTO keys VALUES (%s, %s)", "shop", key_digest(secret))
     with both[1]:
         assert is_known(both[1], secret)
-        assert "1 keys in the store" in both[1].log()
+        assert "the store holds 1 keys" in both[1].log()
 
 
 def test_two_of_one_name(cloud: Cloud, both: tuple[Relay, Relay], database: Database) -> None:

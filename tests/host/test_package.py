@@ -153,7 +153,7 @@ class TestLife:
         host.run("systemctl stop c2c-agent && mv /etc/c2c-agent/ami.secret /root/")
         host.run("systemctl start c2c-agent", status=1)
         host.run("systemctl stop c2c-agent")
-        assert "/etc/c2c-agent/ami.secret: a secret should be in this file" in host.journal()
+        assert "/etc/c2c-agent/ami.secret: this file must hold the secret" in host.journal()
         host.run("mv /root/ami.secret /etc/c2c-agent/ && systemctl reset-failed c2c-agent")
         host.run("systemctl start c2c-agent")
 

@@ -72,7 +72,7 @@ class TestLive:
             with SleepingReader(url, KEY) as sleeping, EventReader(url, KEY) as quick:
                 together = self.seconds_of_calls(agent)
                 wait_until(sleeping.is_cut, 20, "the sleeping reader is cut")
-                agent.logged("a stream of events is cut, for")
+                agent.logged("the event stream of")
                 quick.wait_for(120)
             requests = {event["request_id"] for event in quick.events}
             assert [quick.of(request_id) for request_id in requests] == [CONNECTED] * 20

@@ -129,7 +129,7 @@ class TestWebhooks:
         with telling(asterisk, tmp_path, receiver) as agent:
             request_id = agent.call("100", "200")
             assert agent.ended(request_id)["outcome"] == "first_busy"
-            agent.logged("crm was not told call.ended")
+            agent.logged("crm: the report call.ended")
             receiver.code = 204
             assert receiver.of(request_id) == []
             done = agent.run("replay", request_id)

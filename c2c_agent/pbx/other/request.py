@@ -84,7 +84,7 @@ class Request:
         """The request with its values. Raises UnusableValueError."""
         path = self.path.fill(values, Where.PATH)
         if not {".", ".."}.isdisjoint(path.split("/")):
-            raise UnusableValueError("a value would leave the path that is configured")
+            raise UnusableValueError("a value would change the configured path")
         target = path
         if self.query:
             target += "?" + urlencode(_pairs(self.query, values), quote_via=quote)

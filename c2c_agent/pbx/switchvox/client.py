@@ -153,7 +153,7 @@ class ExtendClient:
             except NoSchemeError as error:
                 raise UnsentError(str(error)) from error
         elif got.status == _OK:
-            raise UnsentError("the PBX does not ask who it is that asks")
+            raise UnsentError("the PBX asks for no login")
         else:
             self._judge(got)
 

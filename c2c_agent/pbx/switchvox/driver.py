@@ -410,7 +410,7 @@ class SwitchvoxDriver:
                 await self._learn_clock()
             return frozenset(entry.id for entry in await self._list(_BEFORE))
         except (UnansweredError, NoExtendApiError) as error:
-            _log.warn("the calls before an order are not known: {reason}", reason=str(error))
+            _log.warn("the calls before an order could not be read: {reason}", reason=str(error))
             return None
 
     def _answered(self, request_id: str, answer: Result | Failure, seconds: float) -> None:
@@ -525,7 +525,7 @@ class SwitchvoxDriver:
             raise UnansweredError(answer.text)
         entries = current_calls(answer)
         if entries is None:
-            raise UnansweredError("the list of current calls has another form than is known")
+            raise UnansweredError("the list of current calls has an unknown form")
         return entries
 
     def _listed(self, entries: Sequence[CurrentCall]) -> None:
@@ -557,7 +557,7 @@ class SwitchvoxDriver:
             _in_background(self._hang_up(entry.id))
         elif hang_up.tries or self._now() >= hang_up.until:
             if not hang_up.tries:
-                _log.warn("call {call} could not be told from others", call=request_id)
+                _log.warn("call {call} could not be told apart from other calls", call=request_id)
             del self._hang_ups[request_id]
 
     async def _hang_up(self, entry_id: str) -> None:
@@ -630,7 +630,7 @@ class SwitchvoxDriver:
             },
         )
         if isinstance(answer, Failure):
-            _log.warn("the call log tells nothing: {reason}", reason=answer.text)
+            _log.warn("the call log could not be read: {reason}", reason=answer.text)
             return None
         entries = [entry for entry in logged_calls(answer) if entry.id not in self._taken_entries]
         return match_logged(wanted, entries, others=list(self._others(request_id)))

@@ -150,7 +150,7 @@ class Listener:
     def _lost(self, reason: str, usurped: bool) -> None:
         reason = " ".join(reason.split())
         if self.last_error is None or usurped is not self.usurped:
-            _log.error("the store's other processes are not heard: {reason}", reason=reason)
+            _log.error("nothing is heard of the store's other processes: {reason}", reason=reason)
         self.last_error, self.usurped = reason, usurped
 
     def _back(self) -> None:

@@ -360,7 +360,7 @@ class PostgresStore(SqlStore):
         for subject in list(self._watched):
             self.watch(subject).addErrback(
                 lambda failure: _log.warn(
-                    "the store could not be told what is waited for: {reason}",
+                    "the store could not be asked for notifications: {reason}",
                     reason=failure.getErrorMessage(),
                 )
             )

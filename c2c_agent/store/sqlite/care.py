@@ -96,7 +96,7 @@ def _free(store: sqlite3.Connection) -> int:
 
 def _refuse_existing(file: Path) -> None:
     if file.exists() or file.is_symlink():
-        raise StoreError(f"The backup {file} cannot be made: there is such a file.")
+        raise StoreError(f"The backup {file} cannot be made: the file exists.")
 
 
 @contextmanager

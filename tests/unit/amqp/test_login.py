@@ -55,7 +55,7 @@ def test_by_certificate(by_certificate: AmqpConfig) -> None:
 def test_without_a_password(by_password: AmqpConfig, tmp_path: Path) -> None:
     """The file that it should be in is named."""
     (tmp_path / "amqp.password").unlink()
-    with pytest.raises(ConfigError, match=r"amqp\.password: a secret should be in this file"):
+    with pytest.raises(ConfigError, match=r"amqp\.password: this file must hold the secret"):
         login_parameters(by_password, "x")
 
 

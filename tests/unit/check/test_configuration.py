@@ -185,7 +185,7 @@ class TheWhole(CheckTest):
         """It is said there, too."""
         receiver = WebhookConfig("crm", "http://127.0.0.1:9/", str(self.directory / "whsec"))
         self.config = evolve(self.config, asterisk=None, webhooks=[receiver])
-        assert f"{self.directory / 'whsec'}: a secret should be in this file" in (
+        assert f"{self.directory / 'whsec'}: this file must hold the secret" in (
             self.failed().message
         )
 

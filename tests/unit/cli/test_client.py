@@ -267,7 +267,9 @@ class TestErrors:
         with pytest.raises(ClientError, match="No such file"):
             place_of("https://pbx1", str(tmp_path / "none.pem"))
         (tmp_path / "none.pem").write_text("none")
-        with pytest.raises(ClientError, match=r"none\.pem: certificates in PEM should be"):
+        with pytest.raises(
+            ClientError, match=r"none\.pem: this file must hold certificates in PEM"
+        ):
             place_of("https://pbx1", str(tmp_path / "none.pem"))
 
 

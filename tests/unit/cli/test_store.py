@@ -66,7 +66,9 @@ class TestStore:
         done = run(tmp_path, "store", "backup", str(file))
         assert (done.exit_code, done.output) == (0, "")
         assert file.exists()
-        assert_plain_error(run(tmp_path, "store", "backup", str(file)), str(file), "such a file")
+        assert_plain_error(
+            run(tmp_path, "store", "backup", str(file)), str(file), "the file exists"
+        )
 
     def test_vacuum(self, tmp_path: Path, a_store: Path) -> None:
         """How much that was."""

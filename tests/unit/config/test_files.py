@@ -125,7 +125,7 @@ keys:
     def test_a_name_that_stands_twice(self, tmp_path: Path) -> None:
         """YAML alone would let the last one win, and `deny` would lose its first list unseen."""
         path = written(tmp_path / "c.yml", "keys:\n- name: crm\n  deny: [_1X.]\n  deny: [_2X.]\n")
-        with pytest.raises(ConfigError, match=r"c\.yml: no valid YAML: 'deny' stands there twice"):
+        with pytest.raises(ConfigError, match=r"c\.yml: no valid YAML: 'deny' is given twice"):
             load(path)
 
     def test_merge_keys(self, tmp_path: Path) -> None:
@@ -232,7 +232,9 @@ class TestSecrets:
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
         written(tmp_path / "credentials" / "ami.secret", "\n")
         assert read_secret(written(tmp_path / "ami.secret", "of the file\n")) == "of the file"
-        with pytest.raises(ConfigError, match=r"^/nowhere/ami\.secret: a secret should be"):
+        with pytest.raises(
+            ConfigError, match=r"^/nowhere/ami\.secret: this file must hold the secret"
+        ):
             read_secret("/nowhere/ami.secret")
 
     def test_missing(self, tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ class TestSecrets:
         with pytest.raises(ConfigError) as caught:
             read_secret(str(file))
         assert str(caught.value) == (
-            f"{file}: a secret should be in this file: No such file or directory"
+            f"{file}: this file must hold the secret: No such file or directory"
         )
 
     @pytest.mark.parametrize(
@@ -252,12 +254,12 @@ class TestSecrets:
         file = written(tmp_path / "ami.secret", content)
         with pytest.raises(ConfigError) as caught:
             read_secret(file)
-        assert str(caught.value) == f"{file}: one line with a secret should be in this file"
+        assert str(caught.value) == f"{file}: this file must hold one line, the secret"
 
     def test_binary(self, tmp_path: Path) -> None:
         """Bytes that are no text are no secret, and stay out of the message."""
         file = written(tmp_path / "ami.secret", b"hunter2\xff\xfe\n")
-        with pytest.raises(ConfigError, match="a secret should be in this file") as caught:
+        with pytest.raises(ConfigError, match="this file must hold the secret") as caught:
             read_secret(file)
         assert str(caught.value).startswith(f"{file}: ")
         assert "hunter2" not in str(caught.value)
@@ -284,7 +286,7 @@ class TestWebhookSecrets:
 
     def test_missing(self, tmp_path: Path) -> None:
         """A file that is not there is named."""
-        with pytest.raises(ConfigError, match=r"crm\.whsec: a secret should be in this file: No"):
+        with pytest.raises(ConfigError, match=r"crm\.whsec: this file must hold the secret: No"):
             read_webhook_secrets(str(tmp_path / "crm.whsec"))
 
 

@@ -323,7 +323,7 @@ class TestSharedStore:
         """Not a file as well, and no password without it."""
         with pytest.raises(ImpossibleValueError, match="must not be given beside url"):
             StoreConfig(path="/srv/c2c.sqlite3", url=self.URL)
-        with pytest.raises(ImpossibleValueError, match="of no use without url"):
+        with pytest.raises(ImpossibleValueError, match="no effect without url"):
             StoreConfig(password_file="/etc/c2c-agent/database.password")
 
     def test_no_password_is_shown(self) -> None:
@@ -392,5 +392,5 @@ class TestWebhooks:
 
 def test_a_ca_file_without_tls() -> None:
     """It would vouch for nobody."""
-    with pytest.raises(ImpossibleValueError, match="of no use without tls"):
+    with pytest.raises(ImpossibleValueError, match="no effect without tls"):
         AmiConfig(ca_file="/etc/c2c-agent/ami-ca.pem")

@@ -82,7 +82,9 @@ def test_no_secret(text: str) -> None:
 
 def test_no_line() -> None:
     """An empty file as well."""
-    with pytest.raises(ConfigError, match=r"^crm\.whsec: a line with a secret, whsec_…, should"):
+    with pytest.raises(
+        ConfigError, match=r"^crm\.whsec: this file must hold a line with a secret, whsec_…"
+    ):
         parse_secrets("\n", "crm.whsec")
 
 

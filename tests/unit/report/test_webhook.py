@@ -209,7 +209,7 @@ class WebhookTests(SynchronousTestCase):
             pauses.append(delivery.seconds)
             waiting = evolve(waiting, attempts=waiting.attempts + 1)
         assert pauses == PAUSES == list(SCHEDULE)
-        assert delivery == Refused("given up after 10 attempts: HTTP 500")
+        assert delivery == Refused("10 attempts failed: HTTP 500")
         assert len(self.receiver.got) == 10
 
     def test_jitter(self) -> None:
@@ -239,7 +239,7 @@ class WebhookTests(SynchronousTestCase):
         self.receiver.code = 503
         self.receiver.headers = {"Retry-After": b"\xff"}
         assert self.tries() == Later("HTTP 503", 5)
-        refused = Refused("given up after 10 attempts: HTTP 503")
+        refused = Refused("10 attempts failed: HTTP 503")
         assert self.tries(evolve(FIRST, attempts=9)) == refused
 
     def test_gone(self) -> None:

@@ -411,7 +411,7 @@ class Stopping(AgentTest):
         self.config = evolve(self.config, server_id="localhost.localdomain")
         self.stop(self.started())
         lines = [formatEvent(event) or "" for event in self.logged]
-        assert len([line for line in lines if "every host is called so" in line]) == 1
+        assert len([line for line in lines if "as on every host" in line]) == 1
 
     def test_where_it_takes_fastagi(self) -> None:
         """It tells: by that `check` knows its listener from another program's."""

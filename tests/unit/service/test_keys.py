@@ -38,8 +38,11 @@ def test_a_key() -> None:
         (KeyRow("bad", ZEROS, None), "settings must be a JSON object"),
         (KeyRow("bad", ZEROS, {"name": "x"}), "settings.name: has a column of its own"),
         (KeyRow("a name", ZEROS, {}), "name must be 1 to 64 letters"),
-        (KeyRow("operator", ZEROS, {}), "the agent's own name"),
-        (KeyRow("crm", ZEROS, {}), "the configuration has one of that name, which counts"),
+        (KeyRow("operator", ZEROS, {}), "reserved for the host"),
+        (
+            KeyRow("crm", ZEROS, {}),
+            "the configuration has a key of this name, which takes precedence",
+        ),
     ],
 )
 def test_one_that_cannot_be_used(row: KeyRow, complaint: str) -> None:

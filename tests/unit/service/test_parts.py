@@ -249,6 +249,8 @@ def test_the_secrets_are_read(tmp_path: Path) -> None:
     for name in ("ami.secret", "broker.password", "whsec"):
         folder, host = secrets_in(tmp_path / f"without-{name}"), MemoryHost()
         (folder / name).unlink()
-        with pytest.raises(ConfigError, match=rf"without-{name}/{name}: a secret should be in"):
+        with pytest.raises(
+            ConfigError, match=rf"without-{name}/{name}: this file must hold the secret"
+        ):
             Parts(of_a_pbx(folder), host)
         assert host.journal == []

@@ -50,7 +50,7 @@ def test_of_its_own(tmp_path: Path) -> None:
 def test_of_the_configuration(tmp_path: Path) -> None:
     """It has to be there; a new line on top signs, and the old one is read until it is gone."""
     file = tmp_path / "secrets"
-    with pytest.raises(ConfigError, match="a secret should be in this file"):
+    with pytest.raises(ConfigError, match="this file must hold the secret"):
         TokenSecrets(config(tmp_path, file=file))
     file.write_text("o" * 32 + "\n")
     secrets = TokenSecrets(config(tmp_path, file=file))

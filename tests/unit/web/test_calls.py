@@ -664,7 +664,7 @@ class Following(ApiTest):
         for request_id, key in ((ONE, None), (ONE, CRM_SECRET), (None, CRM_SECRET)):
             reply = self.successResultOf(self.follows(request_id, key))
             body = json.loads(json.dumps(reply.body))
-            message = "There are as many streams as there may be."
+            message = "Too many event streams are open."
             assert self.faults(body) == [("too_many_streams", message)]
             assert (reply.code, reply.retry_after) == (200, 30)
         watch.close()

@@ -184,7 +184,7 @@ class Reports(ApiTest):
             path = f"{PREFIX}/{what}"
             assert self.faults(self.get(path, key=None))[0][0] == "unauthorized"
             refusal = self.faults(self.get(path, key=token))
-            assert refusal == [("not_allowed", f"A token sees no {what}.")]
+            assert refusal == [("not_allowed", f"A token cannot list {what}.")]
         for query in ({"state": "x"}, {"cursor": "x"}, {"limit": "-1"}):
             body = self.get(f"{PREFIX}/reports", query)
             assert self.faults(body)[0][0] == "invalid_parameter"

@@ -310,7 +310,7 @@ class TestJsonWithoutItsContentType:
         """The message names the Content-Type, for that is the reason why something is missing."""
         assert faults(kind=kind, body=b"<call><first>100</first></call>") == [
             (
-                f"The body was read as a form, for {said}, and is none; "
+                f"The body was read as a form, because {said}, but it is none; "
                 "send JSON with the Content-Type application/json, or a form."
             )
         ]

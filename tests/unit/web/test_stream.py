@@ -242,7 +242,12 @@ class WhoDoesNotRead(StreamTest):
     def assert_logged(self) -> None:
         """The admin reads who was cut, once; it is counted, too."""
         lines = [formatEvent(event) for event in self.logged]
-        assert lines.count("a stream of events is cut, for 192.0.2.7 does not read it") == 1
+        assert (
+            lines.count(
+                "the event stream of 192.0.2.7 was closed, because 192.0.2.7 does not read it"
+            )
+            == 1
+        )
         assert self.desk.live.cut == 1
 
     def test_reads_again(self) -> None:

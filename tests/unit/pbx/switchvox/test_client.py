@@ -241,7 +241,7 @@ class FaultTest(ClientTestCase):
 
     def test_a_server_that_asks_nobody_who_he_is_is_none(self) -> None:
         self.client._request = AnswersAll(HttpAnswer(200, b"{}"))
-        self.assertIn("does not ask", self.fails(UnsentError))
+        self.assertIn("asks for no login", self.fails(UnsentError))
 
     def test_an_error_of_the_pbx_is_an_answer(self) -> None:
         answer = self.successResultOf(self.ask("switchvox.nothing"))

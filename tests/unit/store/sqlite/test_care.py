@@ -170,7 +170,7 @@ class Backup(CareTests):
         link = self.path.parent / "link"
         link.symlink_to("nowhere")
         for file in (self.file, link, self.path):
-            with pytest.raises(StoreError, match=f"{file.name} cannot be made: there is such a"):
+            with pytest.raises(StoreError, match=f"{file.name} cannot be made: the file"):
                 store_care.backup(self.path, file)
         assert self.file.read_text() == "precious"
         assert self.beside() == {"backup.sqlite3", "link"}
@@ -187,7 +187,7 @@ class Backup(CareTests):
         with (
             mock.patch("sqlite3.connect", rival),
             mock.patch.object(store_care, "connect", lambda path, _: connect(path)),
-            pytest.raises(StoreError, match="there is such a file"),
+            pytest.raises(StoreError, match="the file exists"),
         ):
             store_care.backup(self.path, self.file)
         assert self.file.read_text() == "precious"
