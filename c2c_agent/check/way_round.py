@@ -33,7 +33,7 @@ from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ConfigError
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk import bridge
-from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
+from c2c_agent.pbx.asterisk.channel_id import check_id
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0
@@ -85,7 +85,7 @@ class WayRound:
         self._link: AmiLink | None = None
         self._port: IListeningPort | None = None
         self._hung_up = Deferred[str]()
-        self._channel_id = CHECK_PREFIX + str(uuid.uuid4())
+        self._channel_id = check_id()
         self._foreign_id = f"foreign-{uuid.uuid4()}"
         #: Whether AMI tells of calls that are not the agent's.
         self.hears_foreign_calls = False
@@ -149,7 +149,7 @@ class WayRound:
             exten="c2c-no-such-extension",
             priority="1",
             timeout=1.0,
-            channel_id=self._channel_id + "-rights",
+            channel_id=check_id(),
         )
         lacking = [
             right

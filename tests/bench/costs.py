@@ -40,7 +40,8 @@ from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.pbx import AsteriskConfig, SecondLegRule
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Lease, Meter
@@ -96,7 +97,7 @@ def costs() -> dict[str, int]:
 def _works() -> Mapping[str, Callable[[], object]]:
     lines = (_HERE.parent / "transcripts" / _TRANSCRIPT).read_bytes().splitlines(keepends=True)
     stream = b"".join(line for line in lines if not line.startswith(b"#")).replace(
-        b"REQUEST-ID", REQUEST_ID.encode()
+        b"c2c-REQUEST-ID", root_id(REQUEST_ID).encode()
     )
     key = Key("crm", "0" * 64, allow=[parse_pattern("_1XX"), parse_pattern("_[2-9]XX")])
     query = b"dial_first=100&dial_second=200&dial_as=100&timeout=20&api_key=c2c_secret"
@@ -124,7 +125,7 @@ def _read_events(stream: bytes) -> int:
 
 
 def _follow(stream: bytes) -> CallTrace:
-    trace = CallTrace(PREFIX + REQUEST_ID, 20)
+    trace = CallTrace(root_id(REQUEST_ID), 20)
     for number, message in enumerate(Receiver().receive(stream)):
         if message.is_event and tells_of_legs(message):
             assert request_id_of(message) == REQUEST_ID

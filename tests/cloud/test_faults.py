@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests.cloud.conftest import Cloud, StartPhone
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
@@ -31,7 +32,7 @@ SOME = 6
 def placed_once(witness: Witness, request_ids: Sequence[str]) -> None:
     """Each of these was a call on the PBX, and nothing else was; each was originated once."""
     calls = sorted(linkedid for linkedid in witness.linkedids() if linkedid.startswith("c2c-"))
-    assert calls == sorted(f"c2c-{request_id}" for request_id in request_ids)
+    assert calls == sorted(linkedid_of(request_id) for request_id in request_ids)
     assert [witness.call(linkedid).originates for linkedid in calls] == [1] * len(calls)
 
 

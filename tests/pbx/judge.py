@@ -13,6 +13,7 @@ from urllib.error import URLError
 from attrs import define, field
 
 from tests.pbx.lateness import late_between
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.waiting import WaitedInVainError, wait_until
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Judge:
 
     def _truth(self, request_id: str) -> Truth:
         """What was seen by others, who may hear of the end a moment later than the agent."""
-        linkedid = f"c2c-{request_id}"
+        linkedid = linkedid_of(request_id)
         try:
             wait_until(
                 lambda: not (seen := self._witness.call(linkedid)).channels or seen.is_gone,

@@ -39,6 +39,7 @@ from c2c_agent.report.metrics import Metrics
 from c2c_agent.store.sql_store import SqlStore
 from tests.pbx.idle_loop import Longest
 from tests.pbx.lateness import WaitsForProcessor
+from tests.pbx.linkedid import linkedid_of
 
 _ACTION: Final = re.compile(rb"Action: (\w+)")
 _VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
@@ -55,6 +56,7 @@ class Boundaries:
 
     def __init__(self, request_id: str, trace: str | None, kill: str | None) -> None:
         self._request_id = request_id
+        self._names = (request_id.encode(), linkedid_of(request_id).encode())
         self._trace = Path(trace) if trace else None
         self._kill = kill
         self._passed: Counter[str] = Counter()
@@ -63,7 +65,7 @@ class Boundaries:
 
     def concerns(self, data: bytes) -> bool:
         """Whether bytes name the request."""
-        return self._request_id.encode() in data
+        return any(name in data for name in self._names)
 
     def is_of(self, request_id: str) -> bool:
         """Whether this is the request."""

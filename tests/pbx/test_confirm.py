@@ -9,6 +9,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
@@ -66,7 +67,7 @@ class TestConfirm:
         assert "overdue" not in events(call)
         assert first.voices_heard == 0
         assert second.calls() == []
-        assert not witness.call(f"c2c-{request_id}").has("PJSIP/200")
+        assert not witness.call(linkedid_of(request_id)).has("PJSIP/200")
 
     def test_the_wrong_key(self, agent: AgentProcess, phone: StartPhone) -> None:
         """It is no yes, and no no either: asked again."""

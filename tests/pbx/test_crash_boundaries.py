@@ -21,6 +21,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.judge import Judge, ask_until_answered
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.receiver import SECRET, WebhookReceiver
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import WaitedInVainError, wait_until
@@ -148,7 +149,7 @@ class Recovery(Scenario):
         wait_until(lambda: not self._agent.owes(request_id), 10, "all is told so far")
         self._agent.kill()
         self._judge.tally.kills += 1
-        self._witness.wait_until_gone(f"c2c-{request_id}", 20)
+        self._witness.wait_until_gone(linkedid_of(request_id), 20)
         always = {"C2C_BOUNDARY_REQUEST": request_id, "C2C_BOUNDARY_ALWAYS": "1"}
         self._agent.start(launcher={**always, **launcher}, wait="C2C_BOUNDARY_KILL" not in launcher)
 

@@ -8,6 +8,7 @@ from tests.pbx.agents import OTHER_KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
 
@@ -19,7 +20,7 @@ def accounts(asterisk: AsteriskHost, request_id: str, destination: str) -> set[s
     """The accounts in the CDRs of a call's leg to `destination`, when they are written."""
 
     def written() -> set[str]:
-        rows = asterisk.cdrs(f"c2c-{request_id}")
+        rows = asterisk.cdrs(linkedid_of(request_id))
         return {row["accountcode"] for row in rows if row["dst"] == destination}
 
     return wait_until(written, 10, f"a CDR of the leg to {destination}")

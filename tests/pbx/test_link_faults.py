@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import RINGS_FOR_EVER, Behaviour
 from tests.pbx.waiting import wait_until
@@ -173,10 +175,11 @@ class TestLink:
         assert wired.pid is not None
         os.kill(wired.pid, signal.SIGSTOP)
         try:
-            for number in range(FLOOD):
-                flood(witness, f"c2c-flood-{number}")
-            for number in range(FLOOD):
-                witness.wait_until_gone(f"c2c-flood-{number}", 30)
+            nobodys = [linkedid_of(str(uuid4())) for _ in range(FLOOD)]
+            for channel_id in nobodys:
+                flood(witness, channel_id)
+            for channel_id in nobodys:
+                witness.wait_until_gone(channel_id, 30)
             time.sleep(6)  # writetimeout, from the last moment at which something could be written
         finally:
             os.kill(wired.pid, signal.SIGCONT)
@@ -221,7 +224,7 @@ class TestAsteriskGone:
     ) -> None:
         """Every call has its one outcome, none is placed again, and the next call works."""
         calls = Calls(wired, phone)
-        originates = [witness.call(f"c2c-{request_id}").originates for request_id in calls.all]
+        originates = [witness.call(linkedid_of(request_id)).originates for request_id in calls.all]
         if how == "killed":
             asterisk.kill()
             wait_until(lambda: not wired.is_ready(), 20, "the agent has noticed")
@@ -238,4 +241,4 @@ class TestAsteriskGone:
             phone("200", Behaviour(ring_seconds=0.2, talk_seconds=0.5))
             next_call = wired.call("100", "200")
             assert wired.ended(next_call)["outcome"] == "connected"
-            assert second_witness.linkedids() == [f"c2c-{next_call}"]
+            assert second_witness.linkedids() == [linkedid_of(next_call)]

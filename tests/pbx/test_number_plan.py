@@ -14,6 +14,7 @@ from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.witness import Witness
 
@@ -42,7 +43,7 @@ def planned(
 
 def dialled(witness: Witness, request_id: str) -> set[str]:
     """The extensions at which Asterisk was seen to dial a call's Local channels."""
-    seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+    seen = witness.wait_until_gone(linkedid_of(request_id), 10)
     names = [channel.name for channel in seen.channels if channel.name.startswith("Local/")]
     return {name.removeprefix("Local/").partition("@")[0] for name in names}
 

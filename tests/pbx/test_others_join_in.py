@@ -10,6 +10,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import BUSY, RINGS_FOR_EVER, Behaviour
 from tests.pbx.witness import CallSeen, Witness
 
@@ -30,7 +31,7 @@ def transfer(witness: Witness, request_id: str, channel: str) -> None:
         settled = all(seen.hung_up is not None for seen in between)
         return settled and any(stay.channel in uniqueids for stay in call.stays)
 
-    witness.wait_for(f"c2c-{request_id}", is_bridged, 10, "it talks")
+    witness.wait_for(linkedid_of(request_id), is_bridged, 10, "it talks")
     answer = witness.action("BlindTransfer", Channel=channel, Context="from-phones", Exten="201")
     assert answer["Response"] == "Success", answer
 
@@ -59,7 +60,7 @@ def test_a_blind_transfer(
         assert call[name]["status"] == "ANSWER"
         assert call[name]["channel"].startswith(f"PJSIP/{number}-")
         assert call[name]["channel"] == talking[name]["channel"]
-    assert witness.wait_until_gone(f"c2c-{request_id}", 10).originates == 1
+    assert witness.wait_until_gone(linkedid_of(request_id), 10).originates == 1
 
 
 @pytest.mark.parametrize("leg", ["first", "second"])
@@ -153,7 +154,7 @@ def test_cancelled_when_the_first_channel_has_gone(
     agent.cancel(request_id)
     call = agent.ended(request_id)
     assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")
-    witness.wait_until_gone(f"c2c-{request_id}", 10)
+    witness.wait_until_gone(linkedid_of(request_id), 10)
 
 
 def test_cancelled_when_the_second_does_not_hang_on_the_first(
@@ -179,11 +180,11 @@ def test_cancelled_when_the_second_does_not_hang_on_the_first(
     def are_apart(call: CallSeen) -> bool:
         return sum(channel.hung_up is None for channel in call.channels) == 2
 
-    witness.wait_for(f"c2c-{request_id}", are_apart, 10, "the rest has gone")
+    witness.wait_for(linkedid_of(request_id), are_apart, 10, "the rest has gone")
     agent.cancel(request_id)
     assert agent.ended(request_id)["outcome"] == "connected"
     assert second.whole_call().hung_up_by == "pbx"
-    witness.wait_until_gone(f"c2c-{request_id}", 10)
+    witness.wait_until_gone(linkedid_of(request_id), 10)
 
 
 def test_a_queue_whose_first_agent_refuses(
@@ -199,7 +200,7 @@ def test_a_queue_whose_first_agent_refuses(
     talk = answering.whole_call()
     assert talk.talk_seconds is not None
     assert call["talk_seconds"] >= talk.talk_seconds
-    seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+    seen = witness.wait_until_gone(linkedid_of(request_id), 10)
     answered, ended = seen.dial("Local/295@from-phones").ended, seen.channel("PJSIP/100").hung_up
     assert answered is not None
     assert ended is not None

@@ -15,6 +15,7 @@ from attrs import evolve
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import (
     ANSWERS,
     BUSY,
@@ -42,7 +43,7 @@ REFUSALS = [
 
 def check_against(witness: Witness, request_id: str, call: dict[str, Any]) -> CallSeen:
     """Hold a status against what the foreign AMI client saw: one order, channels, causes."""
-    seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+    seen = witness.wait_until_gone(linkedid_of(request_id), 10)
     assert seen.originates == 1
     for leg in ("dial_first", "dial_second"):
         name = call[leg]["channel"]

@@ -21,6 +21,7 @@ from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.crowd import allow_many_files, ask_at_once, connections, still_open, trickle
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sockets import open_sockets
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
@@ -174,7 +175,7 @@ class TestOverload:
         request_id = str(uuid.uuid4())
         targets = [overloaded.target(request_id)] * 10_000
         answers = ask_at_once(overloaded.place, targets, 200)
-        originates = witness.wait_until_gone(f"c2c-{request_id}", 20).originates
+        originates = witness.wait_until_gone(linkedid_of(request_id), 20).originates
         say(capsys, f"10,000 duplicates: {dict(answers.words)}, Originates {originates}")
         assert answers.words == {"success": 10_000}
         assert originates == 1

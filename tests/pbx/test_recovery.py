@@ -12,6 +12,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.pbx_files import SECOND_PHONES
 from tests.pbx.phones import Phone
 from tests.pbx.proxy import Wire
@@ -55,7 +56,7 @@ def _ends_unwatched(
     agent.stored(request_id, state)
     agent.kill()
     then()
-    witness.wait_until_gone(f"c2c-{request_id}", 20)
+    witness.wait_until_gone(linkedid_of(request_id), 20)
     return request_id
 
 
@@ -78,7 +79,7 @@ class TestAgentGone:
         first = phone("100", WAITS)
         second = phone("200", Behaviour(ring_seconds=0.5, talk_seconds=1.5))
         request_id = _ends_unwatched(own_agent, witness, "first_ringing", then=first.decide)
-        seen = witness.call(f"c2c-{request_id}")
+        seen = witness.call(linkedid_of(request_id))
         assert request_id in asterisk.database("c2c")
         own_agent.start()
         call = own_agent.ended(request_id)
@@ -169,7 +170,7 @@ class TestAgentGone:
         assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.5)
         rang = call["dial_first"]["ring_seconds"]
         assert rang == lateness.near(first.calls()[0].ring_seconds, 0.5)
-        assert witness.call(f"c2c-{request_id}").originates == 1
+        assert witness.call(linkedid_of(request_id)).originates == 1
 
     @pytest.mark.parametrize("back", ["during", "after"])
     def test_the_second_answers_meanwhile(
@@ -190,7 +191,7 @@ class TestAgentGone:
         second.wait_for(lambda call: call.answered_at, 20, "they talk")
         if back == "after":
             _hang_up_after_a_second(second)
-            witness.wait_until_gone(f"c2c-{request_id}", 20)
+            witness.wait_until_gone(linkedid_of(request_id), 20)
         own_agent.start()
         if back == "during":
             own_agent.reached(request_id, "connected")
@@ -430,7 +431,7 @@ class TestLinkCut:
         wired.reached(request_id, "connected")
         wire.cut()
         _hang_up_after_a_second(second)
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        witness.wait_until_gone(linkedid_of(request_id), 20)
         wire.mend()
         call = wired.ended(request_id)
         assert call["outcome"] == "connected"
@@ -446,7 +447,7 @@ class TestLinkCut:
         wired.reached(request_id, "first_ringing")
         wire.cut()
         first.decide()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        witness.wait_until_gone(linkedid_of(request_id), 20)
         wire.mend()
         assert wired.ended(request_id)["outcome"] == "second_declined"
 
@@ -468,7 +469,7 @@ class TestLinkCut:
         assert again == {**answer, "replayed": True}
         call = wired.ended(answer["request_id"])
         assert call["outcome"] in {"first_no_answer", "unknown"}
-        assert witness.call(f"c2c-{answer['request_id']}").originates == 1
+        assert witness.call(linkedid_of(answer["request_id"])).originates == 1
         assert len(first.calls()) == 1
 
     def test_without_a_link_nothing_is_placed(

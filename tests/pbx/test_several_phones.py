@@ -7,6 +7,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.pbx_files import SECOND_PHONES
 from tests.pbx.sip_scenario import (
     ANSWERS,
@@ -64,7 +65,7 @@ class TestTwoPhones:
         assert (told["status"], told["cause"]) == ("ANSWER", 16)
         talk = answering.whole_call()
         assert call["talk_seconds"] == lateness.near(talk.talk_seconds, 0.5)
-        seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+        seen = witness.wait_until_gone(linkedid_of(request_id), 10)
         assert seen.talk_seconds(told["channel"]) == lateness.near(talk.talk_seconds, 0.5)
         quiet.wait_for(lambda call: call.final_status, 20, "it declines, or need not ring")
         assert [one.final_status for one in quiet.calls()] == [603 if other is DECLINES else 487]

@@ -14,6 +14,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.proxy import Wire
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
@@ -64,7 +65,7 @@ def test_an_answer_that_came_meanwhile_counts(
             wire.held = False
         response = placing.result(30)
     assert response["status"] == "success", response
-    assert linkedid == f"c2c-{response['request_id']}"
+    assert linkedid == linkedid_of(response["request_id"])
     call = wired.ended(response["request_id"])
     assert call["outcome"] == "connected"
     events = [entry["event"] for entry in call["timeline"]]

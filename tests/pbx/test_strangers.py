@@ -11,6 +11,7 @@ import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import Patience
 
@@ -117,7 +118,7 @@ class TestStrangers:
             time.sleep(0.2)
         assert stranger.hears_until_closed() == b""
 
-    @pytest.mark.parametrize("uniqueid", ["1795415440.12", "", "c2d-1"])
+    @pytest.mark.parametrize("uniqueid", ["1795415440.12", "", "c2d-1", "c2c-pbx1-1795415440.12"])
     def test_a_foreign_channel(self, agent: AgentProcess, uniqueid: str) -> None:
         """A channel that the agent did not make is given back at once."""
         stranger = Stranger(agent)
@@ -127,20 +128,20 @@ class TestStrangers:
     def test_another_script(self, agent: AgentProcess, talk: str) -> None:
         """Another path is not ours, whatever the channel."""
         stranger = Stranger(agent)
-        stranger.say(environment(f"c2c-{talk}", script="other"))
+        stranger.say(environment(linkedid_of(talk), script="other"))
         assert stranger.hears_until_closed() == b""
 
     def test_an_unknown_call(self, agent: AgentProcess) -> None:
         """Nothing is dialled for a call that nobody placed."""
         stranger = Stranger(agent)
-        stranger.say(environment("c2c-00000000-0000-4000-8000-000000000000"))
+        stranger.say(environment(linkedid_of("00000000-0000-4000-8000-000000000000")))
         stranger.say(b"200 result=1\n")
         assert b"EXEC" not in stranger.hears_until_closed()
 
     def test_a_second_session_of_the_same_call(self, agent: AgentProcess, talk: str) -> None:
         """The call has its session; another one is told to end, and dials nothing."""
         stranger = Stranger(agent)
-        stranger.say(environment(f"c2c-{talk}"))
+        stranger.say(environment(linkedid_of(talk)))
         assert b"EXEC" not in stranger.hears_until_closed()
 
 
@@ -149,6 +150,6 @@ def test_a_finished_call(agent: AgentProcess) -> None:
     request_id = agent.call("399", "200", dial_as="100")
     before = agent.ended(request_id)
     stranger = Stranger(agent)
-    stranger.say(environment(f"c2c-{request_id}"))
+    stranger.say(environment(linkedid_of(request_id)))
     assert b"EXEC" not in stranger.hears_until_closed()
     assert agent.ended(request_id) == before

@@ -20,6 +20,7 @@ from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import FORWARDS, Behaviour
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
@@ -134,7 +135,7 @@ class TestNumbers:
         assert first.invites()[0].caller_number == "200"
         assert second.invites()[0].caller_number == "100"
         assert dear.calls() == []
-        assert not witness.call(f"c2c-{request_id}").has(f"PJSIP/{DEAR}")
+        assert not witness.call(linkedid_of(request_id)).has(f"PJSIP/{DEAR}")
 
 
 class TestForwarding:
@@ -146,7 +147,7 @@ class TestForwarding:
         request_id = agent.call("100", "200")
         call = agent.ended(request_id)
         assert call["outcome"] == "first_unreachable"
-        seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+        seen = witness.wait_until_gone(linkedid_of(request_id), 10)
         assert not seen.has(f"PJSIP/{DEAR}")
         assert all(f"/{DEAR}@" not in channel.name for channel in seen.channels)
         assert len(first.calls()) == 1
@@ -165,7 +166,7 @@ class TestForwarding:
         request_id = agent.call("100", "200")
         call = agent.ended(request_id)
         assert call["outcome"] == "second_unreachable"
-        seen = witness.wait_until_gone(f"c2c-{request_id}", 10)
+        seen = witness.wait_until_gone(linkedid_of(request_id), 10)
         assert not seen.has(f"PJSIP/{DEAR}")
         assert len(second.calls()) == 1
         assert dear.calls() == []
@@ -180,7 +181,7 @@ class TestForwarding:
         request_id = agent.call("100", "200")
         agent.stored(request_id, "first_ringing")
         agent.kill()
-        seen = witness.wait_until_gone(f"c2c-{request_id}", 20)
+        seen = witness.wait_until_gone(linkedid_of(request_id), 20)
         agent.start()
         # Nobody watched, and to Dial a forwarding that it does not follow is a phone that is busy.
         assert agent.ended(request_id)["outcome"] == "second_busy"
@@ -199,7 +200,7 @@ class TestDuration:
         request_id = agent.call("100", "200")
         agent.stored(request_id, "connected")
         agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 15)
+        witness.wait_until_gone(linkedid_of(request_id), 15)
         assert second.whole_call().talk_seconds == lateness.near(4, 0.7)
         assert first.whole_call().hung_up_by == "pbx"
         agent.start()
@@ -217,7 +218,7 @@ class TestDuration:
         request_id = agent.call("100", "200")
         agent.stored(request_id, "first_ringing")
         agent.kill()
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        witness.wait_until_gone(linkedid_of(request_id), 20)
         assert second.whole_call().talk_seconds == lateness.near(3, 0.7)
         agent.start()
         assert agent.ended(request_id)["outcome"] == "connected"
@@ -261,7 +262,7 @@ class TestMinutes:
         agent.reached(request_id, "connected")
         agent.cancel(request_id)
         agent.ended(request_id)
-        assert witness.wait_until_gone(f"c2c-{request_id}", 10).originates == 1
+        assert witness.wait_until_gone(linkedid_of(request_id), 10).originates == 1
 
     def test_a_restart_gives_nothing_back(self, with_key: WithKey, phone: StartPhone) -> None:
         """Neither calls nor minutes of the day, nor those of a call in progress."""
@@ -351,9 +352,9 @@ class TestKillSwitch:
         stopped = agent.run("stop-calls", "--hang-up")
         assert stopped.returncode == 0, stopped.stderr
         assert "No agent was told" in stopped.stdout
-        assert not witness.call(f"c2c-{request_id}").is_gone
+        assert not witness.call(linkedid_of(request_id)).is_gone
         agent.start(wait=False)
-        witness.wait_until_gone(f"c2c-{request_id}", 20)
+        witness.wait_until_gone(linkedid_of(request_id), 20)
         wait_until(lambda: answers(agent, "/healthz"), 20, "the agent answers")
         call = agent.ended(request_id)
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "cancel")

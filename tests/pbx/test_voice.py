@@ -10,6 +10,7 @@ import pytest
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartTalker
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sound import HD, RINGBACK_HZ, ULAW, Codec
 from tests.pbx.talker import Talker, TalkerCall
 from tests.pbx.test_strangers import Stranger, environment
@@ -195,7 +196,7 @@ def test_a_stranger_who_knows_the_request(agent: AgentProcess, talker: StartTalk
     first, second = talker("100", ring_seconds=None), talker("200")
     request_id = agent.call("100", "200")
     ringing = first.the_call()
-    for uniqueid in ("1795415440.12", f"c2c-{request_id}"):
+    for uniqueid in ("1795415440.12", linkedid_of(request_id)):
         stranger = Stranger(agent)
         named = environment(uniqueid)[:-1] + f"agi_arg_1: {request_id}\n\n".encode()
         stranger.say(named)
@@ -224,7 +225,7 @@ def test_one_cdr_that_counts(
     time.sleep(2.2)
     second.hang_up(other)
     agent.ended(request_id)
-    linkedid = f"c2c-{request_id}"
+    linkedid = linkedid_of(request_id)
 
     def billed() -> list[dict[str, str]]:
         return [row for row in asterisk.cdrs(linkedid) if int(row["billsec"]) > 0]

@@ -11,6 +11,7 @@ from attrs import evolve
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.receiver import SECRET, WebhookReceiver
 from tests.pbx.sip_scenario import BUSY, Behaviour
 from tests.pbx.waiting import wait_until
@@ -114,7 +115,7 @@ class TestWebhooks:
             told = receiver.wait_for(request_id, "call.ended", timeout=30)
         assert (told["call"], call["outcome"]) == (call, "connected")
         assert receiver.of(request_id) == CONNECTED
-        assert witness.wait_until_gone(f"c2c-{request_id}", 10).originates == 1
+        assert witness.wait_until_gone(linkedid_of(request_id), 10).originates == 1
 
     def test_dead_letters(
         self,

@@ -19,6 +19,7 @@ from attrs import frozen
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import (
     ANSWERS,
@@ -101,7 +102,7 @@ class Listener:
         unique = rb"Uniqueid: ([^\r]+)"
         born = set(re.findall(rb"Event: Newchannel\r\n(?:[^\r]+\r\n)*?" + unique, text))
         gone = set(re.findall(rb"Event: Hangup\r\n(?:[^\r]+\r\n)*?" + unique, text))
-        return f"c2c-{request_id}".encode() in gone and born == gone and b"Reason: " in text
+        return linkedid_of(request_id).encode() in gone and born == gone and b"Reason: " in text
 
     def close(self) -> bytes:
         """End, and give what was heard."""
@@ -130,7 +131,9 @@ def record(host: AsteriskHost, story: Story, directory: Path) -> bytes:
         wait_until(lambda: listener.told_the_end(request_id), 10, "everything was told")
         heard = listener.close()
     head = f"# {story.name}: what Asterisk told of a call whose outcome was: {outcome}\n"
-    return head.encode() + heard.replace(request_id.encode(), b"REQUEST-ID")
+    return head.encode() + heard.replace(
+        linkedid_of(request_id).encode(), b"c2c-REQUEST-ID"
+    ).replace(request_id.encode(), b"REQUEST-ID")
 
 
 def main() -> None:

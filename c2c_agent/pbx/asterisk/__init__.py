@@ -1,9 +1,10 @@
 """Calls on an Asterisk: AMI carries the order and tells of legs, FastAGI bridges the second leg.
 
 `driver` is the way in. `originate` makes the order, `bridge` is the conversation over FastAGI.
-`followed_call` follows one call: `call_trace` makes leg events of AMI events, with `channel_tree`,
-which sorts the call's channels into legs; `following` says when the call is over, `hanging_up` how
-it is hung up. `inquiry` asks what exists of calls, and reads what the dialplan has left, which
-`astdb` understands. `event_time` says when an event happened. `evidence` puts together what was
-watched, reported and recorded; what it means is said in `call.verdict`.
+`channel_id` says whose call a channel is of, `event_time` when an event happened. `followed_call`
+follows one call: `call_trace` makes leg events of AMI events, with `channel_tree`, which sorts the
+call's channels into legs; `following` says when the call is over, `hanging_up` how it is hung up.
+`inquiry` asks what exists of calls, and reads what the dialplan has left, which `astdb`
+understands. `evidence` puts together what was watched, reported and recorded; what it means is said
+in `call.verdict`.
 """

@@ -22,10 +22,8 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.pbx.asterisk.channel_id import request_of
 from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
-
-#: What our channel ids begin with; the AMI user's eventfilter rests on it.
-PREFIX: Final = "c2c-"
 
 #: DialState values that say that a phone makes itself heard. PROGRESS (SIP 183) is how a trunk
 #: usually says it.
@@ -46,10 +44,8 @@ def request_id_of(event: Message) -> str | None:
     """The request whose call an event belongs to; None where it is no call of ours."""
     # First by the channel's own id: in one bridge with another call (after a transfer), it may have
     # that call's Linkedid, which may be one of ours as well.
-    linked = event.get("Uniqueid").partition(";")[0]
-    if not linked.startswith(PREFIX):
-        linked = next(filter(None, map(event.get, _LINKED)), "")
-    return linked[len(PREFIX) :] if linked.startswith(PREFIX) else None
+    own = request_of(event.get("Uniqueid"))
+    return own or request_of(next(filter(None, map(event.get, _LINKED)), ""))
 
 
 def tells_of_legs(event: Message) -> bool:

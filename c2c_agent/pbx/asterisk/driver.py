@@ -39,18 +39,16 @@ from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.pbx.asterisk import bridge
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.call_trace import request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import is_of_check, request_of
 from c2c_agent.pbx.asterisk.event_time import happened_at
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from c2c_agent.pbx.asterisk.followed_call import CANCEL_CAUSE, FollowedCall
 from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
-from c2c_agent.pbx.asterisk.originate import make_plan, secret_digest
+from c2c_agent.pbx.asterisk.originate import make_plan, root_of, secret_digest
 from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
 _log = Logger()
-
-#: Channel ids of test calls; what follows is the check's own.
-CHECK_PREFIX: Final = PREFIX + "check-"
 
 #: Seconds in which a result has to be stored; after that the dialplan leaves a record of its own.
 _KEEP: Final = 2.0
@@ -130,7 +128,7 @@ class AsteriskDriver:
             else:
                 self._tell(request_id, OriginateUnanswered(failure.getErrorMessage()))
 
-        sent = self._link.send(action, action_id=PREFIX + request_id)
+        sent = self._link.send(action, action_id=root_of(plan))
         sent.addCallbacks(answered, failed)
         sent.addErrback(lambda failure: _log.failure("call {call}", failure, call=request_id))
 
@@ -142,7 +140,7 @@ class AsteriskDriver:
 
     def hang_up_foreign(self, call: PlacedCall) -> None:
         """Hang the first leg's channel up, by its id; who follows the call sees to the rest."""
-        order = actions.hangup(PREFIX + call.request_id, CANCEL_CAUSE)
+        order = actions.hangup(root_of(call.plan), CANCEL_CAUSE)
 
         def failed(failure: Failure) -> None:
             reason = failure.getErrorMessage()
@@ -195,11 +193,12 @@ class AsteriskDriver:
     async def accept(self, channel: AgiChannel) -> None:
         """Hold the conversation with a channel that came to the bridge context."""
         uniqueid = channel.environment.uniqueid
-        request_id = _named_call(channel)
-        if channel.environment.network_script != bridge.SCRIPT or not request_id:
+        request_id, of_check = _named_call(channel), is_of_check(uniqueid)
+        is_ours = bool(request_id) or of_check
+        if channel.environment.network_script != bridge.SCRIPT or not is_ours:
             _log.warn("FastAGI: refused a session of channel {channel!r}", channel=uniqueid)
             return
-        if uniqueid.startswith(CHECK_PREFIX):
+        if of_check:
             await bridge.acknowledge(channel)
             return
         try:
@@ -226,7 +225,7 @@ class AsteriskDriver:
         if known:
             is_proved = hmac.compare_digest(known, secret_digest(secret))
         else:
-            is_proved = channel.environment.uniqueid == PREFIX + request_id
+            is_proved = channel.environment.uniqueid == root_of(call.plan)
         return self.observer.may_bridge(request_id) if is_proved else None
 
     async def _bridge(self, channel: AgiChannel, request_id: str, plan: OriginatePlan) -> None:
@@ -331,8 +330,7 @@ def _named_call(channel: AgiChannel) -> str:
     arguments = channel.environment.arguments
     if arguments and arguments[0]:
         return arguments[0]
-    uniqueid = channel.environment.uniqueid
-    return uniqueid.removeprefix(PREFIX) if uniqueid.startswith(PREFIX) else ""
+    return request_of(channel.environment.uniqueid) or ""
 
 
 def _target(plan: OriginatePlan, channel: AgiChannel) -> str:

@@ -25,7 +25,7 @@ from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.pbx.asterisk import astdb, following, hanging_up
-from c2c_agent.pbx.asterisk.call_trace import PREFIX, CallTrace
+from c2c_agent.pbx.asterisk.call_trace import CallTrace
 from c2c_agent.pbx.asterisk.evidence import (
     DialReport,
     DialResult,
@@ -35,6 +35,7 @@ from c2c_agent.pbx.asterisk.evidence import (
 )
 from c2c_agent.pbx.asterisk.following import Existing, Following, Seen
 from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
+from c2c_agent.pbx.asterisk.originate import root_of
 from c2c_agent.text import one_copy
 
 _log = Logger()
@@ -83,7 +84,7 @@ class FollowedCall:
         self._now = now
         self._wall = wall
         self._tell = tell
-        self._trace = CallTrace(one_copy(PREFIX + request_id), plan.timeout)
+        self._trace = CallTrace(root_of(plan), plan.timeout)
         self._heard_at = float("-inf")  # when the last event happened that was read
         self._dial_report: DialReport | None = None
         self._record: astdb.DialplanRecord | None = None

@@ -12,7 +12,7 @@ from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.job import CONFIRM_SECONDS, CallJob
 from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.pbx.asterisk.call_trace import PREFIX
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.policy.pattern import Pattern
 from c2c_agent.text import one_copy
 
@@ -72,7 +72,7 @@ def make_plan(
         # dial_second's, by which FreePBX would decide. c2c-bridge does the same for the second leg.
         variables |= {"__REALCALLERIDNUM": job.dial_as, "__AMPUSER": "", "__AMPUSERCIDNAME": ""}
     first_leg = ((rule.match, rule.channel) for rule in config.first_leg)
-    call_id = one_copy(PREFIX + request_id)
+    call_id = one_copy(root_id(request_id))
     action = actions.originate(
         channel=_dial_string(first_leg, first, job, context),
         context=config.bridge_context,
@@ -93,6 +93,11 @@ def make_plan(
         order=action,
         secret_digest=secret_digest(secret),
     )
+
+
+def root_of(plan: OriginatePlan) -> str:
+    """The id of the first channel of a call that was placed so; version 0.1 wrote others."""
+    return one_copy(str(plan.data["ChannelId"]))
 
 
 def _one_further(name: str) -> str:

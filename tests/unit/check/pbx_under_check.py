@@ -20,6 +20,7 @@ from c2c_agent.check.run import run
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig
 from c2c_agent.config.sections import AmqpConfig, Config, StoreConfig
 from c2c_agent.errors import ConfigError
+from c2c_agent.pbx.asterisk.channel_id import check_id
 from c2c_agent.service.parts import Parts
 from tests.fakes import CRM
 from tests.memory_host import MemoryHost
@@ -171,7 +172,7 @@ class PbxUnderCheck:
     def run_dialplan(self, uniqueid: str) -> None:
         """Come to the check's own FastAGI listener; a stranger comes there, too."""
         self.agi(
-            "c2c-check-a-strangers",
+            check_id(),
             """
             = closed
             """,

@@ -15,7 +15,7 @@ from c2c_agent.config.pbx import AgiConfig, AmiConfig, DialAsConfig, LegRule, Se
 from c2c_agent.config.sections import AmqpConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.pbx.asterisk.bridge import agi_url
-from c2c_agent.pbx.asterisk.driver import CHECK_PREFIX
+from c2c_agent.pbx.asterisk.channel_id import is_of_check
 from c2c_agent.policy.pattern import parse_pattern
 from tests.fakes import CRM
 from tests.unit.check.pbx_under_check import (
@@ -65,7 +65,7 @@ class AllIsWell(CheckTest):
             assert order.get("Channel") == "Local/s@c2c-check/n"
         assert probe.get("Context") == "c2c-check"
         for order in (rights, call):
-            assert order.get("ChannelId").startswith(CHECK_PREFIX)
+            assert is_of_check(order.get("ChannelId"))
             assert order.get("Context") == "c2c-bridge"
         assert call.get("Variable") == f"C2C_AGI={AGI_URL}"
 

@@ -38,6 +38,7 @@ from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ConfigError, StoreError
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.host.sd_notify import Supervisor
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.policy.hours import parse_hours
 from c2c_agent.report.webhook import Webhook
 from c2c_agent.service.agent import AgentService
@@ -372,7 +373,7 @@ class Stopping(AgentTest):
             agi_network: yes
             agi_network_script: c2c
             agi_channel: PJSIP/100-00000001
-            agi_uniqueid: c2c-{ONE}
+            agi_uniqueid: {root_id(ONE)}
             agi_arg_1: {ONE}
 
             > GET VARIABLE "C2C_SECRET"

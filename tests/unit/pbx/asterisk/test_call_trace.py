@@ -23,11 +23,20 @@ from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import verdict
 from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.pbx.asterisk.evidence import DialResult, dial_report, with_dial_report
+from tests.fakes import uuid
 from tests.playbook import a_call
 
 TRANSCRIPTS: Final = sorted((Path(__file__).parents[3] / "transcripts").glob("call-*.txt"))
-ROOT: Final = "c2c-REQUEST-ID"
+ROOT: Final = root_id(uuid(1))
+
+#: Ids that an Asterisk makes whose `systemname` begins as our ids do.
+FOREIGN: Final = (
+    *("c2c-pbx1-1795415440.12", "c2c-1795415440.12", "c2c-1795415440.12;2", "c2c--1795415440.1"),
+    *(f"{root_id(uuid(1))}-17.1", f"{root_id(uuid(1))}a-17.1", f"{root_id(uuid(1))}.example-17.1"),
+    *(f"c2c-{uuid(1)}-17.1", f"c2c-{uuid(1)}a-17.1"),
+)
 SHIPPED: Final = Path(__file__).parents[4] / "asterisk-conf"
 
 #: What a story's legs show: leg events in order, and who hung up.
@@ -77,7 +86,7 @@ def content(path: Path) -> tuple[str, bytes]:
     """The outcome that a transcript's head tells, and the bytes."""
     first, second, data = path.read_bytes().split(b"\n", 2)
     assert first.startswith(b"# Asterisk")
-    return second.decode().rpartition(": ")[2], data
+    return second.decode().rpartition(": ")[2], data.replace(b"c2c-REQUEST-ID", ROOT.encode())
 
 
 @cache
@@ -183,7 +192,7 @@ def test_every_split_point(version: str) -> None:
 def test_all_events_are_known_to_be_of_the_call(path: Path) -> None:
     """Each event leads to the request, but for bridges, which no channel is named by."""
     for event in events(path):
-        assert request_id_of(event) == "REQUEST-ID", event.event
+        assert request_id_of(event) == uuid(1), event.event
 
 
 @every_transcript
@@ -194,9 +203,13 @@ def test_the_shipped_filter(path: Path) -> None:
     # POSIX regular expressions, as Asterisk has them, know no lines.
     passing = re.compile(pattern, re.DOTALL)
     for event in events(path):
-        text = "\r\n".join(f"{name}: {value}" for name, value in event.headers)
-        assert bool(passing.search(text)) is tells_of_legs(event), event.event
-        assert not passing.search(text.replace(ROOT, "17.1"))
+        text = "".join(f"{name}: {value}\r\n" for name, value in event.headers)
+        of_0_1 = f"c2c-{uuid(1)}"  # a call that goes on over an upgrade
+        for root in (ROOT, of_0_1):
+            told = bool(passing.search(text.replace(ROOT, root)))
+            assert told is tells_of_legs(event), event.event
+        for foreign in ("17.1", *FOREIGN):
+            assert not passing.search(text.replace(ROOT, foreign))
 
 
 def test_foreign_events_are_of_no_call() -> None:
@@ -204,13 +217,20 @@ def test_foreign_events_are_of_no_call() -> None:
     assert request_id_of(event("Hangup", Linkedid="17.1")) is None
     assert request_id_of(event("OriginateResponse", Uniqueid="<unknown>")) is None
     assert request_id_of(event("FullyBooted")) is None
+    for foreign in FOREIGN:
+        assert request_id_of(event("Hangup", Uniqueid=foreign, Linkedid=foreign)) is None
 
 
-@pytest.mark.parametrize("uniqueid", ["c2c-1", "c2c-1;2"])
-@pytest.mark.parametrize("linkedid", ["17.1", "c2c-2"])
+def test_a_child_of_ours_on_a_pbx_whose_name_begins_as_our_ids_do() -> None:
+    """It is known by its Linkedid, whatever its own id begins with."""
+    assert request_id_of(event("Hangup", Uniqueid=FOREIGN[0], Linkedid=ROOT)) == uuid(1)
+
+
+@pytest.mark.parametrize("uniqueid", [ROOT, ROOT + ";2"])
+@pytest.mark.parametrize("linkedid", ["17.1", root_id(uuid(2))])
 def test_a_channel_that_was_joined_with_another_call(uniqueid: str, linkedid: str) -> None:
     """It has that call's Linkedid, though it may be one of ours, and is known by its own id."""
-    assert request_id_of(event("Hangup", Uniqueid=uniqueid, Linkedid=linkedid)) == "1"
+    assert request_id_of(event("Hangup", Uniqueid=uniqueid, Linkedid=linkedid)) == uuid(1)
 
 
 #: The halves of the second leg's Local channel, and the first leg's near half.
@@ -794,11 +814,11 @@ class TestTaken:
         """Who takes its place is of its leg, and it is who left where nobody else ends it."""
         trace = taken_talk()
         optimize(trace)
-        transfer = {"TransfererUniqueid": "p1", "TransfererLinkedid": "c2c-1"}
+        transfer = {"TransfererUniqueid": "p1", "TransfererLinkedid": ROOT}
         trace.observe(event("BlindTransfer", Result="Fail", **transfer), 6.0)
         assert trace.who_left() is None
         done = event("BlindTransfer", Result="Success", **transfer)
-        assert request_id_of(done) == "1"
+        assert request_id_of(done) == uuid(1)
         trace.observe(done, 6.0)
         trace.observe(ends("p1", "PJSIP/100-1"), 6.0)
         second = {"Uniqueid": "p2", "Channel": "PJSIP/200-2"}

@@ -8,13 +8,14 @@ from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import LinkLost
 from c2c_agent.config.pbx import AsteriskConfig
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PbxDriver, PlacedCall
 from tests import pbx_driver_contract as contract
 from tests.fake_link import FakeLink, Sent, message
 from tests.pbx_driver_contract import ID, StagedPbx, Watcher
 
-ROOT: Final = f"c2c-{ID}"
+ROOT: Final = root_id(ID)
 PHONE: Final = {"Linkedid": ROOT, "Uniqueid": ROOT, "Channel": "PJSIP/100-1"}
 
 

@@ -32,12 +32,14 @@ from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, DialAsConfig
 from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.pbx.asterisk.channel_id import check_id, root_id
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PlacedCall
 from tests.fake_link import FakeLink, Sent, message
+from tests.fakes import uuid
 
 ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
-ROOT = f"c2c-{ID}"
+ROOT = root_id(ID)
 JOB = CallJob("100", "200", "100", 30)
 
 
@@ -489,7 +491,7 @@ class EndTests(DriverTestCase):
         self.hang_up_first()
         self.told()
         self.hang_up_first()
-        self.driver.ami_event(message(Event="Hangup", Linkedid="c2c-other", Uniqueid="1"))
+        self.driver.ami_event(message(Event="Hangup", Linkedid=root_id(uuid(7)), Uniqueid="1"))
         self.driver.ami_event(message(Event="Hangup", Linkedid="17.1", Uniqueid="17.1"))
         self.told()
 
@@ -688,12 +690,14 @@ class HangUpTests(DriverTestCase):
 
     def test_a_call_of_another_process(self) -> None:
         """Hung up by its id, once; what becomes of it is told to who follows it."""
-        plan = self.plan()
         other = ID.replace("2", "3")
+        preparing = Deferred.fromCoroutine(self.driver.prepare(other, JOB))
+        self.link.last("Getvar").succeed(Value="from-phones")
+        plan = self.successResultOf(preparing)
         for answer in (Sent.succeed, lambda sent: sent.fail(LinkLost("cut"))):
             self.driver.hang_up_foreign(PlacedCall(other, plan, LegEvidence(), LegEvidence()))
             sent = self.link.last("Hangup")
-            assert sent.headers == {"Channel": f"c2c-{other}", "Cause": "16"}
+            assert sent.headers == {"Channel": root_id(other), "Cause": "16"}
             answer(sent)
         assert self.observer.told == []
         assert self.clock.getDelayedCalls() == []
@@ -704,6 +708,45 @@ class HangUpTests(DriverTestCase):
         self.driver.hang_up("other")
         assert self.hangups() == 0
         self.end()
+
+
+class CallOf01Tests(DriverTestCase):
+    """A call that version 0.1 placed goes on over an upgrade: its id is the UUID itself."""
+
+    root = f"c2c-{ID}"
+
+    def setUp(self) -> None:
+        super().setUp()
+        plan = self.plan()
+        data = {**plan.data, "ActionID": self.root, "ChannelId": self.root}
+        self.old = evolve(plan, data=data, secret_digest="")
+        self.driver.adopt([PlacedCall(ID, self.old, LegEvidence(), LegEvidence())])
+        self.driver.settle([ID])
+        self.channel = {"Uniqueid": self.root, "Linkedid": self.root, "Channel": "Local/100@x-1;1"}
+        listed = message(Event="CoreShowChannel", ChannelStateDesc="Ringing", **self.channel)
+        self.link.last("CoreShowChannels").list(listed)
+
+    def test_it_is_found_and_settled(self) -> None:
+        """It is known by that id, in a list and in events."""
+        assert self.observer.told == [Found(), FirstRinging("Local/100@x-1;1")]
+        answer = {"Uniqueid": self.root, "Response": "Failure", "Reason": "3"}
+        self.driver.ami_event(message(Event="OriginateResponse", **answer))
+        self.driver.ami_event(message(Event="Hangup", Cause="0", **self.channel))
+        self.link.last("DBGet").refuse("Database entry not found")
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert gone.evidence.timed_out is Leg.FIRST
+
+    def test_it_is_hung_up(self) -> None:
+        """By that id, also by a neighbour."""
+        self.driver.hang_up(ID)
+        assert self.link.last("Hangup").headers["Channel"] == self.root
+        self.link.last("Hangup").succeed()
+        self.driver.hang_up_foreign(PlacedCall(ID, self.old, LegEvidence(), LegEvidence()))
+        assert self.link.last("Hangup").headers["Channel"] == self.root
+        self.driver.ami_event(message(Event="Hangup", Cause="16", **self.channel))
+        self.clock.advance(2)
+        self.link.last("DBGet").refuse("Database entry not found")
 
 
 class SettleTests(DriverTestCase):
@@ -1017,7 +1060,7 @@ class BridgeTests(DriverTestCase):
 
     def test_a_call_that_may_not_be_bridged(self) -> None:
         """Told to end: the dialplan hangs up and dials nothing by itself."""
-        self.connect("c2c-00000000-0000-4000-8000-000000000000")
+        self.connect(root_id(uuid(7)))
         assert self.heard() == 'GET VARIABLE "C2C_SECRET"\n'
         self.say("200 result=0\n")
         assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
@@ -1087,7 +1130,7 @@ class BridgeTests(DriverTestCase):
 
     def test_a_test_call(self) -> None:
         """Acknowledged by a cause that nothing else gives."""
-        self.connect("c2c-check-1")
+        self.connect(check_id())
         self.heard()
         self.say("200 result=1\n")
         assert self.heard() == 'EXEC "Hangup" "27"\n'

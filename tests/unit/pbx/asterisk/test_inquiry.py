@@ -12,13 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
+from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.pbx.asterisk.inquiry import Inquiry
 from tests.fake_link import FakeLink, Sent, message
+from tests.fakes import uuid
+
+A, B, C, D = map(uuid, range(4))
 
 
 def channel(request_id: str, number: int = 1) -> Message:
     """A channel of a call, as it is listed."""
-    linked = f"c2c-{request_id}"
+    linked = root_id(request_id)
     return message(Event="CoreShowChannel", Uniqueid=f"7.{number}", Linkedid=linked)
 
 
@@ -55,13 +59,13 @@ class InquiryTestCase(SynchronousTestCase):
 class ListTests(InquiryTestCase):
     def test_one_list_for_all(self) -> None:
         """What comes while one is on its way is asked for by the next, all together."""
-        calls = [str(number) for number in range(100)]
+        calls = [uuid(number) for number in range(100)]
         for call in calls:
             self.inquiry.ask([call])
         assert self.lists() == 1
         listed = [channel(call) for call in calls]
         self.list().list(*listed)
-        assert self.told == [("0", 1)]
+        assert self.told == [(uuid(0), 1)]
         assert self.lists() == 2
         self.list().list(*listed)
         assert self.told == [(call, 1) for call in calls]
@@ -69,68 +73,68 @@ class ListTests(InquiryTestCase):
 
     def test_all_of_its_channels(self) -> None:
         """And none of anybody else's."""
-        self.inquiry.ask(["a", "b"])
+        self.inquiry.ask([A, B])
         self.list().list(
-            channel("b"),
-            channel("a"),
-            channel("a", 2),
+            channel(B),
+            channel(A),
+            channel(A, 2),
             message(Event="CoreShowChannel", Uniqueid="1.1", Linkedid="1.1"),
         )
-        assert self.told == [("a", 2), ("b", 1)]
+        assert self.told == [(A, 2), (B, 1)]
 
     def test_asked_twice(self) -> None:
         """While it waits, is listed, or is to be looked for again: one answer."""
-        self.inquiry.ask(["a"])
-        self.inquiry.ask(["a", "b"])
-        self.inquiry.ask(["b"])
-        self.list().list(channel("a"))
+        self.inquiry.ask([A])
+        self.inquiry.ask([A, B])
+        self.inquiry.ask([B])
+        self.list().list(channel(A))
         self.list().list()
-        self.inquiry.ask(["b"])
+        self.inquiry.ask([B])
         assert self.lists() == 2
         self.clock.advance(2)
         self.list().list()
-        assert self.told == [("a", 1), ("b", 0)]
-        self.inquiry.ask(["a"])
+        assert self.told == [(A, 1), (B, 0)]
+        self.inquiry.ask([A])
         assert self.lists() == 4
-        self.list().list(channel("a"))
-        assert self.told[2:] == [("a", 1)]
+        self.list().list(channel(A))
+        assert self.told[2:] == [(A, 1)]
 
     def test_gone_after_two_lists(self) -> None:
         """Found in the second, it is found."""
-        self.inquiry.ask(["a", "b"])
+        self.inquiry.ask([A, B])
         self.list().list()
         assert self.told == []
         self.clock.advance(1.9)
         assert self.lists() == 1
         self.clock.advance(0.1)
-        self.list().list(channel("b"))
-        assert self.told == [("a", 0), ("b", 1)]
+        self.list().list(channel(B))
+        assert self.told == [(A, 0), (B, 1)]
 
     def test_each_has_its_time(self) -> None:
         """Who was missing later is looked for later."""
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         self.list().list()
         self.clock.advance(1)
-        self.inquiry.ask(["b"])
+        self.inquiry.ask([B])
         self.list().list()
         self.clock.advance(1)
         self.list().list()
-        assert self.told == [("a", 0)]
+        assert self.told == [(A, 0)]
         self.clock.advance(1)
         self.list().list()
-        assert self.told == [("a", 0), ("b", 0)]
+        assert self.told == [(A, 0), (B, 0)]
 
     def test_nobody_wants_to_know(self) -> None:
         """A call that was dropped is asked for no more, at any stage."""
-        self.inquiry.ask(["a"])
-        self.inquiry.ask(["b", "c"])
-        self.inquiry.forget("a")
-        self.inquiry.forget("b")
-        self.list().list(channel("a"), channel("b"))
+        self.inquiry.ask([A])
+        self.inquiry.ask([B, C])
+        self.inquiry.forget(A)
+        self.inquiry.forget(B)
+        self.list().list(channel(A), channel(B))
         assert self.told == []
         self.list().list()
-        self.inquiry.forget("c")
-        self.inquiry.forget("d")
+        self.inquiry.forget(C)
+        self.inquiry.forget(D)
         assert self.lists() == 2
 
     def test_nothing_to_ask(self) -> None:
@@ -141,35 +145,35 @@ class ListTests(InquiryTestCase):
     def test_a_mistake_in_who_is_told(self) -> None:
         """Is logged, and the next is asked for all the same."""
         self.told = cast("list[tuple[str, int]]", None)
-        self.inquiry.ask(["a"])
-        self.inquiry.ask(["b"])
-        self.list().list(channel("a"))
+        self.inquiry.ask([A])
+        self.inquiry.ask([B])
+        self.list().list(channel(A))
         assert len(self.flushLoggedErrors(AttributeError)) == 1
         self.told = []
-        self.list().list(channel("b"))
-        assert self.told == [("b", 1)]
+        self.list().list(channel(B))
+        assert self.told == [(B, 1)]
 
 
 class LinkTests(InquiryTestCase):
     def test_a_slow_asterisk(self) -> None:
         """It is asked again; how often a call was missing is not forgotten over it."""
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         self.list().list()
         self.clock.advance(2)
         self.list().fail(ActionTimedOut("CoreShowChannels"))
         self.clock.advance(2)
         self.list().list()
-        assert self.told == [("a", 0)]
+        assert self.told == [(A, 0)]
 
     def test_the_link_is_lost_over_it(self) -> None:
         """Who wants to know asks again, and has then two lists as everybody."""
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         self.list().list()
         self.clock.advance(2)
-        self.inquiry.ask(["b"])
+        self.inquiry.ask([B])
         late = self.list()
         self.inquiry.link_lost()
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         assert self.lists() == 2
         late.fail(LinkLost("cut"))
         assert self.lists() == 3
@@ -177,11 +181,11 @@ class LinkTests(InquiryTestCase):
         assert self.told == []
         self.clock.advance(2)
         self.list().list()
-        assert self.told == [("a", 0)]
+        assert self.told == [(A, 0)]
 
     def test_a_pause_ends_with_the_link(self) -> None:
         """Nothing of it is asked on the next one."""
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         self.list().list()
         self.inquiry.link_lost()
         self.clock.advance(10)
@@ -190,9 +194,9 @@ class LinkTests(InquiryTestCase):
     def test_without_a_link(self) -> None:
         """Nobody is told; nor where it is lost while Asterisk is slow."""
         self.link.is_up = False
-        self.inquiry.ask(["a"])
+        self.inquiry.ask([A])
         self.link.is_up = True
-        self.inquiry.ask(["b"])
+        self.inquiry.ask([B])
         self.link.is_up = False
         self.list().fail(ActionTimedOut("CoreShowChannels"))
         assert self.told == []
@@ -206,37 +210,37 @@ class RecordTests(InquiryTestCase):
             ([message(Event="DBGetResponse", Val="")], ""),
             ([], ""),
         ):
-            reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+            reading = Deferred.fromCoroutine(self.inquiry.record(A))
             sent = self.link.last("DBGet")
-            assert sent.headers == {"Family": "c2c", "Key": "a"}
+            assert sent.headers == {"Family": "c2c", "Key": A}
             sent.list(*items)
             assert self.successResultOf(reading) == text
 
     def test_no_record(self) -> None:
         """Asterisk says that there is none, or does not answer: that is not the same."""
-        reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+        reading = Deferred.fromCoroutine(self.inquiry.record(A))
         self.link.last("DBGet").refuse("Database entry not found")
         assert self.successResultOf(reading) is None
-        reading = Deferred.fromCoroutine(self.inquiry.record("a"))
+        reading = Deferred.fromCoroutine(self.inquiry.record(A))
         self.link.last("DBGet").fail(LinkLost("cut"))
         self.failureResultOf(reading, LinkLost)
 
     def test_all_records(self) -> None:
         """The calls that they are of; none where Asterisk cannot tell."""
         reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
-        keys = ("/c2c/a", "/c2c/b")
+        keys = (f"/c2c/{A}", f"/c2c/{B}")
         self.link.last("DBGetTree").list(
             *(message(Event="DBGetTreeResponse", Key=key, Val="ANSWER") for key in keys)
         )
-        assert self.successResultOf(reading) == ["a", "b"]
+        assert self.successResultOf(reading) == [A, B]
         reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
         self.link.last("DBGetTree").refuse("Database entry not found")
         assert self.successResultOf(reading) == []
 
     def test_a_record_is_deleted(self) -> None:
         """By the one way that AMI allows; where the link is lost over it, it stays."""
-        deleting = Deferred.fromCoroutine(self.inquiry.delete_record("a"))
+        deleting = Deferred.fromCoroutine(self.inquiry.delete_record(A))
         sent = self.link.last("Setvar")
-        assert sent.headers == {"Variable": "DB_DELETE(c2c/a)", "Value": ""}
+        assert sent.headers == {"Variable": f"DB_DELETE(c2c/{A})", "Value": ""}
         sent.fail(LinkLost("cut"))
         self.successResultOf(deleting)
