@@ -17,6 +17,7 @@ from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import AmiConfig, LegRule
 from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.net.listening import listening
+from c2c_agent.pbx.asterisk.channel_id import PREFIX
 from c2c_agent.policy.keys import Key
 
 #: The first versions in which an AMI user with `originate` can no longer write files and run
@@ -101,6 +102,21 @@ def of_no_times(ami: AmiConfig) -> Finding | None:
         "AMI does not tell when something happened: on a busy host the agent measures ringing and "
         "talk by when it reads of them",
         "In manager.conf [general]: timestampevents = yes; then `manager reload`.",
+        warning=True,
+    )
+
+
+def of_system_name(name: str) -> Finding | None:
+    """A PBX whose own channels have ids that begin as the agent's do."""
+    if not name.startswith(PREFIX):
+        return None
+    return Finding(
+        "systemname",
+        f"the ids of all channels of this PBX begin with {name}-, and those of the agent's calls "
+        f"with {PREFIX}: the agent tells them apart, but other programs and an older eventfilter "
+        "may not",
+        "Give systemname in asterisk.conf another beginning (autosystemname: the host's name), and "
+        "restart Asterisk.",
         warning=True,
     )
 

@@ -165,8 +165,10 @@ class WayRound:
         """Where Asterisk, or the way to it, is open wider than it has to be."""
         ami, link = self._config.ami, self._the_link()
         commands = await link.send(actions.list_commands())
+        settings = await link.send(actions.core_settings())
         found = [
             exposure.of_version(link.asterisk_version),
+            exposure.of_system_name(settings.get("SystemName").strip()),
             exposure.of_link(ami),
             exposure.of_rights(ami, {name for name, _ in commands.headers}),
         ]

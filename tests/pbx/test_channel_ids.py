@@ -274,3 +274,12 @@ class TestAPbxWhoseNameBeginsAsOurIds:
             heard = ear.heard()
         assert f"Uniqueid: {linkedid_of(request_id)};2\r\n".encode() in heard
         assert f"Uniqueid: {self.NAME}-".encode() in heard  # its children
+
+    def test_check_warns(self, its_agent: AgentProcess) -> None:
+        """And says which name it is; all the rest is well, the test call included."""
+        done = its_agent.run("check")
+        assert done.returncode == 0, done.stdout
+        assert f"WARN systemname: the ids of all channels of this PBX begin with {self.NAME}-" in (
+            done.stdout
+        )
+        assert "ok   test call: through the bridge context" in done.stdout

@@ -26,6 +26,7 @@ from tests.fakes import CRM
 from tests.memory_host import MemoryHost
 from tests.unit.agi.playbook import Playbook
 from tests.unit.ami.fake_asterisk import (
+    VERSION,
     FakeAsterisk,
     FakeSession,
 )
@@ -68,6 +69,7 @@ class PbxUnderCheck:
         self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1 c2c-taken"  # they run
         self.sets: dict[str, str] = {}  # what a context sets, beside that
         self.devices: list[str] = []
+        self.system_name = ""
         self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
         self.denied: set[str] = set()  # actions that the AMI user has no right to
         self.cause = "27"  # with which the test call ends; None: nothing is heard of it
@@ -84,6 +86,7 @@ class PbxUnderCheck:
             "DeviceStateList": self.device_state_list,
             "Hangup": self.hangup,
             "ListCommands": self.list_commands,
+            "CoreSettings": self.core_settings,
         }
         assert self.host.asterisk is not None
         self.host.asterisk.on_action.update(self.actions)
@@ -141,6 +144,10 @@ class PbxUnderCheck:
         """End the probe."""
         self.hung_up.append(action.get("Channel"))
         session.answers(action)
+
+    def core_settings(self, session: FakeSession, action: Message) -> None:
+        """Tell the version and the system's name, which has a header also where there is none."""
+        session.answers(action, AsteriskVersion=VERSION, SystemName=self.system_name)
 
     def list_commands(self, session: FakeSession, action: Message) -> None:
         """List what this user may send, each action as a header."""

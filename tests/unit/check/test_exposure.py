@@ -81,6 +81,22 @@ class TestLink:
         assert exposure.of_link(AmiConfig(host=host, tls=True)) is None
 
 
+@pytest.mark.parametrize("name", ["", "pbx1", "my-c2c-pbx", "C2C-pbx", "c2c"])
+def test_a_system_name_of_its_own(name: str) -> None:
+    """Its channels' ids begin as no call's of ours."""
+    assert exposure.of_system_name(name) is None
+
+
+@pytest.mark.parametrize("name", ["c2c-pbx1", "c2c-"])
+def test_a_system_name_that_begins_as_our_ids_do(name: str) -> None:
+    """Which it is, and where it stands."""
+    found = exposure.of_system_name(name)
+    assert found is not None
+    assert found.warning
+    assert f"begin with {name}-" in found.message
+    assert "asterisk.conf" in found.advice
+
+
 @pytest.mark.parametrize("extension", ["_.", "_!"])
 def test_a_context_that_takes_anything(extension: str) -> None:
     """An extension for whatever is dialled."""

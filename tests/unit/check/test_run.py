@@ -201,6 +201,11 @@ class Exposed(CheckTest):
         self.pbx.host.asterisk.on_action["CoreSettings"] = tell_an_old_version
         assert self.warned() == ["Asterisk's version"]
 
+    def test_a_name_that_begins_as_our_ids_do(self) -> None:
+        """What Asterisk puts before the ids that it makes."""
+        self.pbx.system_name = "c2c-pbx1"
+        assert self.warned() == ["systemname"]
+
     def test_calls_are_stopped(self) -> None:
         """Somebody has turned the kill switch, and everything else is well."""
         StopSwitch(Path(self.config.store.file).parent).stop(Stopped("a key was stolen"))
