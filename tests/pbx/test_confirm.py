@@ -35,7 +35,7 @@ def events(call: dict[str, object]) -> list[object]:
 
 def times_asked(witness: Witness, request_id: str) -> str:
     """How often the first was asked, as its channel knows it."""
-    call = witness.call(f"c2c-{request_id}")
+    call = witness.call(linkedid_of(request_id))
     if not call.has("PJSIP/100"):
         return ""
     channel = call.channel("PJSIP/100").name

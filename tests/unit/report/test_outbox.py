@@ -337,8 +337,8 @@ class Failing(OutboxTests):
         assert self.crm.under_way == ["1b"]
         assert self.left() == [("crm", "1a"), ("crm", "1b")]
         assert (
-            f"crm: the report call.ended of call {uuid(1)} was given up: 10 attempts failed: HTTP 500"
-            in self.lines()
+            f"crm: the report call.ended of call {uuid(1)} was given up: "
+            "10 attempts failed: HTTP 500" in self.lines()
         )
 
     def test_replay(self) -> None:
