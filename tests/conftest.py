@@ -19,6 +19,7 @@ pytest.register_assert_rewrite(
     "tests.unit.cli.prompt",
     "tests.unit.setup.tree",
     "tests.unit.web.asking",
+    "tests.upgrade_contract",
 )
 
 # A test that is slow on a busy machine is not wrong.

@@ -1,7 +1,6 @@
 """What 0.1.0 left on a disk is opened, upgraded, and told of as 0.1.0 told it.
 
-`tests/v0_1_0` has the files, and says how they came to be. A later version may tell more than 0.1.0
-did, and nothing else.
+`tests/v0_1_0` has the files, and says how they came to be.
 """
 
 # Twisted's test cases have no annotations.
@@ -13,7 +12,6 @@ import copy
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,35 +32,15 @@ from c2c_agent.pbx.asterisk.bridge import agi_url
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.hours import Hours, WeekTime
 from c2c_agent.policy.pattern import Pattern
-from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.sqlite import care
 from c2c_agent.store.sqlite.store import Store
-from c2c_agent.web import answers
+from tests.upgrade_contract import TOLD, WRITTEN, StoreOf010, assert_told
 
-WRITTEN: Final = Path(__file__).parent / "v0_1_0"
-TOLD: Final = json.loads((WRITTEN / "told.json").read_text(encoding="utf-8"))
 CONFIGURATIONS: Final = json.loads((WRITTEN / "configurations.json").read_text(encoding="utf-8"))
 
-#: Epoch seconds at which every report of the store is due.
-_LATE: Final = 1_796_418_218.25 + 1
 
-
-def assert_told(before: object, now: object, place: str = "") -> None:
-    """All that was told before is told now, in the same words; more may be told now."""
-    if isinstance(before, dict) and isinstance(now, Mapping):
-        for name, value in before.items():
-            assert name in now, f"{place}.{name} is gone"
-            assert_told(value, now[name], f"{place}.{name}")
-    elif isinstance(before, list) and isinstance(now, list):
-        assert len(before) == len(now), place
-        for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            assert_told(one, other, f"{place}[{index}]")
-    else:
-        assert now == before, f"{place}: {now!r}, and {before!r} before"
-
-
-class StoreOf010(TestCase):
-    """A copy of the store, opened by the store of today."""
+class SqliteOf010(StoreOf010, TestCase):
+    """A copy of the file."""
 
     def setUp(self) -> None:
         directory = TemporaryDirectory()
@@ -79,42 +57,6 @@ class StoreOf010(TestCase):
         self.addCleanup(store.close)
         return store
 
-    async def test_calls(self) -> None:
-        """Each call has the status that it had."""
-        for told in TOLD["calls"]:
-            call = await self.store.find(told["request_id"])
-            assert call is not None, told["story"]
-            assert call.key == told["key"]
-            assert_told(told["status"], answers.status(call), told["story"])
-
-    def test_has_all(self) -> None:
-        """There is a call for each state and each outcome that 0.1.0 knew."""
-        calls = [told["status"]["c2c_status"]["call"] for told in TOLD["calls"]]
-        assert {call["state"] for call in calls} == {state.value for state in CallState}
-        assert {call["outcome"] for call in calls} - {None} == {one.value for one in Outcome}
-
-    def test_unfinished(self) -> None:
-        """The calls that have to be settled after the start are those that had to be."""
-        assert [call.request_id for call in self.store.unfinished()] == TOLD["unfinished"]
-
-    async def test_reports(self) -> None:
-        """What waits for receivers still waits, and what was given up still can be replayed."""
-        outbox = OutboxTable(self.store)
-        depths = await outbox.depths()
-        told = {name: [one.waiting, one.dead, one.oldest_at] for name, one in depths.items()}
-        assert told == TOLD["depths"]
-        for target, due in TOLD["due"].items():
-            waiting, _ = await outbox.due(target, _LATE, 100)
-            heads = {one.report.request_id: one for one in reversed(waiting)}  # told first
-            reports = [(one.report, one.attempts) for one in waiting if one in heads.values()]
-            assert [
-                [report.event_id, report.type, report.request_id, attempts]
-                for report, attempts in reports
-            ] == due
-            for report, _ in reports:
-                assert json.loads(report.body)["id"] == report.event_id
-        assert await outbox.replay(_LATE, "books") == TOLD["depths"]["books"][1]
-
     def test_schema(self) -> None:
         """The upgraded file has the schema of a new one."""
         fresh = self.path.with_name("fresh.sqlite3")
@@ -124,6 +66,13 @@ class StoreOf010(TestCase):
     def test_sound(self) -> None:
         """`store check` reads all of it."""
         assert care.check(self.path) == len(TOLD["calls"])
+
+
+def test_has_all() -> None:
+    """There is a call for each state and each outcome that 0.1.0 knew."""
+    calls = [told["status"]["c2c_status"]["call"] for told in TOLD["calls"]]
+    assert {call["state"] for call in calls} == {state.value for state in CallState}
+    assert {call["outcome"] for call in calls} - {None} == {one.value for one in Outcome}
 
 
 def schema(path: Path) -> list[tuple[str, ...]]:

@@ -60,6 +60,7 @@ from tests.pbx.proxy import Wire
 from tests.playbook import JOB, PLAN, a_call
 from tests.store_contract import call, ended
 from tests.unit.report.test_history import TALKED
+from tests.upgrade_contract import WRITTEN, StoreOf010
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("server")]
 
@@ -521,6 +522,18 @@ class Counting(PostgresTests):
         while await a.read(a.missing) != {"c": 1}:  # the server notices a moment later
             assert time.monotonic() < deadline
             await deferLater(_reactor, 0.05)
+
+
+class Of010(PostgresTests, StoreOf010):
+    """A database that 0.1.0 has worked with."""
+
+    def setUp(self) -> None:
+        """Bring it up to date."""
+        super().setUp()
+        self.database.do((WRITTEN / "c2c.sql").read_text(encoding="utf-8"))
+        self.store = self.another("pbx1.example.com")
+        self.store.open()
+        self.addCleanup(self.store.close)
 
 
 class Upgrading(PostgresTests):
