@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -20,6 +21,7 @@ from c2c_agent.call.call import CallState, OriginatePlan
 from c2c_agent.call.events import (
     Found,
     Gone,
+    HangUp,
     LegEvent,
     OriginateAccepted,
     OriginateFailed,
@@ -66,13 +68,21 @@ class Watcher:
         self.told: list[str] = []
         self.story: list[str] = []  # of the PBX: up, down
         self.plan: OriginatePlan | None = None
+        self._driver: PbxDriver | None = None  # who is told to hang up; None: nobody
         self._call = a_call(request_id=ID, state=CallState.DIALING_FIRST, plan=PLAN)
+
+    def carry_out(self, driver: PbxDriver, plan: OriginatePlan) -> None:
+        """From here on have `driver` hang the call up where its machine says so."""
+        self._driver = driver
+        self._call = evolve(self._call, plan=plan)
 
     def leg_event(self, request_id: str, event: LegEvent) -> None:
         """Note it."""
         assert request_id == ID
         state = self._call.state.value
-        self._call, _, breach = step(self._call, event, self._call.received.at)
+        self._call, commands, breach = step(self._call, event, self._call.received.at)
+        if HangUp() in commands and self._driver is not None:
+            self._driver.hang_up(ID)
         if breach:
             _log.error("{breach} in {state}", breach=type(event).__name__, state=state)
         if isinstance(event, Relayed):
@@ -163,6 +173,11 @@ class StagedPbx(ABC):
     @abstractmethod
     def lose_link(self) -> None:
         """All drivers lose their links."""
+
+    def lose_answer(self) -> None:
+        """All drivers lose their links; the order that has come is carried out."""
+        self.lose_link()
+        self.accept()
 
     @abstractmethod
     def restore_link(self) -> None:
@@ -315,6 +330,20 @@ class PbxDriverContract(SynchronousTestCase):
         assert self.answers() == ["unanswered"]
         assert self.ends() == 1
         assert self.pbx.orders == [ID]
+
+    def test_what_was_left_unanswered_is_hung_up(self) -> None:
+        """Its requester was told that it failed: when the link is back, it is found and ended."""
+        self.watcher.carry_out(self.driver, self.order())
+        self.pbx.lose_answer()
+        self.wait()
+        assert self.answers() == ["unanswered"]
+        self.pbx.restore_link()
+        self.settle()
+        self.settle()
+        assert self.pbx.hung_up == [ID]
+        assert (self.answers(), self.ends()) == (["unanswered"], 1)
+        assert self.pbx.orders == [ID]
+        assert self.pbx.clock.getDelayedCalls() == []
 
     def test_ends_once_from_every_state(self) -> None:
         """Whatever comes after it: a hang-up, a lost link."""

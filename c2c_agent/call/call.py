@@ -159,10 +159,24 @@ class Call:
         return self.outcome not in {Outcome.REJECTED, Outcome.EXPIRED}
 
     @property
-    def is_unawaited(self) -> bool:
-        """Whether nobody waits for it: it has ended, or its requester was told that it failed."""
+    def is_void(self) -> bool:
+        """Whether its requester was told that it failed, and the PBX may have it all the same.
+
+        Nobody may be rung for it any more.
+        """
         failed = self.answer is not None and bool(self.answer.faults)
-        return failed or self.state is CallState.ENDED
+        return failed and self.state is not CallState.ENDED
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it is one of the calls that may be in progress at once: until it has ended.
+
+        A void job that no agent elsewhere has told of is none: it has expired by then, and may stay
+        in the agent's queue for as long as that is away.
+        """
+        elsewhere = self.plan is not None and self.plan.timekeeper is Timekeeper.ELSEWHERE
+        untold = elsewhere and self.pbx_response is None
+        return self.state is not CallState.ENDED and not (self.is_void and untold)
 
     @property
     def talk_seconds(self) -> float | None:

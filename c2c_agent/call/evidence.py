@@ -59,7 +59,8 @@ class CallEvidence:
     `dialed`: the second leg was dialled. `not_confirmed`: why it was not, although the first leg
     was answered. `hung_up_by` is the leg whose side hung up first. `lost`: the end was not watched,
     so what is None here may have happened all the same. `not_told`: nothing was missed, but a PBX
-    of this kind does not tell how a call ends.
+    of this kind does not tell how a call ends. `ended_here`: it was hung up from here, or not put
+    through, as its requester had been told that it failed.
     """
 
     first: LegEvidence = LegEvidence()
@@ -72,3 +73,4 @@ class CallEvidence:
     hung_up_at: float | None = None
     lost: bool = False
     not_told: bool = False
+    ended_here: bool = False

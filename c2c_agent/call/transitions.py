@@ -187,12 +187,20 @@ def unsent(call: Call, event: OriginateUnsent, now: float) -> Step:
 
 
 def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
-    """Nobody knows whether the order arrived: the requester is told, and the call goes on."""
+    """Nobody knows whether the order arrived: the requester is told, and whatever is there hung up.
+
+    Not where more was heard of the call than the order's answer would say. An agent that was given
+    the call is told by who gave it.
+    """
     call = _note(call, "originate_unanswered", now, event.message)
     if call.answer is not None:
         return Step(call)
+    elsewhere = call.plan is not None and call.plan.timekeeper is Timekeeper.ELSEWHERE
+    if call.state is not CallState.DIALING_FIRST and not elsewhere:
+        return Step(evolve(call, answer=Answer()), (TellAnswer(),))
     fault = Fault(ErrorCode.PBX_UNAVAILABLE, event.message)
-    return Step(evolve(call, answer=Answer((fault,))), (TellAnswer(),))
+    void = evolve(call, answer=Answer((fault,)))
+    return Step(void, (TellAnswer(),) if elsewhere else (TellAnswer(), HangUp()))
 
 
 def _happened_at(call: Call, at: float | None, now: float) -> float:
@@ -278,13 +286,17 @@ def pbx_lost(call: Call, event: PbxLost, now: float) -> Step:
 
 def found(call: Call, _event: Found, now: float) -> Step:
     """It is there, so the PBX took the order, whether its answer was heard or not."""
-    after = _note(evolve(call, answer=call.answer or Answer()), "pbx_found", now)
+    unwanted = call.cancelled or call.is_void
+    after = evolve(call, answer=call.answer or Answer(), cancelled=unwanted)
+    after = _note(after, "pbx_found", now)
     reply = () if call.answer is not None else (TellAnswer(),)
-    return Step(after, (*reply, HangUp()) if call.cancelled else reply)
+    return Step(after, (*reply, HangUp()) if unwanted else reply)
 
 
 def gone(call: Call, event: Gone, now: float) -> Step:
     """Nothing of it is left on the PBX: this ends the call."""
+    if call.is_void and event.evidence.ended_here:
+        call = evolve(call, cancelled=True)
     end = verdict(call, event.evidence)
     if end.evidence.not_confirmed is not None:
         call = _note(call, _NOT_CONFIRMED[end.evidence.not_confirmed], now)

@@ -108,7 +108,8 @@ class ActiveCall:
     def may_bridge(self) -> OriginatePlan | None:
         """The plan to dial its second leg by, once; None: it may not be dialled."""
         early = self.call.state in _BEFORE_BRIDGE
-        if not self.sent or self._bridged or self.call.cancelled or not early:
+        unwanted = self.call.cancelled or self.call.is_void
+        if not self.sent or self._bridged or unwanted or not early:
             return None
         self._bridged = True
         return self.call.plan
@@ -119,8 +120,7 @@ class ActiveCall:
         """Give back what it does not need any more."""
         if self.lease is None:
             return
-        # Who was told that it failed does not wait for it; nor does the next call.
-        if self.call.is_unawaited:
+        if not self.call.holds_slot:
             self.lease.release(dialled=self.call.was_dialled)
         if self.ended:
             self.lease.settle(self.call.answered_seconds, now)

@@ -8,7 +8,8 @@ The originate contract
        carried out.
     2. `PbxDriver.originate` is called at most once for each call, whatever happens. Afterwards the
        driver tells exactly one of OriginateAccepted, OriginateRefused, OriginateFailed,
-       OriginateUnsent and OriginateUnanswered.
+       OriginateUnsent and OriginateUnanswered. What was left unanswered is hung up then
+       (`PbxDriver.hang_up`), and again when it is found: its requester was told that it failed.
     3. Every call that was accepted or left unanswered ends with exactly one Gone, as soon as
        nothing of it exists on the PBX any more; it carries the evidence for both legs. Refused,
        failed and unsent are the end themselves.

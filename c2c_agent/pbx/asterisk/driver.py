@@ -226,7 +226,12 @@ class AsteriskDriver:
             is_proved = hmac.compare_digest(known, secret_digest(secret))
         else:
             is_proved = channel.environment.uniqueid == root_of(call.plan)
-        return self.observer.may_bridge(request_id) if is_proved else None
+        if not is_proved:
+            return None
+        plan = self.observer.may_bridge(request_id)
+        if plan is None:
+            call.refused()
+        return plan
 
     async def _bridge(self, channel: AgiChannel, request_id: str, plan: OriginatePlan) -> None:
         call = self._follow(request_id, plan)

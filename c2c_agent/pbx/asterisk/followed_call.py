@@ -95,6 +95,7 @@ class FollowedCall:
         self._looking: IDelayedCall | None = None  # for what others have been left with
         self._has_looked = False
         self._hung = ""  # the channel that was hung up last
+        self._ended_here = False
         self._set_right = False
         self._counting: IDelayedCall | None = None
 
@@ -181,6 +182,10 @@ class FollowedCall:
         self._trace.is_to_end()
         self._hang(hanging_up.Event.WANTED)
 
+    def refused(self) -> None:
+        """A channel of it wanted the second leg dialled, and may not have it."""
+        self._ended_here = True
+
     def drop(self) -> None:
         """Nothing more is to be done for it."""
         self._follow(following.Event.DROPPED)
@@ -240,7 +245,7 @@ class FollowedCall:
         if self._record is not None:
             ahead, now = self._ahead(), self._now()
             evidence = with_record(evidence, self._record, ahead=ahead, now=now)
-        return evidence
+        return evolve(evidence, ended_here=self._ended_here)
 
     def _ahead(self) -> float:
         """By how much the clock of the PBX's host (it is this one's) is ahead of the steady one."""
@@ -312,6 +317,7 @@ class FollowedCall:
 
         def answered(response: Message) -> None:
             refused = response.response != "Success"
+            self._ended_here |= not refused
             if refused and channel != self._trace.root:
                 self._trace.is_gone(channel)
             if refused or channel not in self._trace.main_channels:

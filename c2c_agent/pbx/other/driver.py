@@ -320,7 +320,7 @@ class OtherDriver:
             self._go_on(request_id, call)
 
     def _go_on(self, request_id: str, call: _Call) -> None:
-        if call.hang_ups is not None:
+        if call.hang_ups is not None and not call.hanging_up:
             _in_background(self._hang_up(request_id, call))
         self._look_later(request_id, call)
 

@@ -287,7 +287,7 @@ class PostgresStore(SqlStore):
                 "dialled": call.was_dialled,
             }
             for call in calls
-            if call.is_unawaited
+            if not call.holds_slot
         ]
         if over:  # before the calls: the schema says in which order locks are taken
             writer.execute(_LEAVE, {"over": json.dumps(over), "server_id": self.server_id})

@@ -367,13 +367,13 @@ class TestStories:
         assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "down"),))
 
     def test_an_order_without_an_answer(self) -> None:
-        """The requester is told that nobody knows; the call goes on, and is told once only."""
+        """The requester is told that nobody knows, once only; whatever is there is hung up."""
         story = (
             Playbook(a_call())
             .on(Place(PLAN))
             .on(OriginateUnanswered("lost"))
             .goes_to("dialing_first")
-            .does(TellAnswer())
+            .does(TellAnswer(), HangUp())
             .on(OriginateUnanswered("lost"))
             .does()
             .on(FirstRinging())
@@ -382,6 +382,37 @@ class TestStories:
         )
         assert story.call.answer == Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "lost"),))
         story.on(OriginateAccepted()).does()
+        story.on(Gone(CallEvidence(lost=True))).ends(Outcome.UNKNOWN, hung_up_by=None)
+
+    def test_an_order_without_an_answer_is_found(self) -> None:
+        """It was taken all the same, and is hung up: its requester was told that it failed."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("lost"))
+        assert story.call.is_void
+        story.on(Found()).does(HangUp()).on(SecondAnswered()).goes_to("connected")
+        story.on(Gone(talked(1005.0, Leg.FIRST))).ends(Outcome.CONNECTED)
+        assert not story.call.is_void
+
+    def test_an_order_without_an_answer_that_was_hung_up(self) -> None:
+        """It ended from here; what ended by itself did not, whatever its requester was told."""
+        for ended_here, outcome, by in (
+            (True, Outcome.CANCELLED, HungUpBy.CANCEL),
+            (False, Outcome.FIRST_BUSY, None),
+        ):
+            story = Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("late"))
+            story.on(FirstRinging()).on(Gone(CallEvidence(BUSY, ended_here=ended_here)))
+            story.ends(outcome, hung_up_by=by)
+
+    def test_an_order_of_which_more_was_heard_than_its_answer(self) -> None:
+        """The phone rings, so the PBX took it; its answer comes late, or not at all."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(FirstRinging())
+        story.on(OriginateUnanswered("late")).does(TellAnswer()).goes_to("first_ringing")
+        assert story.call.answer == Answer()
+        assert not story.call.is_void
+
+    def test_a_job_without_an_answer(self) -> None:
+        """Who gave it to an agent takes it back."""
+        given = evolve(PLAN, timekeeper=Timekeeper.ELSEWHERE)
+        Playbook(a_call()).on(Place(given)).on(OriginateUnanswered("late")).does(TellAnswer())
 
     def test_gone_before_the_order_was_answered(self) -> None:
         """Asterisk may tell the end before it answers the action."""
@@ -607,7 +638,10 @@ class TestRelayed:
     def test_what_the_requester_was_told_stays(self) -> None:
         """The agent was late; its truth is in the story."""
         story = (
-            Playbook(a_call()).on(Place(PLAN)).on(OriginateUnanswered("Late.")).does(TellAnswer())
+            Playbook(a_call())
+            .on(Place(PLAN))
+            .on(OriginateUnanswered("Late."))
+            .does(TellAnswer(), HangUp())
         )
         told = story.call.answer
         assert told is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
-from c2c_agent.call.call import Answer, CallState
+from c2c_agent.call.call import Answer, CallState, Exchange, Timekeeper
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.meter import Admission, Meter
 from tests.playbook import PLAN, a_call
+
+FAILED = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
 
 
 class TestOwnership:
@@ -59,20 +62,41 @@ def test_its_second_leg_is_given_out_once(state: CallState) -> None:
     assert cancelled.may_bridge() is None
 
 
-def test_its_slot_is_given_back_before_its_minutes() -> None:
-    """The slot when its requester was told that it failed, the minutes when it has ended."""
+@pytest.mark.parametrize("state", [one for one in CallState if one is not CallState.ENDED])
+def test_its_slot_lives_as_long_as_the_call(state: CallState) -> None:
+    """Also where its requester was told that it failed: its phones may ring all the same."""
     meter = Meter(9)
-    failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
-    active = ActiveCall(a_call(state=CallState.FIRST_RINGING))
+    active = ActiveCall(a_call(state=state, plan=PLAN))
     active.count(0.0)
     active.lease = meter.resume("crm", Admission(60, reserved=90), 0.0)
-    active.count(1.0)
-    assert meter.running == 1
-    active.call = a_call(state=CallState.FIRST_RINGING, answer=failed)
+    for answer in (None, FAILED):
+        active.call = a_call(state=state, plan=PLAN, answer=answer)
+        active.count(1.0)
+        assert (meter.running, meter._usage["crm"].reserved) == (1, 90)
+    active.call = a_call(state=CallState.ENDED, plan=PLAN, answer=FAILED)
     for _ in range(2):
         active.count(2.0)
-        assert (meter.running, meter._usage["crm"].reserved) == (0, 90)
-    active.call = a_call(state=CallState.ENDED, answer=failed)
-    for _ in range(2):
-        active.count(3.0)
         assert (meter.running, meter._usage["crm"].reserved) == (0, 0)
+
+
+def test_the_slot_of_a_job_that_no_agent_has_told_of() -> None:
+    """It has expired when its requester is told so, and may wait for its agent for days."""
+    meter = Meter(9)
+    elsewhere = evolve(PLAN, timekeeper=Timekeeper.ELSEWHERE)
+    told = Exchange(1000.0, {})
+    for response, running in ((told, 1), (None, 0)):
+        call = a_call(
+            state=CallState.DIALING_FIRST, plan=elsewhere, answer=FAILED, pbx_response=response
+        )
+        active = ActiveCall(call, lease=meter.resume("crm", Admission(60, reserved=90), 0.0))
+        before = meter.running - 1
+        active.count(1.0)
+        assert meter.running - before == running
+        assert not evolve(call, answer=None).is_void
+        assert evolve(call, answer=None).holds_slot
+
+
+def test_a_void_call_is_not_connected() -> None:
+    """Its requester was told that it failed: whoever answers first is not put through."""
+    call = a_call(state=CallState.FIRST_RINGING, plan=PLAN, answer=FAILED)
+    assert ActiveCall(call, sent=True).may_bridge() is None

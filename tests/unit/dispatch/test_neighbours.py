@@ -18,7 +18,6 @@ from c2c_agent.config.sections import CallsConfig
 from c2c_agent.errors import ErrorCode, Fault, StoreError
 from c2c_agent.policy.meter import LimitReached
 from tests.fakes import CRM, EPOCH, SHOP, Desk, DeskTest, uuid
-from tests.playbook import a_call
 
 ONE, TWO = uuid(1), uuid(2)
 
@@ -379,12 +378,3 @@ class Counting(SharedTest):
         assert not submission.kept
         assert self.desk.dispatcher.active(ONE) is None
         assert len(self.store.claims) == claims
-
-
-def test_who_waits_for_it() -> None:
-    """Nobody, once it has ended, or its requester was told that it failed."""
-    failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
-    assert not a_call().is_unawaited
-    assert not a_call(answer=Answer()).is_unawaited
-    assert a_call(answer=failed).is_unawaited
-    assert a_call(state=CallState.ENDED).is_unawaited

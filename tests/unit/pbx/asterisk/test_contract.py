@@ -123,6 +123,10 @@ class StagedAsterisk(StagedPbx):
             self._order.fail(LinkLost("cut"))
             self._order = None
 
+    def lose_answer(self) -> None:
+        self.lose_link()
+        self._channel = True
+
     def restore_link(self) -> None:
         self._up = True
         for driver, link in self._ends:

@@ -570,6 +570,23 @@ class HangUpTests(DriverTestCase):
         self.originate_response("Failure", "3")
         self.hang_up_first()
 
+    def test_whether_that_ended_it(self) -> None:
+        """Only what Asterisk has hung up for us did not end by itself."""
+        for taken in (True, False):
+            self.setUp()
+            self.first_leg()
+            self.driver.hang_up(ID)
+            sent = self.link.last("Hangup")
+            if taken:
+                sent.succeed()
+            else:
+                sent.refuse("No such channel")
+            self.originate_response("Failure", "0")
+            self.hang_up_first()
+            gone = self.observer.told[-1]
+            assert isinstance(gone, Gone)
+            assert gone.evidence.ended_here is taken
+
     def test_until_the_channel_is_there(self) -> None:
         """A channel that is only just being made is hung up as soon as it is there."""
         self.driver.hang_up(ID)
@@ -1067,6 +1084,22 @@ class BridgeTests(DriverTestCase):
         self.say("200 result=1\n")
         assert self.transport.disconnecting
         self.hang_up()
+
+    def test_a_call_that_is_not_put_through(self) -> None:
+        """Its own channel may not have the second leg dialled: that ends it from here."""
+        self.originate()
+        self.first_leg()
+        secret, self.observer.plan = self.secret(), None
+        self.connect(arguments=(ID,))
+        self.prove(secret)
+        assert self.heard() == 'SET VARIABLE "C2C_DONE" "1"\n'
+        self.hang_up()
+        self.originate_response("Success", "4")
+        self.hang_up_first()
+        self.link.last("DBGet").refuse("Database entry not found")
+        gone = self.observer.told[-1]
+        assert isinstance(gone, Gone)
+        assert gone.evidence.ended_here
 
     def test_the_phone_itself_dials(self) -> None:
         """It is known by the argument and the secret; its own id says nothing. And once only."""

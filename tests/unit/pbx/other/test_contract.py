@@ -135,6 +135,9 @@ class StagedBackEnd(StagedPbx):
             order.errback(NoAnswerError("cut"))
         self._check()
 
+    def lose_answer(self) -> None:
+        self.lose_link()
+
     def restore_link(self) -> None:
         self._up = True
         self._check()

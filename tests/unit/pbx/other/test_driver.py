@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call.call import Call, CallState, OriginatePlan
-from c2c_agent.call.events import LegEvent
+from c2c_agent.call.events import HangUp, LegEvent
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import step
@@ -84,9 +84,11 @@ class DriverTestCase(SynchronousTestCase):
 
     def leg_event(self, request_id: str, event: LegEvent) -> None:
         self.told.append(type(event).__name__)
-        call, _, breach = step(self.calls[request_id], event, self.clock.seconds())
+        call, commands, breach = step(self.calls[request_id], event, self.clock.seconds())
         assert not breach
         self.calls[request_id] = call
+        if HangUp() in commands:
+            self.driver.hang_up(request_id)
 
     def may_bridge(self, request_id: str) -> OriginatePlan | None:
         raise AssertionError(request_id)
@@ -266,7 +268,9 @@ class TestStatus(DriverTestCase):
         self.ends(Outcome.UNKNOWN, UnknownReason.NOT_TOLD)
 
     def test_unanswered_and_there(self) -> None:
-        """The answer was lost: found by its own id."""
+        """The answer was lost: found by its own id, and hung up, as its requester was told so."""
+        self.begin(status=STATUS, cancel=[{"path": "/hangup"}])
+        self.back_end.react("POST /hangup", OK)
         self.back_end.react("POST /call", NoAnswerError("cut"))
         self.back_end.react(
             "GET /status", json_answer('{"state": "ringing"}'), HttpAnswer(200), GONE
@@ -274,8 +278,10 @@ class TestStatus(DriverTestCase):
         self.place()
         self.pass_seconds(1)
         assert self.told == ["OriginateUnanswered", "Found", "FirstRinging"]
+        asked = self.back_end.targets()
+        assert asked.index("POST /hangup") < asked.index("GET /status")
         self.pass_seconds(20)
-        self.ends(Outcome.UNKNOWN, UnknownReason.LOST)
+        self.ends(Outcome.CANCELLED)
 
     def test_unanswered_and_not_there(self) -> None:
         """Not before it can be told that the order is not on its way any more."""

@@ -579,8 +579,9 @@ class AwayTest(DriverTestCase):
         self.pass_time(2)
         self.assertEqual(self.told()[:2], ["OriginateUnanswered", "Found"])
         self.pass_time(40)
-        self.assertEqual(self.call().outcome, Outcome.CONNECTED)
+        self.assertEqual(self.call().outcome, Outcome.CANCELLED)  # its requester knows no better
         self.assertEqual(len(self.fake.placed), 1)
+        self.assertEqual(self.fake.hung_up, [ID])
 
 
 class RestartTest(DriverTestCase):
