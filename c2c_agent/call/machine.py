@@ -64,14 +64,29 @@ def step(call: Call, event: Event, now: float) -> Step:
 
 
 def guard_after_restart(call: Call, now: float) -> Guard:
-    """The guard of a call that was in progress before a restart.
+    """The guard of a call that was in progress before a restart: what is left of the one before.
 
-    To ask soon does no harm, but a talk must not be cut short.
+    The PBX is asked for it at once, where it can be; until its time is over, that is enough.
     """
-    if call.state is CallState.CONNECTED and call.second.answered_at is not None:
-        longest = call.second.answered_at + call.max_duration + GRACE
-        return Guard(max(GRACE, longest - now))
-    return Guard(GRACE)
+    begun, seconds = _limit(call)
+    left = seconds if begun is None else min(seconds, begun + seconds - now)
+    return Guard(max(0.0, left) + GRACE)
+
+
+def _limit(call: Call) -> tuple[float | None, float]:
+    """Since when a call is where it is, if that is known, and for how long it may be."""
+    if call.state is CallState.CONNECTED:
+        return call.second.answered_at, call.max_duration
+    if call.plan is None:
+        return None, 0.0
+    match call.state:
+        case CallState.FIRST_ANSWERED:
+            return call.first.answered_at, call.plan.confirm_seconds
+        case CallState.DIALING_SECOND | CallState.SECOND_RINGING:
+            return call.dialed_at, call.plan.timeout
+        case _:
+            placed_at = call.pbx_request.at if call.pbx_request is not None else None
+            return placed_at, call.plan.timeout
 
 
 # The table

@@ -59,6 +59,16 @@ _NOT_CONFIRMED: Final[Mapping[NotConfirmed, str]] = {
 }
 
 
+_STATES: Final = frozenset(state.value for state in CallState)
+
+#: What has to have happened since a thing was noted for it to be noted once more.
+_NEWS_AFTER: Final[Mapping[str, frozenset[str]]] = {
+    "overdue": _STATES | {"pbx_lost"},
+    "pbx_lost": _STATES | {"pbx_found"},
+    "pbx_found": _STATES | {"pbx_lost"},
+}
+
+
 class Step(NamedTuple):
     """A call after an event, and what is to be done.
 
@@ -85,6 +95,17 @@ def never(call: Call, _event: Event, _now: float) -> Step:
 
 def _note(call: Call, event: str, now: float, detail: str | None = None) -> Call:
     return evolve(call, timeline=(*call.timeline, Entry(now, event, detail)))
+
+
+def _note_news(call: Call, event: str, now: float, detail: str | None = None) -> Call:
+    """Note it, unless nothing has changed since that was noted: it may be told again and again."""
+    news_after = _NEWS_AFTER[event]
+    for entry in reversed(call.timeline):
+        if entry.event in news_after:
+            break
+        if entry.event == event:
+            return call
+    return _note(call, event, now, detail)
 
 
 def _enter(call: Call, state: CallState, now: float, channel: str | None = None) -> Call:
@@ -251,13 +272,6 @@ def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
     return Step(connected, (Guard(call.max_duration + GRACE),))
 
 
-def _overdue(call: Call, now: float) -> Call:
-    """Note it once: the guard comes back for as long as the PBX stays silent."""
-    if call.timeline and call.timeline[-1].event == "overdue":
-        return call
-    return _note(call, "overdue", now)
-
-
 def second_ended(call: Call, event: SecondEnded, _now: float) -> Step:
     """Keep what is known of its end; the call is over when all of it is gone."""
     return Step(second_over(call, event))
@@ -265,7 +279,7 @@ def second_ended(call: Call, event: SecondEnded, _now: float) -> Step:
 
 def ask(call: Call, _event: GuardExpired, now: float) -> Step:
     """It takes longer than it can: perhaps events were missed. Ask, and ask again later."""
-    return Step(_overdue(call, now), (Settle(), Guard(GRACE)))
+    return Step(_note_news(call, "overdue", now), (Settle(), Guard(GRACE)))
 
 
 def too_long(call: Call, event: GuardExpired, now: float) -> Step:
@@ -276,19 +290,19 @@ def too_long(call: Call, event: GuardExpired, now: float) -> Step:
     """
     if call.plan is not None and call.plan.timekeeper is Timekeeper.ELSEWHERE:
         return ask(call, event, now)
-    return Step(_overdue(call, now), (HangUp(), Settle(), Guard(GRACE)))
+    return Step(_note_news(call, "overdue", now), (HangUp(), Settle(), Guard(GRACE)))
 
 
 def pbx_lost(call: Call, event: PbxLost, now: float) -> Step:
     """The PBX cannot be heard; its calls go on."""
-    return Step(_note(call, "pbx_lost", now, event.reason))
+    return Step(_note_news(call, "pbx_lost", now, event.reason))
 
 
 def found(call: Call, _event: Found, now: float) -> Step:
     """It is there, so the PBX took the order, whether its answer was heard or not."""
     unwanted = call.cancelled or call.is_void
     after = evolve(call, answer=call.answer or Answer(), cancelled=unwanted)
-    after = _note(after, "pbx_found", now)
+    after = _note_news(after, "pbx_found", now)
     reply = () if call.answer is not None else (TellAnswer(),)
     return Step(after, (*reply, HangUp()) if unwanted else reply)
 

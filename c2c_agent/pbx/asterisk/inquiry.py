@@ -1,7 +1,8 @@
 """Asking Asterisk what exists of calls, and what its dialplan has left of them.
 
 One `Inquiry` asks for all calls. A list of channels is one of the whole PBX, however few calls it
-is asked for; so ids are collected, and one list at the most is on its way at any time.
+is asked for; so ids are collected, one list at the most is on its way at any time, and the next one
+waits for a while.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _log = Logger()
 #: Seconds after which a call that was not found is looked for again before it is given up: an
 #: order that was on its way when the link broke may only just be carried out.
 _LOOK_AGAIN: Final = 2.0
+
+#: Seconds from one list to the next, at the least.
+_BETWEEN: Final = 2.0
 
 
 @define(eq=False)
@@ -60,6 +64,8 @@ class Inquiry:
         self._wanted: dict[str, bool] = {}  # for the next list: whether it was missing before
         self._listed_for: dict[str, bool] = {}  # those that the list on its way is for
         self._is_asking = False
+        self._turn_at = float("-inf")  # when the next list may be asked for
+        self._turn: IDelayedCall | None = None
         self._pauses: list[_Pause] = []
 
     # Which calls exist
@@ -80,6 +86,8 @@ class Inquiry:
             pause.calls.pop(request_id, None)
             if not pause.calls:
                 self._end(pause)
+        if not self._wanted:
+            self._stop_waiting()
 
     def link_lost(self) -> None:
         """What was asked will not be answered."""
@@ -87,12 +95,29 @@ class Inquiry:
         self._listed_for.clear()
         for pause in self._pauses[:]:
             self._end(pause)
+        self._stop_waiting()
+        self._turn_at = float("-inf")
 
     def _send(self) -> None:
-        if self._wanted and not self._is_asking:
-            self._is_asking = True
-            self._listed_for, self._wanted = self._wanted, {}
-            in_background(self._ask())
+        if not self._wanted or self._is_asking or self._turn is not None:
+            return
+        wait = self._turn_at - self._clock.seconds()
+        if wait > 0:
+            self._turn = self._clock.callLater(wait, self._have_turn)
+            return
+        self._is_asking = True
+        self._turn_at = self._clock.seconds() + _BETWEEN
+        self._listed_for, self._wanted = self._wanted, {}
+        in_background(self._ask())
+
+    def _have_turn(self) -> None:
+        self._turn = None
+        self._send()
+
+    def _stop_waiting(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     async def _ask(self) -> None:
         try:
@@ -112,6 +137,7 @@ class Inquiry:
             return
         except AmiError:
             self._take_listed_for()
+            self._turn_at = float("-inf")  # it cost nothing
             return
         channels: defaultdict[str | None, list[Message]] = defaultdict(list)
         for channel in listed:

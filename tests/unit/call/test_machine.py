@@ -523,7 +523,64 @@ class TestGuard:
         connected = talking().call  # since 1006
         assert guard_after_restart(connected, 1016.0) == Guard(3600 - 10 + GRACE)
         assert guard_after_restart(connected, 99999.0) == Guard(GRACE)
-        assert guard_after_restart(placed().call, 1016.0) == Guard(GRACE)
+        unknown = evolve(connected, second=LegEvidence())
+        assert guard_after_restart(unknown, 99999.0) == Guard(3600 + GRACE)
+
+    def test_after_a_restart_a_leg_has_what_is_left_of_its_ringing(self) -> None:
+        """Until then there is nothing to ask for, again and again."""
+        dialing = placed()
+        ringing = dialing.call, Playbook(dialing.call).on(FirstRinging()).call
+        second = Playbook(ringing[1]).at(10).on(FirstAnswered()).on(SecondDialed(30))
+        for call, begun in (
+            *((call, 1000.0) for call in ringing),
+            (second.call, 1010.0),
+            (second.on(SecondRinging()).call, 1010.0),
+        ):
+            assert guard_after_restart(call, begun + 12) == Guard(30 - 12 + GRACE)
+            assert guard_after_restart(call, begun + 99) == Guard(GRACE)
+            assert guard_after_restart(call, begun - 99) == Guard(30 + GRACE)  # a clock was set
+
+    def test_after_a_restart_who_confirms_has_the_time_for_it(self) -> None:
+        """The second is dialled at once, or when the first has pressed the key."""
+        for seconds in (0, 20):
+            plan = evolve(PLAN, confirm_seconds=seconds)
+            call = Playbook(a_call()).on(Place(plan)).on(FirstAnswered()).call
+            assert guard_after_restart(call, 1000.0) == Guard(seconds + GRACE)
+
+    def test_after_a_restart_nothing_is_known_of_the_order(self) -> None:
+        """A record of an old version: the whole time, from now on."""
+        for call in (in_state(CallState.DIALING_FIRST), in_state(CallState.SECOND_RINGING)):
+            assert guard_after_restart(call, 99999.0) == Guard(30 + GRACE)
+        without = evolve(in_state(CallState.FIRST_RINGING), plan=None)
+        assert guard_after_restart(without, 99999.0) == Guard(GRACE)
+
+
+class TestNews:
+    """What is told again and again is noted when something has changed."""
+
+    def noted(self, *told: Event) -> list[str]:
+        """What the story notes of these, from a ringing first on."""
+        story = placed().on(FirstRinging())
+        before = len(story.call.timeline)
+        for event in told:
+            story.on(event)
+        return [entry.event for entry in story.call.timeline[before:]]
+
+    def test_asked_for_and_found_again_and_again(self) -> None:
+        """A call that is there, and takes longer than it may."""
+        assert self.noted(*[GuardExpired(), Found()] * 5) == ["overdue", "pbx_found"]
+
+    def test_a_link_that_comes_and_goes(self) -> None:
+        """Each loss after it was found is news, and each time that it was found after a loss."""
+        lost, found = PbxLost("cut"), Found()
+        story = ["pbx_lost", "pbx_found", "pbx_lost", "pbx_found"]
+        assert self.noted(lost, lost, found, found, lost, lost, found) == story
+
+    def test_the_call_goes_on(self) -> None:
+        """In another state it is another thing to be overdue."""
+        overdue, answered = GuardExpired(), FirstAnswered()
+        story = ["overdue", "first_answered", "overdue"]
+        assert self.noted(overdue, overdue, answered, overdue, overdue) == story
 
 
 class TestRelayed:

@@ -902,10 +902,12 @@ class Restart(DispatcherTest):
         assert self.ended() is Outcome.FIRST_BUSY
 
     def test_asked_about_by_itself(self) -> None:
-        """Also where nobody says that the PBX can be reached, it is asked, again and again."""
+        """When its time is over: also where nobody says that the PBX can be reached."""
         self.place(ONE, FirstRinging())
         self.desk.restart()
-        self.clock.pump([GRACE, GRACE])
+        self.clock.advance(RING - 1)
+        assert self.driver.settled == []
+        self.clock.pump([1, GRACE])
         assert self.driver.settled == [ONE, ONE]
 
     def test_a_talk_goes_on(self) -> None:

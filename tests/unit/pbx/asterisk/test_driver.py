@@ -852,6 +852,7 @@ class SettleTests(DriverTestCase):
         self.link.is_up = False
         asked.fail(ActionTimedOut("CoreShowChannels"))
         assert self.clock.getDelayedCalls() == []
+        self.driver.link_down("cut")
         self.link.is_up = True
         self.driver.settle([ID])
         self.link.last("CoreShowChannels").list()

@@ -51,6 +51,15 @@ class InquiryTestCase(SynchronousTestCase):
         """The list that was asked for last."""
         return self.link.last("CoreShowChannels")
 
+    def next_list(self) -> Sent:
+        """The next one, which waits for its turn."""
+        before = self.lists()
+        self.clock.advance(1.9)
+        assert self.lists() == before
+        self.clock.advance(0.1)
+        assert self.lists() == before + 1
+        return self.list()
+
     def lists(self) -> int:
         """How many lists were asked for."""
         return self.link.names().count("CoreShowChannels")
@@ -66,8 +75,7 @@ class ListTests(InquiryTestCase):
         listed = [channel(call) for call in calls]
         self.list().list(*listed)
         assert self.told == [(uuid(0), 1)]
-        assert self.lists() == 2
-        self.list().list(*listed)
+        self.next_list().list(*listed)
         assert self.told == [(call, 1) for call in calls]
         assert self.lists() == 2
 
@@ -88,15 +96,12 @@ class ListTests(InquiryTestCase):
         self.inquiry.ask([A, B])
         self.inquiry.ask([B])
         self.list().list(channel(A))
-        self.list().list()
+        self.next_list().list()
         self.inquiry.ask([B])
-        assert self.lists() == 2
-        self.clock.advance(2)
-        self.list().list()
+        self.next_list().list()
         assert self.told == [(A, 1), (B, 0)]
         self.inquiry.ask([A])
-        assert self.lists() == 4
-        self.list().list(channel(A))
+        self.next_list().list(channel(A))
         assert self.told[2:] == [(A, 1)]
 
     def test_gone_after_two_lists(self) -> None:
@@ -111,18 +116,30 @@ class ListTests(InquiryTestCase):
         assert self.told == [(A, 0), (B, 1)]
 
     def test_each_has_its_time(self) -> None:
-        """Who was missing later is looked for later."""
+        """Who was missing later is looked for later; who waits for a list has the same one."""
         self.inquiry.ask([A])
         self.list().list()
         self.clock.advance(1)
         self.inquiry.ask([B])
-        self.list().list()
         self.clock.advance(1)
+        assert self.lists() == 2
         self.list().list()
         assert self.told == [(A, 0)]
-        self.clock.advance(1)
-        self.list().list()
+        self.next_list().list()
         assert self.told == [(A, 0), (B, 0)]
+
+    def test_a_hundred_that_ask_one_after_the_other(self) -> None:
+        """Each of them wants to know for itself, and there is a list now and then, for all."""
+        calls = [uuid(number) for number in range(100)]
+        seen = 0
+        for step in range(120):
+            self.inquiry.ask(calls[step : step + 1])
+            self.clock.advance(0.125)
+            if self.lists() > seen:
+                self.list().list(*map(channel, calls))
+                seen += 1
+        assert seen == 8  # in 14 seconds
+        assert self.told == [(call, 1) for call in calls]
 
     def test_nobody_wants_to_know(self) -> None:
         """A call that was dropped is asked for no more, at any stage."""
@@ -132,7 +149,8 @@ class ListTests(InquiryTestCase):
         self.inquiry.forget(B)
         self.list().list(channel(A), channel(B))
         assert self.told == []
-        self.list().list()
+        self.next_list().list()
+        self.inquiry.ask([D])
         self.inquiry.forget(C)
         self.inquiry.forget(D)
         assert self.lists() == 2
@@ -150,7 +168,7 @@ class ListTests(InquiryTestCase):
         self.list().list(channel(A))
         assert len(self.flushLoggedErrors(AttributeError)) == 1
         self.told = []
-        self.list().list(channel(B))
+        self.next_list().list(channel(B))
         assert self.told == [(B, 1)]
 
 
