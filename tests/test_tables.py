@@ -137,7 +137,7 @@ class TestMetrics:
     def test_labels(self) -> None:
         """Each metric once, with its labels."""
         page = tables.metrics()
-        assert "| `c2c_legs_total` | counter | `leg`, `status` |" in page
+        assert "| `c2c_legs_total` | counter | `by`, `leg`, `status` |" in page
         assert "| `c2c_ring_seconds` | histogram | `leg` |" in page
         assert "| `c2c_ami_up` | gauge |  |" in page
         assert "_created" not in page

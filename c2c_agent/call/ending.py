@@ -69,13 +69,19 @@ def _possible(call: Call, told: LegEvidence) -> LegEvidence:
 
 
 def _merge_leg(seen: LegEvidence, told: LegEvidence) -> LegEvidence:
+    if told.by is None:  # what had the last word is told as a whole, and else nobody knows more
+        told = evolve(
+            told,
+            channel=told.channel or seen.channel,
+            cause=seen.cause if told.cause is None else told.cause,
+            cause_text=told.cause_text or seen.cause_text,
+            sip=seen.sip if told.sip is None else told.sip,
+            by=seen.by,
+            tried=told.tried or seen.tried,
+        )
     return evolve(
         told,
-        channel=told.channel or seen.channel,
         status=told.status or seen.status,
-        cause=seen.cause if told.cause is None else told.cause,
-        cause_text=told.cause_text or seen.cause_text,
-        sip=seen.sip if told.sip is None else told.sip,
         ended_at=seen.ended_at if told.ended_at is None else told.ended_at,
         ringing_at=seen.ringing_at if seen.ringing_at is not None else told.ringing_at,
         answered_at=told.answered_at if told.answered_at is not None else seen.answered_at,

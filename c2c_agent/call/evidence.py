@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from attrs import frozen
 
@@ -22,6 +23,31 @@ class Source(StrEnum):
     INFERRED = "inferred"  # it follows from what the PBX shows, which says something else
 
 
+class SaidBy(StrEnum):
+    """What gave a leg its last word."""
+
+    DEVICE = "device"  # a phone, or a trunk: it answered, refused, or rang out
+    DIALPLAN = "dialplan"  # an application of the PBX's answered, or it refused without any device
+
+
+#: How many of those that were tried before a leg's last word are told of.
+MOST_TRIED: Final = 8
+
+
+@frozen
+class Attempt:
+    """A device that was tried for a leg and had not its last word. What was not said is None.
+
+    Status, cause and response are as those of LegEvidence. `ring_seconds`: for how long it rang.
+    """
+
+    channel: str
+    status: str | None = None
+    cause: int | None = None
+    sip: int | None = None
+    ring_seconds: float | None = None
+
+
 class NotConfirmed(StrEnum):
     """How the first, who was asked to confirm that a person had answered, did not."""
 
@@ -34,9 +60,11 @@ class LegEvidence:
     """What the PBX said of one leg. Whatever it did not say is None.
 
     `status` is the PBX's dial status (ANSWER, BUSY, NOANSWER, CANCEL, CONGESTION, CHANUNAVAIL …),
-    `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it. `source`
-    is that of the leg's last word; None: the driver does not say, and it was watched or reported.
-    Times are seconds on the clock of the program.
+    `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it: all of
+    what had the leg's last word, which `by` tells; None: nothing had, or nobody knows. `tried`:
+    what refused or rang out before, oldest first, MOST_TRIED at the most. `source` is that of the
+    last word; None: the driver does not say, and it was watched or reported. Times are seconds on
+    the clock of the program.
     """
 
     channel: str | None = None
@@ -48,6 +76,8 @@ class LegEvidence:
     answered_at: float | None = None
     ended_at: float | None = None
     source: Source | None = None
+    by: SaidBy | None = None
+    tried: tuple[Attempt, ...] = ()
 
 
 @frozen

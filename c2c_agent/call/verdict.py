@@ -18,7 +18,7 @@ from attrs import frozen
 
 from c2c_agent.call.call import Call, CallState, HungUpBy, OriginatePlan, end_of_talk
 from c2c_agent.call.ending import SLACK, all_evidence
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed, SaidBy
 from c2c_agent.call.outcome import Outcome, UnknownReason
 
 
@@ -127,8 +127,22 @@ _NOT_CONFIRMED: Final[Mapping[NotConfirmed, Outcome]] = {
 }
 
 
+#: What a dialplan may say where it alone did not put a call through: no phone rang, and nobody has
+#: declined. That a number is busy it says of the number, as a phone does.
+_BY_DIALPLAN: Final[Mapping[LegResult, LegResult]] = {
+    LegResult.NO_ANSWER: LegResult.UNREACHABLE,
+    LegResult.DECLINED: LegResult.UNREACHABLE,
+}
+
+
 def leg_result(leg: LegEvidence) -> LegResult:
     """How the dialling of a leg ended, from its evidence."""
+    result = _as_told(leg)
+    return _BY_DIALPLAN.get(result, result) if leg.by is SaidBy.DIALPLAN else result
+
+
+def _as_told(leg: LegEvidence) -> LegResult:
+    """The same, whoever said so."""
     rang = leg.ringing_at is not None
     if leg.answered_at is not None or leg.status == "ANSWER":
         return LegResult.ANSWERED

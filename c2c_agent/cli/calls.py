@@ -256,6 +256,15 @@ def _turn(turn: Callable[[], T]) -> T:
         raise ClientError(message) from error
 
 
+#: What is shown of a leg, and of what was tried before its last word, under which label.
+_EVIDENCE: Final = (
+    ("status", "status"),
+    ("by", "by"),
+    ("rang", "ring_seconds"),
+    ("cause", "cause"),
+)
+
+
 def _clock(epoch: str) -> str:
     return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
@@ -265,15 +274,17 @@ def _words(event: Mapping[str, Any]) -> str:
     return f"{words}: {event['detail']}" if "detail" in event else words
 
 
+def _evidence(leg: Mapping[str, Any]) -> str:
+    told = [f"{label} {leg[part]}" for label, part in _EVIDENCE if leg.get(part) is not None]
+    return ", ".join(told) or "not reached"
+
+
 def _summary(now: Mapping[str, Any]) -> None:
     click.echo(f"outcome {now['outcome'] or '(none yet)'}")
     for name in ("dial_first", "dial_second"):
         leg = now[name]
-        told = [
-            f"{label} {leg[part]}"
-            for label, part in (("status", "status"), ("rang", "ring_seconds"), ("cause", "cause"))
-            if leg[part] is not None
-        ]
-        click.echo(f"  {name} {leg['number']}: {', '.join(told) or 'not reached'}")
+        click.echo(f"  {name} {leg['number']}: {_evidence(leg)}")
+        for tried in leg.get("tried", ()):  # an agent of 0.1 tells of none
+            click.echo(f"    before {tried['channel']}: {_evidence(tried)}")
     if now["talk_seconds"] is not None:
         click.echo(f"  talked {now['talk_seconds']} s, hung up by {now['hung_up_by'] or 'nobody'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from c2c_agent.call.call import Call, CallState
+from c2c_agent.call.evidence import LegEvidence
 
 _log = Logger()
 
@@ -40,10 +41,15 @@ def log_state(call: Call) -> None:
             "cause {cause} ({text}); hung up by {by}",
             call=call.request_id,
             outcome=call.outcome,
-            first=call.first.status,
-            second=call.second.status,
+            first=_last_word(call.first),
+            second=_last_word(call.second),
             talk=None if call.talk_seconds is None else round(call.talk_seconds, 1),
             cause=call.cause,
             text=call.cause_text,
             by=call.hung_up_by,
         )
+
+
+def _last_word(leg: LegEvidence) -> str | None:
+    """A leg's status, and what gave it."""
+    return leg.status if leg.by is None else f"{leg.status} by {leg.by}"

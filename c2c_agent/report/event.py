@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid5
 
 from c2c_agent.call.call import Call, CallState, Entry
-from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evidence import Attempt, LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 
@@ -94,8 +94,9 @@ def dialed_numbers(job: CallJob | None) -> Json:
 
 
 def _leg(call: Call, number: str | None, leg: LegEvidence) -> Json:
-    # On the way it may still change, and what was told then could not be told again.
-    source = leg.source if call.outcome is not None else None
+    # On the way these may still change, and what was told then could not be told again.
+    has_ended = call.outcome is not None
+    source, by = (leg.source, leg.by) if has_ended else (None, None)
     return {
         "number": number,
         "status": leg.status if leg.answered_at is None else "ANSWER",
@@ -105,6 +106,18 @@ def _leg(call: Call, number: str | None, leg: LegEvidence) -> Json:
         "cause_text": leg.cause_text,
         "sip": leg.sip,
         "source": None if source is None else source.value,
+        "by": None if by is None else by.value,
+        "tried": [_attempt(one) for one in leg.tried] if has_ended else [],
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "channel": attempt.channel,
+        "status": attempt.status,
+        "cause": attempt.cause,
+        "sip": attempt.sip,
+        "ring_seconds": _rounded(attempt.ring_seconds),
     }
 
 

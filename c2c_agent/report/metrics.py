@@ -40,6 +40,9 @@ _DIAL_STATUSES: Final = frozenset(
 )
 _OTHER: Final = "other"
 
+#: For `by`, where nothing had a leg's last word, or the PBX does not tell what had.
+_NOBODY_KNOWS: Final = "unknown"
+
 #: Seconds, from a phone that rings at once to the longest ringing that may be configured.
 _CALL_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 240)
 _DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -114,8 +117,8 @@ class Metrics:
         )
         self._legs = Counter(
             "c2c_legs",
-            "Legs of ended calls of which the PBX told a dial status, by that status.",
-            ["leg", "status"],
+            "Legs of ended calls by the dial status that the PBX told, and by what gave it.",
+            ["leg", "status", "by"],
             registry=self._registry,
         )
         ring = Histogram(
@@ -165,8 +168,8 @@ class Metrics:
             self._requests.labels(after.outcome.value).inc()
             if after.reason is UnknownReason.LOST:
                 self._lost.inc()
-            self._leg_ended(Leg.FIRST, after.first.status)
-            self._leg_ended(Leg.SECOND, after.second.status)
+            self._leg_ended(Leg.FIRST, after.first)
+            self._leg_ended(Leg.SECOND, after.second)
 
     def loop_delayed(self, seconds: float) -> None:
         """Count a measurement of the event loop's delay."""
@@ -186,10 +189,11 @@ class Metrics:
         if begun is not None and before is None and after is not None:
             histogram.observe(max(0.0, after - begun))
 
-    def _leg_ended(self, leg: Leg, status: str | None) -> None:
-        if status is not None:
-            label = status if status in _DIAL_STATUSES else _OTHER
-            self._legs.labels(leg.value, label).inc()
+    def _leg_ended(self, leg: Leg, evidence: LegEvidence) -> None:
+        if evidence.status is not None:
+            status = evidence.status if evidence.status in _DIAL_STATUSES else _OTHER
+            by = _NOBODY_KNOWS if evidence.by is None else evidence.by.value
+            self._legs.labels(leg.value, status, by).inc()
 
 
 class _Sampled(Collector):

@@ -26,8 +26,10 @@ PHONES: Final = {
     **{str(number): "from-phones" for number in (*range(100, 110), *range(200, 210))},
     "140": "from-phones",
     "150": "limited",
+    "155": "from-phones",
     "180": "from-phones",
     "240": "from-phones",
+    "280": "from-phones",
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
 }
 
@@ -35,10 +37,11 @@ PHONES: Final = {
 KINDS: Final = {
     **dict.fromkeys(("160", "161", "260", "261"), "hd-phone"),
     **dict.fromkeys(("170", "171", "270", "271"), "direct-phone"),
+    "155": "permitted-phone",
 }
 
 #: Users whose phones say themselves where they are.
-REGISTERING: Final = frozenset({"180"})
+REGISTERING: Final = frozenset({"180", "280"})
 
 #: Users with a second phone, which is found where the phone of this number would be.
 SECOND_PHONES: Final = {"140": "141", "240": "241"}

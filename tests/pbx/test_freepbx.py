@@ -90,7 +90,7 @@ class TestClassOfService:
             [invite] = second.invites()
             assert (invite.caller_number, invite.caller_name) == ("102", "Privileged")
             refused = agent.ended(agent.call("102", "200", dial_as="100"))
-        assert refused["outcome"] == "second_declined"
+        assert refused["outcome"] == "second_unreachable"
         assert refused["dial_second"]["cause"] == 21
         assert len(second.calls()) == 1
 
@@ -107,7 +107,7 @@ class TestClassOfService:
             refused = agent.ended(agent.call("301", "102", dial_as="100"))
             assert (first.calls(), second.calls()) == ([], [])
             allowed = agent.ended(agent.call("301", "100", dial_as="102"))
-        assert refused["outcome"] == "first_declined"
+        assert refused["outcome"] == "first_unreachable"
         assert allowed["outcome"] == "connected"
         assert len(first.calls()) == 1
 
@@ -141,5 +141,5 @@ class TestClassOfService:
         second.wait_for(lambda call: call.ended_at is not None, 20, "the allowed call has ended")
         with agent:
             assert agent.ended(allowed)["outcome"] == "connected"
-            assert agent.ended(refused)["outcome"] == "second_declined"
+            assert agent.ended(refused)["outcome"] == "second_unreachable"
         assert [invite.caller_number for invite in second.invites()] == ["102"]

@@ -241,7 +241,7 @@ class TestSecondLeg:
 
     @pytest.mark.parametrize(
         ("number", "outcome"),
-        [("399", "unreachable"), ("290", "busy"), ("291", "unreachable"), ("292", "declined")],
+        [("399", "unreachable"), ("290", "busy"), ("291", "unreachable"), ("292", "unreachable")],
         ids=["no-such-extension", "Busy()", "Congestion()", "announcement-then-21"],
     )
     def test_ends_in_the_dialplan(

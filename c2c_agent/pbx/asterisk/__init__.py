@@ -3,8 +3,8 @@
 `driver` is the way in. `originate` makes the order, `bridge` is the conversation over FastAGI.
 `channel_id` says whose call a channel is of, `event_time` when an event happened. `followed_call`
 follows one call: `call_trace` makes leg events of AMI events, with `channel_tree`, which sorts the
-call's channels into legs; `following` says when the call is over, `hanging_up` how it is hung up.
-`inquiry` asks what exists of calls, and reads what the dialplan has left, which `astdb`
-understands. `evidence` puts together what was watched, reported and recorded; what it means is said
-in `call.verdict`.
+call's channels into legs, and `last_word`, which says what a leg's end is told of. `following` says
+when the call is over, `hanging_up` how it is hung up. `inquiry` asks what exists of calls, and
+reads what the dialplan has left, which `astdb` understands. `evidence` puts together what was
+watched, reported and recorded; what it means is said in `call.verdict`.
 """

@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from c2c_agent.call.evidence import NotConfirmed
+from c2c_agent.call.evidence import NotConfirmed, SaidBy
+from c2c_agent.pbx.asterisk.last_word import refused_by
 
 #: Of AstDB, where the dialplan leaves its records.
 FAMILY: Final = "c2c"
@@ -18,13 +19,16 @@ FAMILY: Final = "c2c"
 #: What a record of c2c-first-result begins with.
 _OF_FIRST: Final = "first,"
 
+#: Dial statuses of a second leg that was not refused.
+_NOT_REFUSED: Final = frozenset({"", "ANSWER", "CANCEL"})
+
 
 @frozen
 class FirstRecord:
     """Of a first leg that was not answered (c2c-first-result); so the second was not dialled.
 
-    `status` is the dial status, empty where there is none. `ended_at` is the end in epoch seconds
-    of Asterisk's host.
+    `status` is the dial status, empty where nothing was dialled: then the dialplan alone refused.
+    `ended_at` is the end in epoch seconds of Asterisk's host.
     """
 
     status: str
@@ -39,7 +43,7 @@ class SecondRecord:
     `status` and `cause` are the second leg's. Where `status` is empty, the first leg was gone
     before the second was dialled, or did not confirm. In epoch seconds of Asterisk's host:
     `began_at` is when the first leg came to the bridge, `answered_at` when the second answered, if
-    it did, `ended_at` the end.
+    it did, `ended_at` the end. `refused_by`: what did not put it through; None: nobody knows.
     """
 
     status: str
@@ -48,6 +52,7 @@ class SecondRecord:
     answered_at: float | None
     ended_at: float | None
     not_confirmed: NotConfirmed | None
+    refused_by: SaidBy | None = None
 
 
 DialplanRecord: TypeAlias = FirstRecord | SecondRecord
@@ -58,7 +63,8 @@ def read(text: str) -> DialplanRecord:
     if text.startswith(_OF_FIRST):
         status, cause, ended = (text.removeprefix(_OF_FIRST).split(",") + [""] * 3)[:3]
         return FirstRecord(status, _cause(cause), _seconds(ended))
-    status, cause, began, answered, ended, confirmed = (text.split(",") + [""] * 6)[:6]
+    told = text.split(",")
+    status, cause, began, answered, ended, confirmed, own = (told + [""] * 7)[:7]
     return SecondRecord(
         status,
         _cause(cause),
@@ -66,6 +72,7 @@ def read(text: str) -> DialplanRecord:
         _seconds(answered),
         _seconds(ended),
         next((why for why in NotConfirmed if why.value == confirmed), None),
+        refused_by(own, told[7:]) if status not in _NOT_REFUSED else None,
     )
 
 

@@ -9,7 +9,7 @@ SUCCESS also where the agent died).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -21,9 +21,11 @@ from c2c_agent.agi.message import (
     get_variable,
     set_variable,
 )
+from c2c_agent.call.evidence import MOST_TRIED
 from c2c_agent.config.pbx import AgiConfig
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk.evidence import DialResult
+from c2c_agent.pbx.asterisk.last_word import refused_by
 
 #: The path in the dialplan's `AGI(agi://…/c2c)`.
 SCRIPT: Final = "c2c"
@@ -39,10 +41,8 @@ _READ_RESULT: Final = get_full_variable(
 )
 _READ_LEGS: Final = get_full_variable("${HANGUPCAUSE_KEYS()}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}")
+_PJSIP: Final = re.compile(r"PJSIP/[\w@.-]+")
 _SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
-
-#: More channels than a second leg ever has; each costs a command.
-_MOST_CHANNELS: Final = 8
 
 
 def agi_url(config: AgiConfig) -> str:
@@ -61,6 +61,7 @@ async def bridge(
     *,
     ring_seconds: int,
     max_duration: int,
+    wants_refusals: Callable[[], bool],
     keep: Callable[[DialResult], Awaitable[bool]],
 ) -> bool:
     """Dial `target`, ringing for `ring_seconds` and talking for `max_duration` at the most.
@@ -69,6 +70,8 @@ async def bridge(
     read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
     the talk, unless what was dialled leaves it to the two; `U` notes on our channel when it began,
     for a result that outlives the agent.
+    `wants_refusals`: whether, of a leg that was answered, it is asked by what responses phones have
+    refused before.
     `keep` makes the result durable. Only where it could is the dialplan told that it need not leave
     one of its own: an agent that crashes then finds either. Gives whether the dialplan was told.
     Raises SessionLost where the session ended before the result was read.
@@ -79,11 +82,14 @@ async def bridge(
     first_hung_up = reply.result == "-1" or channel.hung_up
     told = (await channel.command(_READ_RESULT)).value or ""
     status, cause, answered = [*told.split(","), "", ""][:3]
-    sip = await _sip_response(channel) if status not in {"ANSWER", "CANCEL"} else None
+    asks = wants_refusals() if status == "ANSWER" else status != "CANCEL"
+    own = channel.environment.channel
+    keys = await _channels_with_causes(channel) if asks else []
     result = DialResult(
         status=status,
         cause=int(cause) if cause.isdecimal() else None,
-        sip=sip,
+        sips=await _sip_responses(channel, keys),
+        refused_by=refused_by(own, keys) if status and status != "ANSWER" else None,
         first_hung_up=first_hung_up,
         answered_at=float(answered) if _SECONDS.fullmatch(answered) else None,
     )
@@ -95,21 +101,24 @@ async def bridge(
     return False
 
 
-async def _sip_response(channel: AgiChannel) -> int | None:
-    """The last SIP response that a channel of the second leg ended with.
+async def _channels_with_causes(channel: AgiChannel) -> list[str]:
+    """The channels of which Asterisk has a cause: those of the second leg, and ours.
 
-    HANGUPCAUSE_KEYS has our own channel too, and no fixed order
-    (`hangupcause_keys_read` in funcs/func_hangupcause.c goes through a hash table).
+    In no fixed order (`hangupcause_keys_read` in funcs/func_hangupcause.c goes through a hash
+    table).
     """
-    keys = ((await channel.command(_READ_LEGS)).value or "").split(",")
-    found = None
-    for key in keys[:_MOST_CHANNELS]:
-        if key == channel.environment.channel or not re.fullmatch(r"PJSIP/[\w@.-]+", key):
-            continue
+    return ((await channel.command(_READ_LEGS)).value or "").split(",")
+
+
+async def _sip_responses(channel: AgiChannel, keys: Collection[str]) -> dict[str, int]:
+    """The last SIP response of each of these channels but ours, by the channel's name."""
+    found = {}
+    others = [key for key in keys if key != channel.environment.channel and _PJSIP.fullmatch(key)]
+    for key in others[:MOST_TRIED]:
         reply = await channel.command(get_full_variable(f"${{HANGUPCAUSE({key},tech)}}"))
         match = _SIP.match(reply.value or "")
         if match is not None:
-            found = int(match[1])
+            found[key] = int(match[1])
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from c2c_agent.ami.message import Message
 from c2c_agent.call.events import (
@@ -24,6 +24,7 @@ from c2c_agent.call.events import (
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.pbx.asterisk.channel_id import request_of
 from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
+from c2c_agent.pbx.asterisk.last_word import LastWord, of_answered, of_unanswered
 
 #: DialState values that say that a phone makes itself heard. PROGRESS (SIP 183) is how a trunk
 #: usually says it.
@@ -34,8 +35,13 @@ _ALERTING: Final = frozenset({"RINGING", "PROGRESS"})
 _TIMED_OUT: Final = "3"
 _INDICATED: Final[Mapping[str, str]] = {"5": "BUSY", "8": "CONGESTION"}
 
+_NORMAL_CLEARING: Final = 16
+
 #: Causes that are no reason: none, and normal clearing.
-_EMPTY: Final = frozenset({None, 0, 16})
+_EMPTY: Final = frozenset({None, 0, _NORMAL_CLEARING})
+
+#: Causes that say of a leg as a whole that nobody answered.
+_NO_ANSWER: Final = frozenset({18, 19})
 
 _LINKED: Final = ("Linkedid", "DestLinkedid", "LocalOneLinkedid", "TransfererLinkedid")
 
@@ -63,7 +69,6 @@ class _LegTrace:
     ended_at: float | None = None
     device: Channel | None = None  # what answered it
     missed: bool = False  # `answered_at` is when it was found: its answer was not seen
-    rang_out: bool = False  # a phone of it rang for as long as it might, and none refused since
 
 
 @define
@@ -77,6 +82,7 @@ class CallTrace:
     root: str
     timeout: float
     lost: bool = False
+    _turn: int = 0  # how many beginnings and ends of dialling were told
     _tree: ChannelTree = field(init=False)
     _legs: dict[Leg, _LegTrace] = field(factory=lambda: {leg: _LegTrace() for leg in Leg})
     _originate_failed: bool = False
@@ -123,7 +129,8 @@ class CallTrace:
 
     def _tie_to_who_dialed(self, event: Message) -> None:
         dialed, caller = event.get("DestUniqueid"), event.get("Uniqueid")
-        self._tree.channel(dialed, event.get("DestChannel"))
+        self._turn += 1
+        self._tree.channel(dialed, event.get("DestChannel")).dialed_turn = self._turn
         if caller == self._tree.caller:
             self._tree.tie_to_caller(dialed)
         elif self._faces_the_first(caller):
@@ -142,20 +149,22 @@ class CallTrace:
     def _dial_state(self, event: Message, now: float) -> list[LegEvent]:
         if event.get("DialStatus") not in _ALERTING:
             return []
-        self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel")).rang = True
+        channel = self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel"))
+        if channel.rang_at is None:
+            channel.rang_at = now
         leg = self._dialed_leg(event)
         return [] if leg is None else self._ringing(leg, now)
 
     def _dial_end(self, event: Message, now: float) -> list[LegEvent]:
         dialed = self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel"))
-        dialed.answered = event.get("DialStatus") == "ANSWER"
+        dialed.status = event.get("DialStatus")
+        dialed.answered = dialed.status == "ANSWER"
+        self._is_over(dialed, now)
         if dialed.answered and self._tree.leg_of(dialed.uniqueid) is None:
             # A phone that was not dialled has picked the call up.
             self._tie_to_who_dialed(event)
         if dialed.answered and dialed.is_device:
             self._device_answered(dialed)
-        elif dialed.is_device:
-            self._device_unanswered(dialed, event.get("DialStatus"))
         leg = self._dialed_leg(event)
         if leg is None:
             return []
@@ -187,13 +196,11 @@ class CallTrace:
             # It has taken the talk over: who transferred it hung up, and that was not the end.
             self._hangups.clear()
 
-    def _device_unanswered(self, device: Channel, status: str) -> None:
-        """Dial gave it up or it refused; the limit of who dialled it may be shorter than ours."""
-        leg = self._tree.leg_of(device.uniqueid)
-        if leg is not None and device.refused:
-            self._legs[leg].rang_out = False
-        elif leg is not None and device.rang and status == "NOANSWER":
-            self._legs[leg].rang_out = True
+    def _is_over(self, dialed: Channel, now: float) -> None:
+        """Note when its dialling was over; who takes a call may be told of more than once."""
+        if dialed.over_turn is None:
+            self._turn += 1
+            dialed.over_turn, dialed.over_at = self._turn, now
 
     def _originate_response(self, event: Message, now: float) -> list[LegEvent]:
         first = self._legs[Leg.FIRST]
@@ -257,6 +264,7 @@ class CallTrace:
         channel = self._tree.channel(event.get("Uniqueid"), event.get("Channel"))
         channel.ended = True
         channel.ended_at = now
+        self._is_over(channel, now)
         channel.cause = _number(event.get("Cause"))
         channel.cause_text = event.get("Cause-txt") or None
         return []
@@ -434,36 +442,78 @@ class CallTrace:
         """Whether the first leg was rung by a dialplan, behind a Local channel."""
         return self.root + ";2" in self._tree.channels
 
+    def second_is_one_of_several(self) -> bool:
+        """Whether what is said of the second leg as a whole may be another phone's word."""
+        return self._last_word(Leg.SECOND).speaks_for_itself
+
     def evidence(self) -> CallEvidence:
         """What was watched of the call."""
         hung_up_by, hung_up_at = self._hung_up
+        words = {leg: self._last_word(leg) for leg in Leg}
+        # Where the phone has refused, what the timeout ended is a place where no phone was.
+        timed_out = self._timed_out and not words[Leg.FIRST].has_refused
         return CallEvidence(
-            first=self._leg_evidence(Leg.FIRST),
-            second=self._leg_evidence(Leg.SECOND),
-            timed_out=Leg.FIRST if self._timed_out else None,
-            rang_out=frozenset(leg for leg, trace in self._legs.items() if trace.rang_out),
+            first=self._leg_evidence(Leg.FIRST, words[Leg.FIRST]),
+            second=self._leg_evidence(Leg.SECOND, words[Leg.SECOND]),
+            timed_out=Leg.FIRST if timed_out else None,
+            rang_out=frozenset(leg for leg, word in words.items() if word.rang_out),
             dialed=bool(self._tree.dialed),
             hung_up_by=hung_up_by,
             hung_up_at=hung_up_at,
             lost=self.lost,
         )
 
-    def _leg_evidence(self, leg: Leg) -> LegEvidence:
-        trace, head = self._legs[leg], self._tree.head_of(leg)
-        shown = trace.device or self._tree.device_of(leg) or head
-        telling = shown
-        if trace.answered_at is None and head is not None and head.cause not in _EMPTY:
-            telling = head  # of several devices tried, the leg as a whole says which counted
-        return LegEvidence(
-            channel=shown.name if shown is not None else None,
+    def _last_word(self, leg: Leg) -> LastWord:
+        trace, head, channels = self._legs[leg], self._tree.head_of(leg), self._tree.of_leg(leg)
+        if trace.answered_at is not None:
+            return of_answered(channels, head, trace.device)
+        timed_out = self._timed_out if leg is Leg.FIRST else trace.status == "NOANSWER"
+        is_over = trace.ended_at is not None and trace.status != "CANCEL"
+        return of_unanswered(channels, head, is_over=is_over, timed_out=timed_out)
+
+    def _leg_evidence(self, leg: Leg, word: LastWord) -> LegEvidence:
+        trace, shown = self._legs[leg], word.channel
+        told = LegEvidence(
             status=trace.status or ("ANSWER" if trace.missed else None),
-            cause=telling.cause if telling is not None else None,
-            cause_text=telling.cause_text if telling is not None else None,
-            sip=shown.sip if shown is not None else None,
             ringing_at=trace.ringing_at,
             answered_at=None if trace.missed else trace.answered_at,
             ended_at=self._ended_at(leg),
+            by=word.by,
+            tried=word.tried,
         )
+        if shown is None:
+            return told
+        told = evolve(told, channel=shown.name, sip=shown.sip if shown.is_device else None)
+        if trace.answered_at is not None:
+            return _with_cause_of(shown, told, is_own=shown.is_device)
+        why = _why_unanswered(shown, self._tree.head_of(leg), word)
+        told = evolve(
+            told,
+            status=shown.own_status if word.speaks_for_itself else told.status,
+            ended_at=shown.over_at if word.has_refused else told.ended_at,
+        )
+        return _with_cause_of(why, told, is_own=why.turned_down)
+
+
+def _why_unanswered(shown: Channel, head: Channel | None, word: LastWord) -> Channel:
+    """Whose cause says why a leg was not answered: that of what is shown, or of the leg's head."""
+    if head is None or head.cause in _EMPTY:
+        return shown
+    if not word.has_refused:
+        # It was given up, and its own cause says only that. Busy was another one.
+        return head if head.cause in _NO_ANSWER or not shown.is_device else shown
+    return head if shown.cause in _EMPTY and not word.is_one_of_several else shown
+
+
+def _with_cause_of(channel: Channel, leg: LegEvidence, *, is_own: bool) -> LegEvidence:
+    """A leg with the cause of a channel.
+
+    Unless it `is_own`, it may be that of a phone which was tried before: Asterisk leaves that on
+    the channel that has dialled (app_dial.c), and passes it on to what is hung up with it.
+    """
+    if not is_own and channel.cause in {one.cause for one in leg.tried} - _EMPTY:
+        return evolve(leg, cause=_NORMAL_CLEARING, cause_text="Normal Clearing")
+    return evolve(leg, cause=channel.cause, cause_text=channel.cause_text)
 
 
 def _number(text: str) -> int | None:

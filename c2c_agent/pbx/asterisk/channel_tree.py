@@ -37,13 +37,27 @@ _APART: Final = 1.0
 CALLERS_CONTEXTS: Final = frozenset({"c2c-bridge", "c2c-talk", "c2c-confirm"})
 
 
+#: Dial statuses of a device that has not said itself that it does not take the call. It has where
+#: it was busy or could not be reached, or where somebody took it up and then did not want it
+#: (what option U of Dial gives).
+_NOT_ITS_WORD: Final = frozenset({None, "ANSWER", "CANCEL", "NOANSWER"})
+
+
 @define
 class Channel:
-    """What was told of one channel. `sip` is the response by which its far end refused."""
+    """What was told of one channel. `sip` is the response by which its far end refused.
+
+    `status` is that of its own dialling, which began and was over as the so-manieth thing that was
+    told of the call (`dialed_turn`, `over_turn`): two may be told to have happened at one time.
+    """
 
     uniqueid: str
     name: str
-    rang: bool = False
+    dialed_turn: int = 0
+    over_turn: int | None = None
+    over_at: float | None = None
+    rang_at: float | None = None
+    status: str | None = None
     refused: bool = False
     answered: bool = False
     optimized: bool = False  # it has taken itself out of a talk, which goes on
@@ -52,6 +66,28 @@ class Channel:
     cause: int | None = None
     cause_text: str | None = None
     sip: int | None = None
+
+    @property
+    def rang(self) -> bool:
+        """Whether it made itself heard."""
+        return self.rang_at is not None
+
+    @property
+    def ring_seconds(self) -> float | None:
+        """For how long it rang until its dialling was over; None where it did not, or still is."""
+        if self.rang_at is None or self.over_at is None:
+            return None
+        return max(0.0, self.over_at - self.rang_at)
+
+    @property
+    def turned_down(self) -> bool:
+        """Whether it was the device itself that did not take the call, not who dialled it."""
+        return self.refused or self.status not in _NOT_ITS_WORD
+
+    @property
+    def own_status(self) -> str:
+        """Its dial status as one that did not answer: given up is not answered, by whatever end."""
+        return self.status if self.status is not None and self.turned_down else "NOANSWER"
 
     @property
     def is_device(self) -> bool:
@@ -178,13 +214,13 @@ class ChannelTree:
         two = (behind, self.channels.get(self.caller))
         return all(one is not None and _outlived(one, ended_at) for one in two)
 
+    def of_leg(self, leg: Leg) -> list[Channel]:
+        """All channels of a leg, in the order in which they were told of."""
+        return [one for one in self.channels.values() if self.leg_of(one.uniqueid) is leg]
+
     def device_of(self, leg: Leg) -> Channel | None:
         """The leg's phone or trunk: of several the one that answered, else the last one tried."""
-        devices = [
-            channel
-            for channel in self.channels.values()
-            if channel.is_device and self.leg_of(channel.uniqueid) is leg
-        ]
+        devices = [channel for channel in self.of_leg(leg) if channel.is_device]
         answered = [channel for channel in devices if channel.answered]
         return (answered or devices)[-1] if devices else None
 
@@ -200,7 +236,7 @@ class ChannelTree:
 
     def has_ended(self, leg: Leg) -> bool:
         """Whether there were channels of this leg, and none is left."""
-        ended = [one.ended for one in self.channels.values() if self.leg_of(one.uniqueid) is leg]
+        ended = [one.ended for one in self.of_leg(leg)]
         return bool(ended) and all(ended)
 
     @property
@@ -232,7 +268,8 @@ class ChannelTree:
         caller, too, unless that was not even answered.
         """
         for uniqueid, channel in listed.items():
-            self.channel(uniqueid, channel.get("Channel"))
+            known = self.channel(uniqueid, channel.get("Channel"))
+            known.answered = known.answered or _is_up(channel)
             if uniqueid != self.root and channel.get("Context") in CALLERS_CONTEXTS:
                 self.set_caller(uniqueid, channel.get("Channel"))
         for known in self.channels.values():

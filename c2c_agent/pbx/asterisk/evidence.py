@@ -11,29 +11,36 @@ record fills in what neither tells. Nothing is judged here: what the evidence me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import Attempt, CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.pbx.asterisk.astdb import DialplanRecord, FirstRecord, SecondRecord
 
 #: Seconds by which what was seen here may be late: a busy host, or one that swaps.
 _SLACK: Final = 30.0
 
 
+#: SIP responses below are provisional (RFC 3261, section 7.2).
+_FINAL: Final = 200
+
+
 @frozen
 class DialResult:
-    """DIALSTATUS, HANGUPCAUSE, and the SIP response behind it where one is known.
+    """DIALSTATUS, HANGUPCAUSE, and the last SIP response of each channel of which one is known.
 
-    `first_hung_up`: the dialling channel was hung up while Dial ran. `answered_at`: when the
-    dialled one was answered, in epoch seconds of Asterisk's host.
+    `sips` has the responses by the channels' names. `refused_by`: what did not put the call
+    through, where that is known. `first_hung_up`: the dialling channel was hung up while Dial ran.
+    `answered_at`: when the dialled one was answered, in epoch seconds of Asterisk's host.
     """
 
     status: str
     cause: int | None = None
-    sip: int | None = None
+    sips: Mapping[str, int] = field(factory=dict)
+    refused_by: SaidBy | None = None
     first_hung_up: bool = False
     answered_at: float | None = None
 
@@ -73,24 +80,56 @@ def dial_report(
     return DialReport(result, ended_at, answered_at, hung_up_by=by, hung_up_at=now)
 
 
-def with_dial_report(watched: CallEvidence, told: DialReport) -> CallEvidence:
-    """What was watched together with what Dial said."""
-    second, result = watched.second, told.result
+def with_dial_report(
+    watched: CallEvidence, told: DialReport, *, is_one_of_several: bool = False
+) -> CallEvidence:
+    """What was watched together with what Dial said.
+
+    `is_one_of_several`: what was watched is the word of one phone of the second leg, so what Dial
+    says of all of them is not its status.
+    """
+    second, result = _with_responses(watched.second, told.result), told.result
     ended_at: float | None = told.ended_at
     seen_at = second.answered_at if told.answered_at is None else None
     if seen_at is not None and seen_at > told.ended_at:
         ended_at = second.ended_at  # what Dial said overtook the events of the whole talk
+    if seen_at is None and second.by is not None and result.status != "ANSWER":
+        ended_at = second.ended_at  # the phone had refused before Dial gave up
+    has_own_status = is_one_of_several and result.status not in {"ANSWER", "CANCEL"}
     second = evolve(
         second,
-        status=result.status or second.status,
+        status=second.status if has_own_status else result.status or second.status,
         cause=result.cause if second.cause is None else second.cause,
-        sip=result.sip if second.sip is None else second.sip,
         answered_at=second.answered_at if told.answered_at is None else told.answered_at,
         ended_at=ended_at,
+        by=second.by or result.refused_by,
     )
     if told.hung_up_by is None:
         return evolve(watched, second=second)
     return evolve(watched, second=second, hung_up_by=told.hung_up_by, hung_up_at=told.hung_up_at)
+
+
+def _with_responses(leg: LegEvidence, result: DialResult) -> LegEvidence:
+    """A leg with the SIP responses by which its phones refused, where none was watched.
+
+    Where no channel was watched, and the PBX knows of one phone, that is the phone.
+    """
+    if leg.channel is None and len(result.sips) == 1:
+        [name] = result.sips
+        leg = evolve(leg, channel=name)
+    has_refused = leg.by is not SaidBy.DIALPLAN and result.status != "ANSWER"
+    sip = result.sips.get(leg.channel or "") if has_refused else None
+    return evolve(
+        leg,
+        sip=sip if leg.sip is None else leg.sip,
+        tried=tuple(_with_response(one, result.sips) for one in leg.tried),
+    )
+
+
+def _with_response(attempt: Attempt, sips: Mapping[str, int]) -> Attempt:
+    """With the response by which it refused: one that was given up has only said that it rings."""
+    sip = sips.get(attempt.channel, 0)
+    return attempt if attempt.sip is not None or sip < _FINAL else evolve(attempt, sip=sip)
 
 
 def with_record(
@@ -120,6 +159,7 @@ def with_record(
             cause=record.cause if second.cause is None else second.cause,
             answered_at=_ours(record.answered_at, ahead) or second.answered_at,
             ended_at=second.ended_at or _ours(record.ended_at, ahead),
+            by=second.by or record.refused_by,
         ),
         dialed=known.dialed or bool(record.status),
         not_confirmed=record.not_confirmed,
@@ -142,6 +182,7 @@ def _with_first(known: CallEvidence, record: FirstRecord, ahead: float) -> CallE
         cause=record.cause if seen.cause is None else seen.cause,
         sip=seen.sip if found.sip is None else found.sip,
         ended_at=seen.ended_at or _ours(record.ended_at, ahead),
+        by=seen.by if record.status or not record.cause else SaidBy.DIALPLAN,
     )
     # Whether the phone rang before it gave this up, Dial does not tell.
     lost = record.status == "NOANSWER"

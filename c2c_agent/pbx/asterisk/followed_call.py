@@ -131,6 +131,10 @@ class FollowedCall:
         self._trace.first_came(one_copy(uniqueid), one_copy(name), self._now())
         self._follow(following.Event.SESSION_BEGAN)
 
+    def wants_refusals(self) -> bool:
+        """Whether phones of the second leg have refused, and events did not tell how."""
+        return any(one.sip is None for one in self._trace.evidence().second.tried)
+
     def second_ended(self, result: DialResult) -> None:
         """The session has told how the second leg ended."""
         self._dial_report = dial_report(
@@ -241,7 +245,8 @@ class FollowedCall:
         """All that is known of it: watched, reported, recorded."""
         evidence = self._trace.evidence()
         if self._dial_report is not None:
-            evidence = with_dial_report(evidence, self._dial_report)
+            several = self._trace.second_is_one_of_several()
+            evidence = with_dial_report(evidence, self._dial_report, is_one_of_several=several)
         if self._record is not None:
             ahead, now = self._ahead(), self._now()
             evidence = with_record(evidence, self._record, ahead=ahead, now=now)

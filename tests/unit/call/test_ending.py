@@ -8,7 +8,7 @@ from attrs import evolve
 from c2c_agent.call.call import Exchange
 from c2c_agent.call.ending import all_evidence, second_over
 from c2c_agent.call.events import SecondEnded
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Source
+from c2c_agent.call.evidence import Attempt, CallEvidence, Leg, LegEvidence, SaidBy, Source
 from tests.playbook import a_call
 
 
@@ -51,6 +51,21 @@ class TestAllEvidence:
         unseen = evolve(call, second=LegEvidence())
         watched = evolve(told, source=Source.WATCHED)
         assert all_evidence(unseen, CallEvidence(second=told)).second == watched
+
+    def test_the_last_word_is_told_as_a_whole(self) -> None:
+        """Nothing of another channel that was seen before is mixed into it."""
+        seen = LegEvidence(channel="PJSIP/200-2", cause=17, cause_text="User busy", sip=486)
+        call = evolve(a_call(), second=seen)
+        told = LegEvidence(
+            channel="Local/200@x-1;1",
+            status="ANSWER",
+            by=SaidBy.DIALPLAN,
+            tried=(Attempt("PJSIP/200-2", "BUSY", 17, 486),),
+        )
+        merged = all_evidence(call, CallEvidence(second=told))
+        assert merged.second == evolve(told, source=Source.WATCHED)
+        again = all_evidence(evolve(call, second=merged.second), CallEvidence())
+        assert again.second == merged.second
 
     def test_the_second_leg_s_end_is_stored_before_the_call_s(self) -> None:
         """An agent that crashes between the two tells the same as one that does not."""

@@ -21,7 +21,7 @@ from c2c_agent.call.call import (
     Received,
     Timekeeper,
 )
-from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evidence import Attempt, LegEvidence, SaidBy, Source
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.record import dump, load
@@ -57,6 +57,19 @@ LEGS = st.builds(
     ringing_at=TIMES,
     answered_at=TIMES,
     ended_at=TIMES,
+    source=st.none() | st.sampled_from(Source),
+    by=st.none() | st.sampled_from(SaidBy),
+    tried=st.lists(
+        st.builds(
+            Attempt,
+            channel=TEXTS,
+            status=st.none() | TEXTS,
+            cause=CAUSES,
+            sip=st.none() | st.integers(100, 699),
+            ring_seconds=TIMES,
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 JOBS = st.builds(
     CallJob,

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call.call import Call, CallState, Exchange, HungUpBy
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed, SaidBy
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import LegResult, leg_result, verdict
 from tests.playbook import PLAN, a_call
@@ -59,6 +59,28 @@ def test_result_of_a_leg(
 ) -> None:
     """The cause decides, where it says anything; else the dial status."""
     assert leg_result(LegEvidence(status=status, cause=cause, ringing_at=rang)) is expected
+
+
+@pytest.mark.parametrize(
+    ("by", "cause", "rang", "expected"),
+    [
+        (SaidBy.DIALPLAN, 21, None, LegResult.UNREACHABLE),  # a class of service
+        (SaidBy.DIALPLAN, 19, RANG, LegResult.UNREACHABLE),  # it let ringing be heard
+        (SaidBy.DIALPLAN, 18, None, LegResult.UNREACHABLE),
+        (SaidBy.DIALPLAN, 16, RANG, LegResult.UNREACHABLE),
+        (SaidBy.DIALPLAN, 17, None, LegResult.BUSY),  # "do not disturb", or a call limit
+        (SaidBy.DIALPLAN, 34, None, LegResult.UNREACHABLE),
+        (SaidBy.DEVICE, 21, None, LegResult.DECLINED),
+        (SaidBy.DEVICE, 19, RANG, LegResult.NO_ANSWER),
+        (None, 21, None, LegResult.DECLINED),
+    ],
+)
+def test_a_dialplan_is_no_person(
+    by: SaidBy | None, cause: int, rang: float | None, expected: LegResult
+) -> None:
+    """Where it alone refused, no phone rang and nobody declined; that it is busy may be so."""
+    leg = LegEvidence(status="CHANUNAVAIL", cause=cause, ringing_at=rang, by=by)
+    assert leg_result(leg) is expected
 
 
 @pytest.mark.parametrize(

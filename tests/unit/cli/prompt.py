@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from c2c_agent.__main__ import main
 from c2c_agent.call.call import CallState, Entry, HungUpBy, Received
-from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evidence import Attempt, LegEvidence, SaidBy
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.web import answers as result
@@ -46,7 +46,13 @@ TALKED = evolve(
     outcome=Outcome.CONNECTED,
     hung_up_by=HungUpBy.SECOND,
     first=LegEvidence(ringing_at=EPOCH + 1, answered_at=EPOCH + 3.1, cause=16),
-    second=LegEvidence(answered_at=EPOCH + 5, ended_at=EPOCH + 17.3, cause=16),
+    second=LegEvidence(
+        answered_at=EPOCH + 5,
+        ended_at=EPOCH + 17.3,
+        cause=16,
+        by=SaidBy.DIALPLAN,
+        tried=(Attempt("PJSIP/200-2", "BUSY", 17, 486, 1.5), Attempt("PJSIP/200-3")),
+    ),
     timeline=(*RINGING.timeline, Entry(EPOCH + 17.3, "ended", "connected")),
 )
 BUSY = evolve(

@@ -124,7 +124,9 @@ class TestCall:
             "01:49:14.300  ended: connected",
             "outcome connected",
             "  dial_first 100: status ANSWER, rang 2.1, cause 16",
-            "  dial_second 200: status ANSWER, cause 16",
+            "  dial_second 200: status ANSWER, by dialplan, cause 16",
+            "    before PJSIP/200-2: status BUSY, rang 1.5, cause 17",
+            "    before PJSIP/200-3: not reached",
             "  talked 12.3 s, hung up by second",
         ]
         assert [len(lines) for lines in shown] == [1, 3, 4]

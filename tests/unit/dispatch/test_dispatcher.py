@@ -37,7 +37,7 @@ from c2c_agent.call.events import (
     SecondEnded,
     SecondRinging,
 )
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome
@@ -65,8 +65,8 @@ PLAN = OriginatePlan(
 FAULT = Fault(ErrorCode.NOT_ALLOWED, "This key may not dial this dial_first.")
 
 TALKED = CallEvidence(
-    first=LegEvidence(status="ANSWER", cause=16),
-    second=LegEvidence(status="ANSWER", cause=16, cause_text="Normal Clearing"),
+    first=LegEvidence(status="ANSWER", cause=16, by=SaidBy.DEVICE),
+    second=LegEvidence(status="ANSWER", cause=16, cause_text="Normal Clearing", by=SaidBy.DIALPLAN),
     dialed=True,
     hung_up_by=Leg.SECOND,
     hung_up_at=EPOCH + 20,
@@ -1181,7 +1181,7 @@ class TheLog(DispatcherTest):
     def test_a_call_that_connects(self) -> None:
         """A line for each state, with the evidence at the end."""
         told = (
-            "first ANSWER, second ANSWER; talked 20.0 s; "
+            "first ANSWER by device, second ANSWER by dialplan; talked 20.0 s; "
             "cause 16 (Normal Clearing); hung up by second"
         )
         assert self.lines(ONE, FirstRinging(), FirstAnswered(), SecondAnswered(), Gone(TALKED)) == [

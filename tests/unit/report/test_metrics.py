@@ -29,7 +29,7 @@ from c2c_agent.call.events import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode, Fault
@@ -89,8 +89,14 @@ class Calls(SynchronousTestCase):
     def test_a_whole_call(self) -> None:
         """How long everything took, and how it ended."""
         evidence = CallEvidence(
-            first=LegEvidence(status="ANSWER", cause=16, ringing_at=1001.0, answered_at=1003.0),
-            second=LegEvidence(status="ANSWER", cause=16, answered_at=1008.0),
+            first=LegEvidence(
+                status="ANSWER",
+                cause=16,
+                ringing_at=1001.0,
+                answered_at=1003.0,
+                by=SaidBy.DEVICE,
+            ),
+            second=LegEvidence(status="ANSWER", cause=16, answered_at=1008.0, by=SaidBy.DIALPLAN),
             dialed=True,
             hung_up_by=Leg.SECOND,
         )
@@ -106,8 +112,8 @@ class Calls(SynchronousTestCase):
         )
         assert told(self.metrics) == {
             "c2c_requests_total connected": 1,
-            "c2c_legs_total first ANSWER": 1,
-            "c2c_legs_total second ANSWER": 1,
+            "c2c_legs_total device first ANSWER": 1,
+            "c2c_legs_total dialplan second ANSWER": 1,
             "c2c_ring_seconds_count first": 1,
             "c2c_ring_seconds_sum first": 0.5,
             "c2c_ring_seconds_count second": 1,
@@ -126,7 +132,7 @@ class Calls(SynchronousTestCase):
         self.play.plays((0, Place(PLAN)), (30, rang), (31, rang), (32, FirstRinging()))
         assert told(self.metrics) == {
             "c2c_requests_total first_no_answer": 1,
-            "c2c_legs_total first NOANSWER": 1,
+            "c2c_legs_total unknown first NOANSWER": 1,
             "c2c_ring_seconds_count first": 1,
             "c2c_ring_seconds_sum first": 2,
         }
@@ -147,7 +153,7 @@ class Calls(SynchronousTestCase):
         """A dial status that Asterisk does not have makes no label of its own."""
         strange = Gone(CallEvidence(first=LegEvidence(status='X"\n{}', cause=17)))
         self.play.plays((0, Place(PLAN)), (1, strange))
-        assert told(self.metrics)["c2c_legs_total first other"] == 1
+        assert told(self.metrics)["c2c_legs_total unknown first other"] == 1
 
     def test_clock_set_back(self) -> None:
         """Times from before a restart may lie ahead; nothing takes less than no time."""
@@ -246,7 +252,7 @@ class FromTheDispatcher(DeskTest):
         self.desk.submit(request_id=uuid(1))
         assert told(self.metrics) == {
             "c2c_requests_total first_busy": 1,
-            "c2c_legs_total first BUSY": 1,
+            "c2c_legs_total unknown first BUSY": 1,
             "c2c_ring_seconds_count first": 1,
         }
 
@@ -352,7 +358,7 @@ class Documents(SynchronousTestCase):
             )
         )
         for leg in Leg:
-            metrics._leg_ended(leg, "ANSWER")
+            metrics._leg_ended(leg, LegEvidence(status="ANSWER"))
         there = {
             sample.name
             for family in text_string_to_metric_families(metrics.expose().content.decode())

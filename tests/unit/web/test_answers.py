@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, HungUpBy, Received
-from c2c_agent.call.evidence import LegEvidence, Source
+from c2c_agent.call.evidence import Attempt, LegEvidence, SaidBy, Source
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.errors import ErrorCode, Fault
@@ -150,17 +150,19 @@ TALKED = a_call(
         answered_at=1435628943.1,
         ended_at=1435628960.0,
         source=Source.WATCHED,
+        by=SaidBy.DEVICE,
     ),
     second=LegEvidence(
-        channel="PJSIP/200-00000001",
+        channel="Local/200@from-phones-00000001;1",
         status="ANSWER",
         cause=16,
         cause_text="Normal Clearing",
-        sip=200,
         ringing_at=1435628943.5,
         answered_at=1435628946.93,
         ended_at=1435628959.28,
         source=Source.REPORTED,
+        by=SaidBy.DIALPLAN,
+        tried=(Attempt("PJSIP/200-00000001", "BUSY", 17, 486, 3.04),),
     ),
     hung_up_by=HungUpBy.SECOND,
     hung_up_at=1435628959.27,
@@ -209,16 +211,28 @@ class TestStatus:
                         "cause_text": "Normal Clearing",
                         "sip": None,
                         "source": "watched",
+                        "by": "device",
+                        "tried": [],
                     },
                     "dial_second": {
                         "number": "200",
                         "status": "ANSWER",
                         "ring_seconds": 3.4,
-                        "channel": "PJSIP/200-00000001",
+                        "channel": "Local/200@from-phones-00000001;1",
                         "cause": 16,
                         "cause_text": "Normal Clearing",
-                        "sip": 200,
+                        "sip": None,
                         "source": "reported",
+                        "by": "dialplan",
+                        "tried": [
+                            {
+                                "channel": "PJSIP/200-00000001",
+                                "status": "BUSY",
+                                "cause": 17,
+                                "sip": 486,
+                                "ring_seconds": 3.0,
+                            }
+                        ],
                     },
                     "dial_as": "101",
                     "talk_seconds": 12.3,
@@ -237,7 +251,7 @@ class TestStatus:
         shown = status(a_call(received=RECEIVED))["c2c_status"]
         assert shown["pbx_request"] is None
         assert shown["response"] is None
-        nothing = {
+        nothing: dict[str, object] = {
             "status": None,
             "ring_seconds": None,
             "channel": None,
@@ -245,6 +259,8 @@ class TestStatus:
             "cause_text": None,
             "sip": None,
             "source": None,
+            "by": None,
+            "tried": [],
         }
         assert shown["call"] == {
             "state": "accepted",

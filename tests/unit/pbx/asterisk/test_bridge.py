@@ -6,6 +6,7 @@ import pytest
 
 from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.message import SessionLost
+from c2c_agent.call.evidence import SaidBy
 from c2c_agent.config.pbx import AgiConfig
 from c2c_agent.pbx.asterisk.bridge import acknowledge, agi_url, bridge, refuse
 from c2c_agent.pbx.asterisk.evidence import DialResult
@@ -24,6 +25,7 @@ class BridgeTests(ProtocolTest):
         super().setUp()
         self.kept: list[DialResult] = []
         self.keeps = True
+        self.asks = False
 
     async def keep(self, result: DialResult) -> bool:
         """Be a store, in order or not."""
@@ -36,7 +38,12 @@ class BridgeTests(ProtocolTest):
         async def conversation(channel: AgiChannel) -> None:
             self.heard.append(
                 await bridge(
-                    channel, "PJSIP/200", ring_seconds=20, max_duration=3600, keep=self.keep
+                    channel,
+                    "PJSIP/200",
+                    ring_seconds=20,
+                    max_duration=3600,
+                    wants_refusals=lambda: self.asks,
+                    keep=self.keep,
                 )
             )
 
@@ -50,7 +57,7 @@ class BridgeTests(ProtocolTest):
         result = self.bridge(
             DIAL + "200 result=0\n" + READ + "200 result=1 (ANSWER,16,1795411045.435)\n" + DONE
         )
-        assert result == DialResult("ANSWER", 16, None, False, 1795411045.435)
+        assert result == DialResult("ANSWER", 16, answered_at=1795411045.435)
 
     def test_the_result_is_kept_before_the_last_word(self) -> None:
         """Where it could not be, the dialplan is not told that we have it, and leaves its own."""
@@ -82,7 +89,7 @@ class BridgeTests(ProtocolTest):
         result = self.bridge(
             DIAL + "200 result=-1\n" + READ + "HANGUP\n200 result=1 (CANCEL,0,)\n" + DONE
         )
-        assert result == DialResult("CANCEL", 0, None, first_hung_up=True)
+        assert result == DialResult("CANCEL", 0, first_hung_up=True)
 
     def test_the_sip_response_of_a_refusal(self) -> None:
         """Of the second leg's SIP channels; ours is not asked, whatever the order."""
@@ -97,7 +104,39 @@ class BridgeTests(ProtocolTest):
             + "200 result=1 (SIP 486 Busy Here)\n"
             + DONE
         )
-        assert result == DialResult("BUSY", 17, 486)
+        assert result == DialResult("BUSY", 17, {"PJSIP/200-00000001": 486}, SaidBy.DEVICE)
+
+    def test_the_responses_of_who_refused_before_something_answered(self) -> None:
+        """Asked where events have not told them: it costs a conversation with each call."""
+        self.asks = True
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (ANSWER,16,)\n"
+            + KEYS
+            + "200 result=1 (PJSIP/100-00000001,PJSIP/201-00000001,PJSIP/202-00000001)\n"
+            + '> GET FULL VARIABLE "${HANGUPCAUSE(PJSIP/201-00000001,tech)}"\n'
+            + "200 result=1 (SIP 486 Busy Here)\n"
+            + '> GET FULL VARIABLE "${HANGUPCAUSE(PJSIP/202-00000001,tech)}"\n'
+            + "200 result=1 (SIP 603 Decline)\n"
+            + DONE
+        )
+        refused = {"PJSIP/201-00000001": 486, "PJSIP/202-00000001": 603}
+        assert result == DialResult("ANSWER", 16, refused)
+
+    def test_a_dialplan_that_refuses(self) -> None:
+        """Ours is the only channel that there is a cause of."""
+        result = self.bridge(
+            DIAL
+            + "200 result=0\n"
+            + READ
+            + "200 result=1 (CHANUNAVAIL,21,)\n"
+            + KEYS
+            + "200 result=1 (PJSIP/100-00000001)\n"
+            + DONE
+        )
+        assert result == DialResult("CHANUNAVAIL", 21, refused_by=SaidBy.DIALPLAN)
 
     def test_a_refusal_without_a_sip_response(self) -> None:
         """No extension, no channel, nothing to ask."""
@@ -140,7 +179,12 @@ class BridgeTests(ProtocolTest):
         async def conversation(channel: AgiChannel) -> None:
             try:
                 await bridge(
-                    channel, "PJSIP/200", ring_seconds=20, max_duration=3600, keep=self.keep
+                    channel,
+                    "PJSIP/200",
+                    ring_seconds=20,
+                    max_duration=3600,
+                    wants_refusals=lambda: False,
+                    keep=self.keep,
                 )
             except SessionLost:
                 self.heard.append("lost")

@@ -299,7 +299,7 @@ class TestSeveralPhones:
         trace.observe(
             event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause=str(cause)), at
         )
-        result = DialResult(status, cause, None, first_hung_up=status == "CANCEL")
+        result = DialResult(status, cause, first_hung_up=status == "CANCEL")
         return outcome(with_dial(trace.evidence(), result, at), cancelled=False)
 
     def test_one_refuses_and_one_rings_out(self) -> None:
@@ -480,7 +480,9 @@ class TestEvidence:
     def test_what_dial_tells_fills_what_events_did_not(self) -> None:
         """Cause and SIP response of Asterisk 16 come over FastAGI."""
         trace, _ = follow(events(find("16", "second-busy")))
-        told = DialResult(status="BUSY", cause=17, sip=486)
+        name = trace.evidence().second.channel
+        assert name is not None
+        told = DialResult(status="BUSY", cause=17, sips={name: 486})
         evidence = with_dial(trace.evidence(), told, 50.0)
         assert evidence.second.sip == 486
         assert evidence.second.cause == 17
@@ -570,14 +572,14 @@ class TestFound:
         assert (evidence.first.status, evidence.second.status) == ("ANSWER", "ANSWER")
         assert (evidence.first.answered_at, evidence.second.answered_at) == (None, None)
         assert outcome(evidence, cancelled=False) is Outcome.CONNECTED
-        told = DialResult("ANSWER", 16, None, answered_at=10.0)
+        told = DialResult("ANSWER", 16, answered_at=10.0)
         assert with_dial(evidence, told, 90.0).second.answered_at == 10.0
 
     def test_an_answer_that_was_seen_counts_more(self) -> None:
         """The host's clock may have been set meanwhile."""
         trace = talk(4.0)
         trace.found([], 60.0)
-        told = DialResult("ANSWER", 16, None, answered_at=-3600.0)
+        told = DialResult("ANSWER", 16, answered_at=-3600.0)
         assert with_dial(trace.evidence(), told, 90.0).second.answered_at == 4.0
 
     def test_the_first_had_come_to_the_bridge(self) -> None:
@@ -677,7 +679,7 @@ class TestFound:
     def test_dial_tells_what_was_missed(self, first_hung_up: bool, by: Leg) -> None:
         """Where the link was down, FastAGI says who left, and since when they had talked."""
         trace = CallTrace("c2c-1", 20, lost=True)
-        result = DialResult("ANSWER", 16, None, first_hung_up, answered_at=3.5)
+        result = DialResult("ANSWER", 16, first_hung_up=first_hung_up, answered_at=3.5)
         evidence = with_dial(trace.evidence(), result, 9.0)
         assert evidence == CallEvidence(
             second=LegEvidence(status="ANSWER", cause=16, answered_at=3.5, ended_at=9.0),
@@ -685,7 +687,7 @@ class TestFound:
             hung_up_at=9.0,
             lost=True,
         )
-        again = DialResult("ANSWER", 16, None, not first_hung_up)
+        again = DialResult("ANSWER", 16, first_hung_up=not first_hung_up)
         assert with_dial(evidence, again, 10.0).hung_up_by is by
 
 

@@ -7,7 +7,14 @@ from math import inf
 import pytest
 from attrs import evolve
 
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed
+from c2c_agent.call.evidence import (
+    Attempt,
+    CallEvidence,
+    Leg,
+    LegEvidence,
+    NotConfirmed,
+    SaidBy,
+)
 from c2c_agent.pbx.asterisk import astdb
 from c2c_agent.pbx.asterisk.evidence import (
     DialReport,
@@ -26,7 +33,8 @@ class TestReport:
     def test_all_was_watched(self) -> None:
         """Then it adds status, cause and SIP response, and an end where none was told yet."""
         watched = CallEvidence(second=LegEvidence(channel="PJSIP/200-2", ended_at=20.0))
-        told = dial_report(watched, DialResult("BUSY", 17, 486), ahead=0.0, now=21.0)
+        result = DialResult("BUSY", 17, {"PJSIP/200-2": 486, "PJSIP/201-3": 603})
+        told = dial_report(watched, result, ahead=0.0, now=21.0)
         assert with_dial_report(watched, told).second == LegEvidence(
             channel="PJSIP/200-2", status="BUSY", cause=17, sip=486, ended_at=20.0
         )
@@ -36,12 +44,50 @@ class TestReport:
 
     def test_what_was_watched_says_more(self) -> None:
         """The channel's own cause and response; but Dial's word of the leg as a whole counts."""
-        watched = LegEvidence(status="NOANSWER", cause=21, sip=603, ended_at=20.0)
-        told = DialReport(DialResult("CHANUNAVAIL", 0, 480), 20.0)
+        watched = LegEvidence(
+            channel="PJSIP/200-2", status="NOANSWER", cause=21, sip=603, ended_at=20.0
+        )
+        told = DialReport(DialResult("CHANUNAVAIL", 0, {"PJSIP/200-2": 480}), 20.0)
         merged = with_dial_report(CallEvidence(second=watched), told)
         assert merged.second == evolve(watched, status="CHANUNAVAIL")
         silent = with_dial_report(CallEvidence(second=watched), DialReport(DialResult(""), 20.0))
         assert silent.second == watched
+
+    def test_of_several_phones(self) -> None:
+        """What was watched is one phone's word, and what Dial says is not of that one."""
+        watched = LegEvidence(
+            channel="PJSIP/200-2", status="NOANSWER", cause=16, ended_at=9.0, by=SaidBy.DEVICE
+        )
+        told = DialReport(DialResult("BUSY", 17), 20.0)
+        merged = with_dial_report(CallEvidence(second=watched), told, is_one_of_several=True)
+        assert merged.second == watched
+        given_up = DialReport(DialResult("CANCEL", 0), 20.0)
+        merged = with_dial_report(CallEvidence(second=watched), given_up, is_one_of_several=True)
+        assert merged.second == evolve(watched, status="CANCEL")
+
+    def test_the_responses_of_phones(self) -> None:
+        """Each phone has its own; one that rang, or was answered for by a dialplan, has none."""
+        sips = {"PJSIP/201-3": 486, "PJSIP/202-4": 180, "Local/1@x;1": 200, "PJSIP/203-5": 404}
+        watched = LegEvidence(
+            channel="Local/1@x;1",
+            by=SaidBy.DIALPLAN,
+            tried=(Attempt("PJSIP/201-3"), Attempt("PJSIP/202-4"), Attempt("PJSIP/203-5", sip=603)),
+        )
+        told = DialReport(DialResult("ANSWER", 16, sips), 20.0)
+        second = with_dial_report(CallEvidence(second=watched), told).second
+        assert second.sip is None
+        answered = LegEvidence(channel="PJSIP/203-5", by=SaidBy.DEVICE)
+        assert with_dial_report(CallEvidence(second=answered), told).second.sip is None
+        assert [one.sip for one in second.tried] == [486, None, 603]
+
+    def test_nothing_was_watched(self) -> None:
+        """The PBX knows of one phone, so that was it; of two nobody knows which."""
+        one = DialReport(DialResult("BUSY", 17, {"PJSIP/200-2": 486}), 20.0)
+        second = with_dial_report(CallEvidence(), one).second
+        assert (second.channel, second.sip) == ("PJSIP/200-2", 486)
+        two = DialReport(DialResult("BUSY", 17, {"PJSIP/200-2": 486, "PJSIP/200-3": 404}), 20.0)
+        second = with_dial_report(CallEvidence(), two).second
+        assert (second.channel, second.sip) == (None, None)
 
     def test_overtakes_the_events_of_a_short_talk(self) -> None:
         """FastAGI is a connection of its own; the end is not before the answer."""
@@ -159,6 +205,14 @@ def test_the_first_leg_was_taken_for_the_second() -> None:
             ),
         ),
         (
+            "CHANUNAVAIL,21,10.0,,11.0,,PJSIP/100-1,PJSIP/100-1",
+            CallEvidence(
+                LegEvidence(status="ANSWER", answered_at=10.0),
+                LegEvidence(status="CHANUNAVAIL", cause=21, ended_at=11.0, by=SaidBy.DIALPLAN),
+                dialed=True,
+            ),
+        ),
+        (
             ",0,10.0,,11.0",
             CallEvidence(
                 LegEvidence(status="ANSWER", answered_at=10.0),
@@ -196,7 +250,7 @@ def test_the_first_leg_was_taken_for_the_second() -> None:
         ),
         (
             "first,,20,11.0",
-            CallEvidence(LegEvidence(cause=20, ended_at=11.0)),
+            CallEvidence(LegEvidence(cause=20, ended_at=11.0, by=SaidBy.DIALPLAN)),
         ),
         (
             "first,NOANSWER,19,11.0",
@@ -214,6 +268,7 @@ def test_the_first_leg_was_taken_for_the_second() -> None:
     ids=[
         "answered",
         "busy",
+        "refused-by-the-dialplan",
         "gone-before",
         "unconfirmed",
         "declined",
