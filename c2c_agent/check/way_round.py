@@ -44,6 +44,8 @@ _LOOK: Final = 0.05
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
 _HELPERS: Final = (
     "c2c-answered",
+    "c2c-as-user",
+    "c2c-language",
     "c2c-auto-answer",
     "c2c-confirm",
     "c2c-result",

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from attrs import Attribute, Factory, field, frozen
-from attrs.validators import and_, deep_mapping, optional
+from attrs.validators import and_, deep_iterable, deep_mapping, optional
 
 from c2c_agent.config.rules import (
     WORD,
@@ -185,6 +185,25 @@ class DialAsConfig:
             "The context of a `dial_as` that is no PJSIP endpoint. Without one, such a call is "
             "refused with `unknown_dial_as`.",
             values="a context",
+        ),
+    )
+    language: bool = field(
+        default=False,
+        metadata=described(
+            "Whether calls are in the language of the `dial_as` endpoint. By default the second "
+            "leg is in the PBX's."
+        ),
+    )
+    set_var: Sequence[str] = field(
+        default=(),
+        validator=deep_iterable(
+            Shape(_VARIABLE_NAME, "a variable's name (letters, digits, _) outside C2C_")
+        ),
+        metadata=described(
+            "Variables that your dialplan takes from the caller's PJSIP endpoint (`set_var`), such "
+            "as a class of service: the names as they stand in `pjsip.conf`. Calls get the values "
+            "of the `dial_as` endpoint.",
+            values="a list of names",
         ),
     )
 

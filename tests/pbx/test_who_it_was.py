@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -336,25 +337,78 @@ class TestStaleContact:
         assert call[f"dial_{leg}"]["ring_seconds"] == lateness.near(0.3, 0.3)
 
 
-class TestPermission:
-    """What a dialplan takes from the caller's device is there for the dial_as user's calls."""
+#: What the dialplan takes from a device.
+TAKEN: Final = {"set_var": ["CLASS_OF_SERVICE", "__FLOOR"], "language": True}
 
-    def test_who_has_it(
-        self, asterisk: AsteriskHost, agent: AgentProcess, phone: StartPhone, talker: StartTalker
+
+@pytest.fixture(scope="module")
+def permitting(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent that is told which variables of a device the dialplan decides by."""
+    with AgentProcess(
+        asterisk, tmp_path_factory.mktemp("agent"), asterisk_changes={"dial_as": TAKEN}
+    ) as agent:
+        yield agent
+
+
+class TestPermission:
+    """What a dialplan takes from the caller's device is there for the dial_as user's calls.
+
+    221 rings 202 for a device with a class of service, a floor and a language, as 155's has.
+    """
+
+    def test_the_user_s_own_call(
+        self, asterisk: AsteriskHost, phone: StartPhone, talker: StartTalker
     ) -> None:
-        """Their own call goes through, and so does the agent's for them."""
-        phone("100", QUICK)
+        """It goes through: that is what the others are held against."""
         second = phone("202", TALKS)
         own = talker("155")
         call = own.call("221", (asterisk.address, 5060))
-        second.wait_for(lambda one: one.answered_at, 20, "the user's own call goes through")
+        second.wait_for(lambda one: one.answered_at, 20, "it is answered")
         own.hang_up(call)
-        assert agent.ended(agent.call("100", "221", dial_as="155"))["outcome"] == "connected"
 
-    def test_who_has_it_not(self, agent: AgentProcess, phone: StartPhone) -> None:
-        """Refused by the dialplan, and nobody is rung, though the first phone's user may."""
-        phone("155", QUICK)
+    def test_of_the_second(self, permitting: AgentProcess, phone: StartPhone) -> None:
+        """Whoever is first: it is the dial_as user's that counts."""
+        phone("100", QUICK)
         second = phone("202", TALKS)
-        call = agent.ended(agent.call("155", "221", dial_as="100"))
-        assert (call["outcome"], call["dial_second"]["by"]) == ("second_unreachable", "dialplan")
-        assert second.calls() == []
+        call = permitting.ended(permitting.call("100", "221", dial_as="155"))
+        assert (call["outcome"], call["dial_second"]["by"]) == ("connected", "device")
+        assert len(second.calls()) == 1
+
+    def test_of_a_first_number_outside(self, permitting: AgentProcess, phone: StartPhone) -> None:
+        """It is dialled in the same context, with the same permission."""
+        phone("202", QUICK)
+        phone("200", TALKS)
+        call = permitting.ended(permitting.call("221", "200", dial_as="155"))
+        assert (call["outcome"], call["dial_first"]["by"]) == ("connected", "device")
+
+    def test_without_an_agent(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """The dialplan that dials alone has it, too."""
+        first = phone("100", Behaviour(ring_seconds=None))
+        second = phone("202", TALKS)
+        agent = AgentProcess(asterisk, tmp_path, asterisk_changes={"dial_as": TAKEN})
+        agent.start()
+        request_id = agent.call("100", "221", dial_as="155")
+        agent.stored(request_id, "first_ringing")
+        agent.kill()
+        first.decide()
+        second.wait_for(lambda call: call.ended_at, 20, "the call has ended")
+        with agent:
+            assert agent.ended(request_id)["outcome"] == "connected"
+
+    @pytest.mark.parametrize(
+        ("first", "numbers"), [("155", ("155", "221")), ("200", ("221", "200"))]
+    )
+    def test_who_has_it_not(
+        self, permitting: AgentProcess, phone: StartPhone, first: str, numbers: tuple[str, str]
+    ) -> None:
+        """The dialplan refuses, and nobody is rung, though the first phone's own user may."""
+        phone(first, QUICK)
+        asked = phone("202", TALKS)
+        call = permitting.ended(permitting.call(*numbers, dial_as="100"))
+        leg = "second" if numbers[1] == "221" else "first"
+        assert (call["outcome"], call[f"dial_{leg}"]["by"]) == (f"{leg}_unreachable", "dialplan")
+        assert asked.calls() == []

@@ -61,6 +61,7 @@ async def bridge(
     *,
     ring_seconds: int,
     max_duration: int,
+    in_own_language: bool = False,
     wants_refusals: Callable[[], bool],
     keep: Callable[[DialResult], Awaitable[bool]],
 ) -> bool:
@@ -69,14 +70,16 @@ async def bridge(
     Options of Dial: `g` lets the first leg go on when the second ends, so that the result can be
     read; `i` keeps a phone from forwarding the call to a number that nobody has allowed; `S` ends
     the talk, unless what was dialled leaves it to the two; `U` notes on our channel when it began,
-    for a result that outlives the agent.
+    for a result that outlives the agent. With `in_own_language` also `b`, which hands the language
+    on that this channel has of the dial_as user's device: Dial does not.
     `wants_refusals`: whether, of a leg that was answered, it is asked by what responses phones have
     refused before.
     `keep` makes the result durable. Only where it could is the dialplan told that it need not leave
     one of its own: an agent that crashes then finds either. Gives whether the dialplan was told.
     Raises SessionLost where the session ended before the result was read.
     """
-    options = f"giS({max_duration})U(c2c-answered^{channel.environment.channel})"
+    language = "b(c2c-language^s^1)" if in_own_language else ""
+    options = f"giS({max_duration}){language}U(c2c-answered^{channel.environment.channel})"
     dial = exec_("Dial", f"{target},{ring_seconds},{options}")
     reply = await channel.command(dial, patience=None)
     first_hung_up = reply.result == "-1" or channel.hung_up

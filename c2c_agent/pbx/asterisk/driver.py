@@ -253,6 +253,7 @@ class AsteriskDriver:
                 _target(plan, channel),
                 ring_seconds=plan.timeout,
                 max_duration=plan.max_duration or self._max_duration,
+                in_own_language=self._config.dial_as.language,
                 wants_refusals=call.wants_refusals,
                 keep=keep,
             )

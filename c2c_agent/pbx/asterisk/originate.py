@@ -21,6 +21,10 @@ from c2c_agent.text import one_copy
 _SHIPPED_BRIDGE: Final = "c2c-bridge"
 
 
+#: The variable of c2c-bridge that is the language of the dial_as endpoint.
+_LANGUAGE: Final = "_C2C_LANGUAGE=language"
+
+
 def secret_digest(secret: str) -> str:
     """By what a channel's secret is known."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -63,6 +67,11 @@ def make_plan(
         variables["__C2C_AUTO_ANSWER"] = job.auto_answer
     if job.confirm:
         variables["_C2C_CONFIRM"] = config.confirm_prompt
+    as_user = [_as_set(name) for name in config.dial_as.set_var]
+    if config.dial_as.language:
+        as_user.append(_LANGUAGE)
+    if as_user:
+        variables["_C2C_AS_USER"] = ":".join(as_user)
     if config.freepbx:
         variables["_C2C_FREEPBX"] = "1"
     for name, template in config.variables.items():
@@ -103,6 +112,14 @@ def root_of(plan: OriginatePlan) -> str:
 def _one_further(name: str) -> str:
     """The name by which a variable of the first leg comes to the phone as the root has it."""
     return name if name.startswith("__") else "_" + name
+
+
+def _as_set(name: str) -> str:
+    """As which name a variable of an endpoint is set on the channel that dials, and what it is.
+
+    The channel that runs the user's dialplan is the next one; what is inherited stays so.
+    """
+    return f"{'__' + name.lstrip('_') if name.startswith('_') else '_' + name}={name}"
 
 
 def _dial_string(

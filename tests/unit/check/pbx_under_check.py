@@ -38,6 +38,8 @@ AGI_URL = "agi://127.0.0.1:8475/c2c"
 CONTEXTS = (
     "c2c-bridge",
     "c2c-answered",
+    "c2c-as-user",
+    "c2c-language",
     "c2c-auto-answer",
     "c2c-confirm",
     "c2c-result",

@@ -144,6 +144,13 @@ VALUES: list[tuple[Callable[..., object], str, list[object], list[object], str]]
         "an extension",
     ),
     (DialAsConfig, "contexts", [], [{"100": ""}, {"100": "a,b"}], "the name of a dialplan context"),
+    (
+        DialAsConfig,
+        "set_var",
+        [(), ("CLASS_OF_SERVICE", "_X", "__FLOOR2")],
+        [("C2C_DIAL_AS",), ("__C2C_X",), ("CHANNEL(language)",), ("a=b",), ("",), ("1",)],
+        "a variable's name",
+    ),
     (CallsConfig, "timeout", [1, 120], [0, -1, 3601], "from 1 to 3600 seconds"),
     (CallsConfig, "max_timeout", [30, 3600], [0, 3601], "from 1 to 3600 seconds"),
     (CallsConfig, "max_concurrent", [1, 100_000], [0, 100_001], "from 1 to 100000 calls"),

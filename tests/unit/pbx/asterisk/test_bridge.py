@@ -26,6 +26,7 @@ class BridgeTests(ProtocolTest):
         self.kept: list[DialResult] = []
         self.keeps = True
         self.asks = False
+        self.in_own_language = False
 
     async def keep(self, result: DialResult) -> bool:
         """Be a store, in order or not."""
@@ -42,6 +43,7 @@ class BridgeTests(ProtocolTest):
                     "PJSIP/200",
                     ring_seconds=20,
                     max_duration=3600,
+                    in_own_language=self.in_own_language,
                     wants_refusals=lambda: self.asks,
                     keep=self.keep,
                 )
@@ -83,6 +85,13 @@ class BridgeTests(ProtocolTest):
             DIAL + "= 14400 s\n= open\n200 result=0\n" + READ + "200 result=1 (ANSWER,16,)\n" + DONE
         )
         assert result == DialResult("ANSWER", 16)
+
+    def test_in_the_language_of_the_dial_as_user(self) -> None:
+        """It is handed on before the second is called."""
+        self.in_own_language = True
+        dialogue = DIAL.replace("U(", "b(c2c-language^s^1)U(") + "200 result=0\n"
+        dialogue += READ + "200 result=1 (ANSWER,16,)\n" + DONE
+        assert self.bridge(dialogue) == DialResult("ANSWER", 16)
 
     def test_the_first_hangs_up(self) -> None:
         """Its hangup comes with Dial's result, and the variables can still be read."""

@@ -8,7 +8,7 @@ from attrs import evolve
 from c2c_agent.ami.actions import Action
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.job import CallJob
-from c2c_agent.config.pbx import AsteriskConfig, LegRule, SecondLegRule
+from c2c_agent.config.pbx import AsteriskConfig, DialAsConfig, LegRule, SecondLegRule
 from c2c_agent.errors import ApiError, ErrorCode
 from c2c_agent.pbx.asterisk.originate import make_plan, secret_digest
 from c2c_agent.policy.pattern import parse_pattern
@@ -101,6 +101,16 @@ class TestVariables:
         assert "_C2C_CONFIRM=hello&press-1" in variables(made)
         assert made.confirm_seconds > 3 * 5
         assert plan(AsteriskConfig()).confirm_seconds == 0
+
+    def test_variables_of_the_dial_as_endpoint(self) -> None:
+        """Each as it is set for the channel that runs that user's dialplan, and as it is there."""
+        taken = DialAsConfig(set_var=("CLASS", "_A", "__FLOOR"))
+        asked = variables(plan(AsteriskConfig(dial_as=taken)))
+        assert "_C2C_AS_USER=_CLASS=CLASS:__A=_A:__FLOOR=__FLOOR" in asked
+        assert not any("AS_USER" in variable for variable in variables(plan(AsteriskConfig())))
+        taken = evolve(taken, language=True)
+        asked = variables(plan(AsteriskConfig(dial_as=taken)))
+        assert "_C2C_AS_USER=_CLASS=CLASS:__A=_A:__FLOOR=__FLOOR:_C2C_LANGUAGE=language" in asked
 
     def test_the_outside_contract(self) -> None:
         """The call, inherited by the channels that it makes."""
