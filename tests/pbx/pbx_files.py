@@ -30,6 +30,7 @@ PHONES: Final = {
     "180": "from-phones",
     "240": "from-phones",
     "280": "from-phones",
+    **dict.fromkeys(("190", "191", "192", "285"), "from-phones"),
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
 }
 
@@ -38,10 +39,15 @@ KINDS: Final = {
     **dict.fromkeys(("160", "161", "260", "261"), "hd-phone"),
     **dict.fromkeys(("170", "171", "270", "271"), "direct-phone"),
     "155": "permitted-phone",
+    **dict.fromkeys(("190", "191"), "withholding-phone"),
+    "285": "trunk",
 }
 
 #: Users whose phones say themselves where they are.
 REGISTERING: Final = frozenset({"180", "280"})
+
+#: Users whose caller ID is what their phone says.
+NAMED_BY_THEIR_PHONE: Final = frozenset({"191", "192"})
 
 #: Users with a second phone, which is found where the phone of this number would be.
 SECOND_PHONES: Final = {"140": "141", "240": "241"}
@@ -90,6 +96,7 @@ def render(place: PbxPlace) -> dict[str, str]:
                 "NUMBER": number,
                 "KIND": KINDS.get(number, "phone"),
                 "CONTEXT": context,
+                "CALLER_ID": _caller_id(number),
                 "CONTACTS": _contacts(number, place),
             },
         )
@@ -113,6 +120,10 @@ def as_archive(files: dict[str, str]) -> bytes:
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def _caller_id(number: str) -> str:
+    return "" if number in NAMED_BY_THEIR_PHONE else f'callerid = "Phone {number}" <{number}>'
 
 
 def _contacts(number: str, place: PbxPlace) -> str:

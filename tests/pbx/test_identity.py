@@ -5,15 +5,22 @@ from __future__ import annotations
 import pytest
 
 from tests.pbx.agents import OTHER_KEY, AgentProcess
-from tests.pbx.conftest import StartPhone
+from tests.pbx.conftest import StartPhone, StartTalker
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
 from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import Behaviour
+from tests.pbx.sip_trace import SipMessage
 from tests.pbx.waiting import wait_until
 
 QUICK = Behaviour(ring_seconds=0.2)
 TALKS = Behaviour(ring_seconds=0.2, talk_seconds=0.5)
+
+
+def identity(invite: SipMessage) -> dict[str, str]:
+    """What an INVITE says of who calls, without what is of this call alone."""
+    names = ("From", "P-Asserted-Identity", "Remote-Party-ID", "Privacy")
+    return {name: invite.header(name).partition(";tag=")[0] for name in names}
 
 
 def accounts(asterisk: AsteriskHost, request_id: str, destination: str) -> set[str]:
@@ -68,6 +75,63 @@ class TestCallerId:
         request_id = agent.call("100", "200")
         agent.ended(request_id)
         assert accounts(asterisk, request_id, "200") == {"acct100"}
+
+
+class TestWithheld:
+    """Whoever withholds the number in calls of the phone's own does so here."""
+
+    @pytest.mark.parametrize("caller", ["100", "190", "191", "192"])
+    @pytest.mark.parametrize("called", ["200", "285"], ids=["phone", "trunk"])
+    def test_the_second_is_told_as_much_as_by_a_call_of_the_phone(
+        self,
+        agent: AgentProcess,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        talker: StartTalker,
+        caller: str,
+        called: str,
+    ) -> None:
+        """Number, name, presentation, and what a provider is told beside them."""
+        first, second = talker(caller), phone(called, TALKS)
+        own = first.call(called, (asterisk.address, 5060))
+        second.wait_for(lambda call: call.ended_at, 20, "the phone's own call is over")
+        wait_until(lambda: own.ended_at, 10, "it is over for the phone, too")
+        assert agent.ended(agent.call(caller, called))["outcome"] == "connected"
+        [by_itself, by_us] = map(identity, second.invites())
+        assert by_us == by_itself
+        if caller in {"190", "191"}:
+            assert caller not in by_us["From"]
+
+    @pytest.mark.parametrize(("first", "user"), [("101", "190"), ("190", "100"), ("301", "190")])
+    def test_it_is_the_user_s_whoever_is_rung_first(
+        self,
+        agent: AgentProcess,
+        asterisk: AsteriskHost,
+        phone: StartPhone,
+        talker: StartTalker,
+        first: str,
+        user: str,
+    ) -> None:
+        """Another phone that shows its number, one that does not, and one outside."""
+        phone("101" if first == "301" else first, QUICK)
+        own, second = talker(user), phone("285", TALKS)
+        called = own.call("285", (asterisk.address, 5060))
+        wait_until(lambda: called.ended_at, 20, "the user's own call is over")
+        assert agent.ended(agent.call(first, "285", dial_as=user))["outcome"] == "connected"
+        [by_itself, by_us] = map(identity, second.invites())
+        assert by_us == by_itself
+
+    def test_nothing_in_the_talk_shows_more(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """Nor what the second's provider is told while they talk."""
+        phone("190", QUICK)
+        provider = phone("285", Behaviour(ring_seconds=0.2, talk_seconds=2.0))
+        assert agent.ended(agent.call("190", "285"))["outcome"] == "connected"
+        messages = provider.whole_call().messages
+        named = [one for one in messages if one.received and one.header("P-Asserted-Identity")]
+        assert named
+        for message in named:
+            assert message.header("Privacy") == "id", message
+            assert ";privacy=full;" in message.header("Remote-Party-ID"), message
 
 
 class TestPermission:
