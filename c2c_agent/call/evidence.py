@@ -87,10 +87,11 @@ class CallEvidence:
     `timed_out`: the leg of which the PBX said that our timeout had ended its ringing. `rang_out`:
     the legs of which a phone rang for as long as its dialling lasted, and none has refused since.
     `dialed`: the second leg was dialled. `not_confirmed`: why it was not, although the first leg
-    was answered. `hung_up_by` is the leg whose side hung up first. `lost`: the end was not watched,
-    so what is None here may have happened all the same. `not_told`: nothing was missed, but a PBX
-    of this kind does not tell how a call ends. `ended_here`: it was hung up from here, or not put
-    through, as its requester had been told that it failed.
+    was answered. `hung_up_by` is the leg whose side ended the call by hanging up, `hung_up_at` when
+    that was, or when the talk was over otherwise. `lost`: the end was not watched, so what is None
+    here may have happened all the same. `not_told`: nothing was missed, but a PBX of this kind does
+    not tell how a call ends. `ended_here`: it was hung up from here, or not put through, as its
+    requester had been told that it failed.
     """
 
     first: LegEvidence = LegEvidence()

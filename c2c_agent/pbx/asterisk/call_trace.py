@@ -23,7 +23,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.pbx.asterisk.channel_id import request_of
-from c2c_agent.pbx.asterisk.channel_tree import Channel, ChannelTree
+from c2c_agent.pbx.asterisk.channel_tree import APART, Channel, ChannelTree
 from c2c_agent.pbx.asterisk.last_word import LastWord, of_answered, of_unanswered
 
 #: DialState values that say that a phone makes itself heard. PROGRESS (SIP 183) is how a trunk
@@ -43,15 +43,27 @@ _EMPTY: Final = frozenset({None, 0, _NORMAL_CLEARING})
 #: Causes that say of a leg as a whole that nobody answered.
 _NO_ANSWER: Final = frozenset({18, 19})
 
-_LINKED: Final = ("Linkedid", "DestLinkedid", "LocalOneLinkedid", "TransfererLinkedid")
+#: Who leaves in an attended transfer, and who then talks in their place; the channels of each are
+#: headers that begin so.
+_TRANSFERS: Final = (("OrigTransferer", "TransferTarget"), ("SecondTransferer", "Transferee"))
+
+#: Where an event that tells of two channels may have the Linkedid of ours.
+_LINKED: Final = (
+    "Linkedid",
+    "DestLinkedid",
+    "LocalOneLinkedid",
+    "TransfererLinkedid",
+    "OrigTransfererLinkedid",
+    "SecondTransfererLinkedid",
+)
 
 
 def request_id_of(event: Message) -> str | None:
     """The request whose call an event belongs to; None where it is no call of ours."""
     # First by the channel's own id: in one bridge with another call (after a transfer), it may have
     # that call's Linkedid, which may be one of ours as well.
-    own = request_of(event.get("Uniqueid"))
-    return own or request_of(next(filter(None, map(event.get, _LINKED)), ""))
+    ids = map(event.get, ("Uniqueid", *_LINKED))
+    return next(filter(None, map(request_of, ids)), None)
 
 
 def tells_of_legs(event: Message) -> bool:
@@ -89,8 +101,9 @@ class CallTrace:
     _timed_out: bool = False
     _hangups: list[tuple[Channel, Leg, float]] = field(factory=list)  # who asked for one, and when
     _is_to_end: bool = False
+    _heard_at: float = 0.0  # when the last event came
     _direct: bool = False  # a list shows that no Local channel is between the two
-    _left: Leg | None = None  # who has transferred the talk and is not part of it any more
+    _left: tuple[Channel, Leg, float] | None = None  # who has transferred the talk, and when
 
     @_tree.default
     def _new_tree(self) -> ChannelTree:
@@ -100,6 +113,7 @@ class CallTrace:
 
     def observe(self, event: Message, now: float) -> list[LegEvent]:
         """Take one event at `now` (seconds); what says nothing of the legs is passed over."""
+        self._heard_at = now
         take = _TAKERS.get(event.event)
         return take(self, event, now) if take is not None else []
 
@@ -192,9 +206,6 @@ class CallTrace:
         trace = self._legs[leg]
         if trace.device is None or trace.answered_at is None:
             trace.device = device
-        elif self._hung_up[0] is leg:
-            # It has taken the talk over: who transferred it hung up, and that was not the end.
-            self._hangups.clear()
 
     def _is_over(self, dialed: Channel, now: float) -> None:
         """Note when its dialling was over; who takes a call may be told of more than once."""
@@ -219,35 +230,81 @@ class CallTrace:
         return []
 
     def _hangup_request(self, event: Message, now: float) -> list[LegEvent]:
-        channel = self._tree.channel(event.get("Uniqueid"), event.get("Channel"))
+        channel = self._ending(event)
         channel.sip = _number(event.get("TechCause"))
         if channel.is_far_half:
             return []  # the near half was hung up, and takes this one along
         if event.get("ChannelStateDesc", "Up") != "Up":
             channel.refused = True  # it was only rung, perhaps by a queue that has answered
             return []
+        channel.asked_at = now
         leg = self._tree.leg_of(channel.uniqueid)
         answered = leg is not None and self._legs[leg].answered_at is not None
         if leg is not None and answered and not self._is_to_end:
             self._hangups.append((channel, leg, now))
         return []
 
+    def _ending(self, event: Message) -> Channel:
+        """The channel whose end this is about.
+
+        One that nothing was heard of has come to the talk from outside, as who is called back
+        after a transfer that failed: in the place of a leg that has left it.
+        """
+        uniqueid, name = event.get("Uniqueid"), event.get("Channel")
+        is_new = uniqueid not in self._tree.channels and uniqueid != self.root
+        if is_new and not self.lost:
+            for leg in (Leg.SECOND, Leg.FIRST):
+                if self._tree.left_at(leg) is not None:
+                    self._tree.stand_in(uniqueid, name, self._tree.talkers(leg)[-1].uniqueid)
+                    break
+        return self._tree.channel(uniqueid, name)
+
     @property
     def _hung_up(self) -> tuple[Leg | None, float | None]:
-        """Whose side hung up first, and when.
+        """Whose side ended the talk by hanging up, and when.
 
         Not a Local channel that has left the talk to others, nor the root where the phone was taken
-        out of it: those end by themselves, and may be told so in any order.
+        out of it: those end by themselves, and may be told so in any order. Nor who has transferred
+        the talk or left it to another of the same side, nor whoever was made to leave.
         """
         for channel, leg, at in self._hangups:
-            is_root = channel.uniqueid == self.root
-            if not self._tree.has_left(channel) and not (is_root and self._tree.is_taken):
+            leaves_a_talk = self._leaves_by_itself(channel) or self._goes_on(channel, leg, at)
+            if not leaves_a_talk and not self._was_over(leg, at):
                 return leg, at
         return None, None
 
+    def _leaves_by_itself(self, channel: Channel) -> bool:
+        is_root = channel.uniqueid == self.root and self._tree.is_taken
+        has_transferred = self._left is not None and self._left[0] is channel
+        return is_root or has_transferred or self._tree.has_left(channel)
+
+    def _goes_on(self, gone: Channel, leg: Leg, at: float) -> bool:
+        """Whether the leg has others who talk on when this one has gone."""
+        for channel in self._tree.talkers(leg):
+            left_at = self._heard_at if channel.left_at is None else channel.left_at
+            if channel is not gone and left_at >= at + APART:
+                return True
+        return False
+
+    def _was_over(self, leg: Leg, at: float) -> bool:
+        """Whether the other leg had gone before, and had not left this one to somebody else."""
+        other = Leg.SECOND if leg is Leg.FIRST else Leg.FIRST
+        left_at = self._tree.left_at(other)
+        waits = self._left is not None and self._left[1] is other
+        return left_at is not None and left_at < at and not waits
+
+    def _talk_over_at(self) -> float | None:
+        """When the talk was over; None where there was none, or it is not over."""
+        if self._legs[Leg.SECOND].answered_at is None:
+            return None
+        ends = [at for leg in Leg if (at := self._tree.left_at(leg)) is not None]
+        return min(ends, default=None)
+
     def who_left(self) -> Leg | None:
-        """Who has transferred the talk and is not part of it any more; None where it is to end."""
-        return self._left
+        """Who has transferred the talk, where nobody has come in their place."""
+        if self._left is None or self._goes_on(*self._left):
+            return None
+        return self._left[1]
 
     def _local_optimized(self, event: Message, _now: float) -> list[LegEvent]:
         for half in ("LocalOne", "LocalTwo"):
@@ -255,13 +312,29 @@ class CallTrace:
             self._tree.channel(event.get(half + "Uniqueid"), name).optimized = True
         return []
 
-    def _blind_transfer(self, event: Message, _now: float) -> list[LegEvent]:
+    def _blind_transfer(self, event: Message, now: float) -> list[LegEvent]:
         if event.get("Result") == "Success":
-            self._left = self._tree.leg_of(event.get("TransfererUniqueid")) or self._left
+            self._transferred(event.get("TransfererUniqueid"), now)
         return []
 
+    def _attended_transfer(self, event: Message, now: float) -> list[LegEvent]:
+        """The call may be that of either of the two channels of who transfers."""
+        if event.get("Result") == "Success":
+            for leaves, comes in _TRANSFERS:
+                gone = event.get(leaves + "Uniqueid")
+                if self._transferred(gone, now) and (uniqueid := event.get(comes + "Uniqueid")):
+                    self._tree.stand_in(uniqueid, event.get(comes + "Channel"), gone)
+        return []
+
+    def _transferred(self, uniqueid: str, now: float) -> bool:
+        """Whether it is a party of ours that has transferred."""
+        leg = self._tree.leg_of(uniqueid)
+        if leg is not None:
+            self._left = self._tree.channels[uniqueid], leg, now
+        return leg is not None
+
     def _hangup(self, event: Message, now: float) -> list[LegEvent]:
-        channel = self._tree.channel(event.get("Uniqueid"), event.get("Channel"))
+        channel = self._ending(event)
         channel.ended = True
         channel.ended_at = now
         self._is_over(channel, now)
@@ -459,7 +532,7 @@ class CallTrace:
             rang_out=frozenset(leg for leg, word in words.items() if word.rang_out),
             dialed=bool(self._tree.dialed),
             hung_up_by=hung_up_by,
-            hung_up_at=hung_up_at,
+            hung_up_at=self._talk_over_at() if hung_up_at is None else hung_up_at,
             lost=self.lost,
         )
 
@@ -525,6 +598,7 @@ _TAKERS: Final[Mapping[str, Callable[[CallTrace, Message, float], list[LegEvent]
     "LocalBridge": CallTrace._local_bridge,  # noqa: SLF001
     "LocalOptimizationEnd": CallTrace._local_optimized,  # noqa: SLF001
     "BlindTransfer": CallTrace._blind_transfer,  # noqa: SLF001
+    "AttendedTransfer": CallTrace._attended_transfer,  # noqa: SLF001
     "DialBegin": CallTrace._dial_begin,  # noqa: SLF001
     "DialState": CallTrace._dial_state,  # noqa: SLF001
     "DialEnd": CallTrace._dial_end,  # noqa: SLF001

@@ -31,7 +31,7 @@ from c2c_agent.ami.message import Message
 from c2c_agent.call.evidence import Leg
 
 #: Seconds within which channels end that end together.
-_APART: Final = 1.0
+APART: Final = 1.0
 
 #: Contexts of asterisk-conf/c2c-bridge.conf in which a channel is that dials the second leg.
 CALLERS_CONTEXTS: Final = frozenset({"c2c-bridge", "c2c-talk", "c2c-confirm"})
@@ -63,6 +63,7 @@ class Channel:
     optimized: bool = False  # it has taken itself out of a talk, which goes on
     ended: bool = False
     ended_at: float | None = None
+    asked_at: float | None = None  # when somebody behind it asked for its end
     cause: int | None = None
     cause_text: str | None = None
     sip: int | None = None
@@ -98,6 +99,12 @@ class Channel:
     def is_far_half(self) -> bool:
         """Whether it is the half of a Local channel that runs the dialplan behind it."""
         return not self.is_device and self.name.endswith(";2")
+
+    @property
+    def left_at(self) -> float | None:
+        """When it was no part of a talk any more; an agent may hold its channel for longer."""
+        known = [at for at in (self.asked_at, self.ended_at) if at is not None]
+        return min(known) if known else None
 
     @property
     def other_half(self) -> str | None:
@@ -229,6 +236,27 @@ class ChannelTree:
         channel = self.device_of(leg) or self.head_of(leg)
         return channel.name if channel is not None else None
 
+    def talkers(self, leg: Leg) -> list[Channel]:
+        """Those of a leg that have taken part in the talk, one after the other or together."""
+        return [
+            channel
+            for channel in self.channels.values()
+            if (channel.answered or channel.uniqueid == self.caller)
+            and self.leg_of(channel.uniqueid) is leg
+        ]
+
+    def left_at(self, leg: Leg) -> float | None:
+        """When the last of a leg left the talk; None where one has not, or nobody knows."""
+        ends = [channel.left_at for channel in self.talkers(leg)]
+        known = [at for at in ends if at is not None]
+        return max(known) if known and len(known) == len(ends) else None
+
+    def stand_in(self, uniqueid: str, name: str, gone: str) -> None:
+        """Note that a channel has taken the place of `gone`, which has left the talk to it."""
+        self.channel(uniqueid, name).answered = True
+        if self.leg_of(uniqueid) is None:
+            self.tie(uniqueid, gone)
+
     @property
     def all_ended(self) -> bool:
         """Whether every channel that was told of has ended."""
@@ -299,7 +327,7 @@ class ChannelTree:
 
 def _outlived(channel: Channel, at: float) -> bool:
     """Whether a channel went on for longer than what ends together does."""
-    return not channel.ended or (channel.ended_at is not None and channel.ended_at > at + _APART)
+    return not channel.ended or (channel.ended_at is not None and channel.ended_at > at + APART)
 
 
 def _is_up(channel: Message | None) -> bool:

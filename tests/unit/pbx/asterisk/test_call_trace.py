@@ -721,6 +721,28 @@ def ends(uniqueid: str, name: str) -> Message:
     return event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
 
 
+def leaves(trace: CallTrace, uniqueid: str, name: str, at: float) -> None:
+    """A phone hangs up."""
+    trace.observe(event("HangupRequest", Uniqueid=uniqueid, Channel=name), at)
+    trace.observe(ends(uniqueid, name), at)
+
+
+def attended(
+    orig: str, target: str, *, mine: str = "x9", transferee: str = "p1", result: str = "Success"
+) -> Message:
+    """An attended transfer, done or failed."""
+    told = {
+        "OrigTransfererUniqueid": orig,
+        "SecondTransfererUniqueid": mine,
+        "SecondTransfererLinkedid": ROOT,
+        "TransferTargetUniqueid": target,
+        "TransferTargetChannel": "Local/201@phones-3;1",
+        "TransfereeUniqueid": transferee,
+        "TransfereeChannel": "PJSIP/900-7",
+    }
+    return event("AttendedTransfer", Result=result, **{k: v for k, v in told.items() if v})
+
+
 def taken_talk(*, told: bool = True) -> CallTrace:
     """Two talk; the first's phone has dialled; up to second 5. `told`: a session has said so."""
     trace = CallTrace("c2c-1", 20)
@@ -842,6 +864,97 @@ class TestTaken:
         trace.observe(dialed(near, "p3", "PJSIP/201-3"), 7.0)
         trace.observe(event("HangupRequest", Uniqueid="p3", Channel="PJSIP/201-3"), 8.0)
         assert trace.evidence().hung_up_by is Leg.FIRST
+
+    @pytest.mark.parametrize("by", list(Leg))
+    def test_the_second_asks_a_colleague_and_leaves(self, by: Leg) -> None:
+        """Who takes its place is of its leg, and the talk goes on."""
+        trace = taken_talk()
+        optimize(trace)
+        trace.observe(attended("p2", "t1", result="Fail"), 6.0)
+        for _ in range(2):
+            trace.observe(attended("p2", "t1"), 6.0)
+        assert trace.who_left() is Leg.SECOND
+        leaves(trace, "p2", "PJSIP/200-2", 6.1)
+        trace.observe(event("Newchannel", Uniqueid="p9", Channel="PJSIP/109-9"), 8.0)
+        assert trace.who_left() is None
+        assert trace.evidence().hung_up_by is None
+        if by is Leg.FIRST:
+            leaves(trace, "p1", "PJSIP/100-1", 9.0)
+            trace.observe(ends("t1", "Local/201@phones-3;1"), 9.1)
+        else:
+            leaves(trace, "t1", "Local/201@phones-3;1", 9.0)
+            trace.observe(ends("p1", "PJSIP/100-1"), 9.1)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (by, 9.0)
+        assert evidence.second.channel == "PJSIP/200-2"
+
+    def test_our_call_is_the_one_in_which_a_colleague_was_asked(self) -> None:
+        """Then it is the other call's party that comes to ours; or a whole conference does."""
+        for comes in ("x7", ""):
+            trace = taken_talk()
+            optimize(trace)
+            told = attended("x8", "p1", mine="p2", transferee=comes)
+            assert request_id_of(told) == uuid(1)
+            trace.observe(told, 6.0)
+            leaves(trace, "p2", "PJSIP/200-2", 6.1)
+            assert trace.who_left() is Leg.SECOND
+            leaves(trace, "p1", "PJSIP/100-1", 9.0)
+            assert trace.evidence().hung_up_by is Leg.FIRST
+
+    @pytest.mark.parametrize("by", list(Leg))
+    def test_a_transfer_that_comes_back(self, by: Leg) -> None:
+        """The one who is called back comes from a call of its own: only its end is told."""
+        trace = taken_talk()
+        optimize(trace)
+        leaves(trace, "p2", "PJSIP/200-2", 6.0)
+        if by is Leg.FIRST:
+            trace.observe(event("HangupRequest", **PHONE), 9.0)
+            trace.observe(ends("p5", "PJSIP/200-5"), 9.1)
+            trace.observe(ends("p1", "PJSIP/100-1"), 9.2)
+        else:
+            leaves(trace, "p5", "PJSIP/200-5", 9.0)
+            trace.observe(ends("p1", "PJSIP/100-1"), 9.2)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (by, 9.0)
+
+    def test_one_from_outside_while_both_are_there(self) -> None:
+        """It stands for nobody."""
+        trace = taken_talk()
+        optimize(trace)
+        leaves(trace, "p5", "PJSIP/205-5", 6.0)
+        leaves(trace, "p1", "PJSIP/100-1", 9.0)
+        assert trace.evidence().hung_up_by is Leg.FIRST
+
+    def test_the_dialplan_goes_on_with_the_first(self) -> None:
+        """A survey, when the agent has hung up: the talk lasts until somebody leaves that."""
+        trace = taken_talk()
+        leaves(trace, "p2", "PJSIP/200-2", 6.0)
+        assert trace.evidence().hung_up_by is Leg.SECOND
+        leaves(trace, "p1", "PJSIP/100-1", 9.0)
+        for uniqueid, name in zip(("l1", "l2"), sorted(HALVES.values())[:2], strict=True):
+            trace.observe(ends(uniqueid, name), 9.1)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.FIRST, 9.0)
+
+    def test_the_dialplan_goes_on_with_the_second(self) -> None:
+        """The talk was ended by its bound: who hangs up afterwards has not ended it."""
+        trace = taken_talk()
+        optimize(trace)
+        trace.observe(ends("p1", "PJSIP/100-1"), 9.0)
+        leaves(trace, "p2", "PJSIP/200-2", 9.5)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (None, 9.0)
+
+    def test_the_first_waits_for_who_comes_in_the_place_of_the_second(self) -> None:
+        """It hangs up while that one rings: that is the end, though the second had left before."""
+        trace = taken_talk()
+        optimize(trace)
+        transfer = {"TransfererUniqueid": "p2", "TransfererLinkedid": ROOT}
+        trace.observe(event("BlindTransfer", Result="Success", **transfer), 6.0)
+        trace.observe(ends("p2", "PJSIP/200-2"), 6.0)
+        leaves(trace, "p1", "PJSIP/100-1", 9.0)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.FIRST, 9.0)
 
     def test_what_is_behind_was_not_seen(self) -> None:
         """The device of the leg stands for it all the same, or nothing does."""
