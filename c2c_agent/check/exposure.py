@@ -40,9 +40,9 @@ _DANGEROUS: Final[Mapping[str, str]] = {
 
 #: The eventfilter that is shipped (asterisk-conf/manager.d/c2c-agent.conf).
 EVENT_FILTER: Final = (
-    "^Event: (Newchannel|LocalBridge|LocalOptimizationEnd|BlindTransfer|AttendedTransfer"
-    "|Dial|OriginateResponse|Hangup).*(Linkedid|Uniqueid): c2c-([a-z2-7]{26}|[0-9a-f-]{36})"
-    "[^-.0-9A-Za-z_]"
+    "^Event: (Newchannel|LocalBridge|LocalOptimizationEnd|BlindTransfer|AttendedTransfer|Pickup"
+    "|Dial|OriginateResponse|Hangup).*((Linkedid|Uniqueid): c2c-([a-z2-7]{26}|[0-9a-f-]{36})"
+    "|Context: c2c-(bridge|talk|confirm))[^-.0-9A-Za-z_]"
 )
 
 #: Extensions that take whatever is dialled, letters included.

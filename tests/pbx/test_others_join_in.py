@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -88,6 +89,91 @@ def test_a_colleague_picks_up(
     assert call["talk_seconds"] == lateness.near(colleague.whole_call().talk_seconds, 0.7)
     ringing.wait_for(lambda call: call.final_status, 20, "it is told that it need not ring")
     assert [one.final_status for one in ringing.calls()] == [487]
+
+
+def pick_up(witness: Witness, number: str) -> None:
+    """Have phone 101 take what rings that first number, as by *8 and the number."""
+    place = {"Context": "from-phones", "Exten": f"*8{number}", "Priority": "1"}
+    answer = witness.action("Originate", Channel="PJSIP/101", Async="true", **place)
+    assert answer["Response"] == "Success", answer
+
+
+@pytest.mark.parametrize("ends", ["first", "second", "cancel"])
+def test_a_colleague_picks_the_first_number_up(
+    agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness, ends: str
+) -> None:
+    """By the number that is rung, Asterisk has the colleague's phone do what Originate began.
+
+    It keeps the ids of its own call.
+    """
+    ringing = phone("100", RINGS_FOR_EVER)
+    colleague, second = phone("101", ANSWERS_AT_ONCE), phone("200", ANSWERS_AT_ONCE)
+    request_id = agent.call("100", "200")
+    agent.reached(request_id, "first_ringing")
+    pick_up(witness, "100")
+    agent.reached(request_id, "connected")
+    time.sleep(3)
+    assert agent.status(request_id)["call"]["state"] == "connected"
+    match ends:
+        case "first":
+            colleague.hang_up()
+        case "second":
+            second.hang_up()
+        case _:
+            agent.cancel(request_id)
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", ends)
+    assert call["talk_seconds"] == lateness.near(second.whole_call().talk_seconds, 0.7)
+    assert call["dial_first"]["channel"].startswith("PJSIP/101-")
+    assert call["dial_first"]["status"] == call["dial_second"]["status"] == "ANSWER"
+    ringing.wait_for(lambda call: call.final_status, 20, "it is told that it need not ring")
+
+
+def test_a_picked_up_call_counts(
+    asterisk: AsteriskHost,
+    phone: StartPhone,
+    witness: Witness,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """It takes a place of its key for as long as they talk, and its longest duration ends it."""
+    phone("100", RINGS_FOR_EVER)
+    second = phone("200", ANSWERS_AT_ONCE)
+    phone("101", ANSWERS_AT_ONCE)
+    bounds = {"calls": {"max_concurrent": 1, "max_duration": 5}}
+    with AgentProcess(asterisk, tmp_path_factory.mktemp("agent"), bounds) as agent:
+        request_id = agent.call("100", "200")
+        agent.reached(request_id, "first_ringing")
+        pick_up(witness, "100")
+        agent.reached(request_id, "connected")
+        time.sleep(3)
+        refused = agent.place("102", "200")
+        assert refused["errors"][0]["error"]["code"] == "too_many_calls"
+        call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "limit")
+        assert second.whole_call().hung_up_by == "pbx"
+
+
+def test_a_colleague_picks_the_second_number_up(
+    agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness
+) -> None:
+    """By the number that is rung: the leg is that of the colleague's phone."""
+    phone("100", ANSWERS_AT_ONCE)
+    phone("200", RINGS_FOR_EVER)
+    colleague = phone("101", Behaviour(ring_seconds=0.2, talk_seconds=3.0))
+    request_id = agent.call("100", "200")
+    agent.reached(request_id, "second_ringing")
+    answer = witness.action(
+        "Originate",
+        Channel="PJSIP/101",
+        Application="Pickup",
+        Data="200@from-phones",
+        Async="true",
+    )
+    assert answer["Response"] == "Success", answer
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", "second")
+    assert call["dial_second"]["channel"].startswith("PJSIP/101-")
+    assert call["talk_seconds"] == lateness.near(colleague.whole_call().talk_seconds, 0.7)
 
 
 @pytest.mark.parametrize("leg", ["first", "second"])

@@ -55,6 +55,7 @@ _LINKED: Final = (
     "TransfererLinkedid",
     "OrigTransfererLinkedid",
     "SecondTransfererLinkedid",
+    "TargetLinkedid",
 )
 
 
@@ -88,12 +89,14 @@ class CallTrace:
     """What was told of one call.
 
     `root` is the Uniqueid of its first channel; `timeout` the ringing that the second leg is
-    given, in seconds. `lost`: some of the story was not watched.
+    given, in seconds. `lost`: some of the story was not watched. `other_linkedid`: under which it
+    goes on, where a phone of another call has picked its first channel up.
     """
 
     root: str
     timeout: float
     lost: bool = False
+    other_linkedid: str | None = None
     _turn: int = 0  # how many beginnings and ends of dialling were told
     _tree: ChannelTree = field(init=False)
     _legs: dict[Leg, _LegTrace] = field(factory=lambda: {leg: _LegTrace() for leg in Leg})
@@ -333,6 +336,18 @@ class CallTrace:
             self._left = self._tree.channels[uniqueid], leg, now
         return leg is not None
 
+    def _picked_up(self, event: Message, _now: float) -> list[LegEvent]:
+        """Where it is the first channel that was taken over, the other phone does all it had to do.
+
+        It has the place of that channel from then on, and the Uniqueid and Linkedid of its own call
+        (`channel_do_masquerade`, main/channel.c), so of what follows only a part is told.
+        """
+        if event.get("TargetUniqueid") == self.root and not self._tree.is_taken:
+            self._tree.set_caller(event.get("Uniqueid"), event.get("Channel"))
+            self.other_linkedid = event.get("Linkedid")
+            self.lost = True
+        return []
+
     def _hangup(self, event: Message, now: float) -> list[LegEvent]:
         channel = self._ending(event)
         channel.ended = True
@@ -418,8 +433,12 @@ class CallTrace:
 
         On this channel, which is what dials the second leg.
         """
+        if uniqueid not in self._tree.channels and uniqueid != self.root:
+            # Picked up, and that was not told: a call has the Linkedid of its first channel.
+            self.other_linkedid = uniqueid
         self._tree.set_caller(uniqueid, name)
         first = self._legs[Leg.FIRST]
+        first.status = "ANSWER"
         if first.answered_at is None:
             first.answered_at = now
 
@@ -599,6 +618,7 @@ _TAKERS: Final[Mapping[str, Callable[[CallTrace, Message, float], list[LegEvent]
     "LocalOptimizationEnd": CallTrace._local_optimized,  # noqa: SLF001
     "BlindTransfer": CallTrace._blind_transfer,  # noqa: SLF001
     "AttendedTransfer": CallTrace._attended_transfer,  # noqa: SLF001
+    "Pickup": CallTrace._picked_up,  # noqa: SLF001
     "DialBegin": CallTrace._dial_begin,  # noqa: SLF001
     "DialState": CallTrace._dial_state,  # noqa: SLF001
     "DialEnd": CallTrace._dial_end,  # noqa: SLF001

@@ -79,7 +79,10 @@ class AsteriskDriver:
         self._wall = wall
         self._shares_clock = is_loopback(config.ami.host)
         self._calls: dict[str, FollowedCall] = {}
-        self._inquiry = Inquiry(link, clock, found=self._found, not_found=self._not_found)
+        self._joined: dict[str, str] = {}  # calls of other Linkedids, which are part of one of ours
+        self._inquiry = Inquiry(
+            link, clock, whose=self._whose, found=self._found, not_found=self._not_found
+        )
         self.observer: PbxObserver  # set by who puts the parts together
 
     # PbxDriver
@@ -179,9 +182,20 @@ class AsteriskDriver:
         """An event; of one of our calls, if the AMI user's eventfilter is in place."""
         if not tells_of_legs(event):
             return  # nor is it looked whose it is: an older eventfilter lets many such through
-        call = self._calls.get(request_id_of(event) or "")
+        request_id = self._whose(event) or ""
+        call = self._calls.get(request_id)
         if call is not None:
             call.take(event, self._happened_at(event))
+            self._note_joined(request_id, call)
+
+    def _whose(self, told: Message) -> str | None:
+        """The request whose call an event, or a channel of a list, belongs to."""
+        linked = told.get("Linkedid") or told.get("DestLinkedid")
+        return request_id_of(told) or self._joined.get(linked)
+
+    def _note_joined(self, request_id: str, call: FollowedCall) -> None:
+        if call.other_linkedid is not None:
+            self._joined[call.other_linkedid] = request_id
 
     def _happened_at(self, event: Message) -> float:
         if not self._shares_clock:
@@ -238,6 +252,7 @@ class AsteriskDriver:
         self._tell(request_id, FirstAnswered())
         self._tell(request_id, SecondDialed(plan.timeout))
         call.session_began(channel.environment.uniqueid, channel.environment.channel)
+        self._note_joined(request_id, call)
 
         async def keep(result: DialResult) -> bool:
             call.second_ended(result)
@@ -305,6 +320,7 @@ class AsteriskDriver:
         call = self._calls.pop(request_id, None)
         if call is not None:
             call.drop()
+            self._joined.pop(call.other_linkedid or "", None)
             self._inquiry.forget(request_id)
 
     def _found(self, request_id: str, channels: Collection[Message]) -> None:

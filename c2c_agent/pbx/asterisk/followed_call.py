@@ -109,6 +109,11 @@ class FollowedCall:
         """Whether the dialplan's record of it may be in AstDB."""
         return self._following.has_record
 
+    @property
+    def other_linkedid(self) -> str | None:
+        """The Linkedid under which it goes on, where that is another call's."""
+        return self._trace.other_linkedid
+
     # What is heard of it
 
     def seen_before(self, first: LegEvidence, second: LegEvidence) -> None:

@@ -22,7 +22,6 @@ from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.pbx.asterisk.astdb import FAMILY
-from c2c_agent.pbx.asterisk.call_trace import request_id_of
 
 _log = Logger()
 
@@ -45,6 +44,7 @@ class _Pause:
 class Inquiry:
     """Asks over `link`. `found` and `not_found` are told, once for each time that it was asked.
 
+    `whose` says which request's call a listed channel belongs to, None where it is another's.
     `found` gets the channels of the call; `not_found` comes when two lists did not have it. Where
     the link is lost, nobody is told: who wants to know asks again when it is back.
     """
@@ -54,11 +54,13 @@ class Inquiry:
         link: AmiLink,
         clock: IReactorTime,
         *,
+        whose: Callable[[Message], str | None],
         found: Callable[[str, Collection[Message]], None],
         not_found: Callable[[str], None],
     ) -> None:
         self._link = link
         self._clock = clock
+        self._whose = whose
         self._found = found
         self._not_found = not_found
         self._wanted: dict[str, bool] = {}  # for the next list: whether it was missing before
@@ -141,7 +143,7 @@ class Inquiry:
             return
         channels: defaultdict[str | None, list[Message]] = defaultdict(list)
         for channel in listed:
-            channels[request_id_of(channel)].append(channel)
+            channels[self._whose(channel)].append(channel)
         missing = {}
         for request_id, was_missing in self._take_listed_for().items():
             if request_id in channels:

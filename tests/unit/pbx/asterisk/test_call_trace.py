@@ -24,6 +24,7 @@ from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import verdict
 from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
 from c2c_agent.pbx.asterisk.channel_id import root_id
+from c2c_agent.pbx.asterisk.channel_tree import CALLERS_CONTEXTS
 from c2c_agent.pbx.asterisk.evidence import DialResult, dial_report, with_dial_report
 from tests.fakes import uuid
 from tests.playbook import a_call
@@ -209,7 +210,10 @@ def test_the_shipped_filter(path: Path) -> None:
             told = bool(passing.search(text.replace(ROOT, root)))
             assert told is tells_of_legs(event), event.event
         for foreign in ("17.1", *FOREIGN):
-            assert not passing.search(text.replace(ROOT, foreign))
+            picked_up = text.replace(ROOT, foreign)
+            in_ours = any(f"Context: {name}\r\n" in picked_up for name in CALLERS_CONTEXTS)
+            assert bool(passing.search(picked_up)) is (tells_of_legs(event) and in_ours)
+            assert not passing.search(re.sub(r"Context: c2c-\w+", r"\g<0>-too", picked_up))
 
 
 def test_foreign_events_are_of_no_call() -> None:
@@ -955,6 +959,41 @@ class TestTaken:
         leaves(trace, "p1", "PJSIP/100-1", 9.0)
         evidence = trace.evidence()
         assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.FIRST, 9.0)
+
+    def test_the_first_number_is_picked_up(self) -> None:
+        """The other phone does what the root had to do, under its own call's ids."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="Local/1@x;1"), 0.0)
+        phone = {"Uniqueid": "9.1", "Channel": "PJSIP/101-9", "Linkedid": "9.0"}
+        picks_up = event("Pickup", **phone, TargetUniqueid="c2c-1", TargetLinkedid=ROOT)
+        assert request_id_of(picks_up) == uuid(1)
+        for _ in range(2):
+            trace.observe(picks_up, 1.0)
+        assert (trace.other_linkedid, trace.lost) == ("9.0", True)
+        trace.observe(ends("c2c-1", "Local/1@x;1"), 1.0)
+        assert not trace.all_gone
+        assert trace.to_hang_up == trace.caller == "9.1"
+        trace.first_came("9.1", "PJSIP/101-9", 1.1)
+        assert trace.observe(dialing(phone, "l1", "Local/200@x-1;1"), 2.0) == [SecondDialed(20)]
+        trace.observe(dialed(phone, "l1", "Local/200@x-1;1"), 3.0)
+        trace.observe(event("HangupRequest", **phone), 9.0)
+        evidence = trace.evidence()
+        assert (evidence.first.channel, evidence.first.status) == ("PJSIP/101-9", "ANSWER")
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.FIRST, 9.0)
+
+    def test_a_phone_that_rings_is_picked_up(self) -> None:
+        """Dial itself tells who it was."""
+        trace = CallTrace("c2c-1", 20)
+        picks_up = event("Pickup", Uniqueid="9.1", Linkedid="9.1", TargetUniqueid="p1")
+        assert trace.observe(picks_up, 1.0) == []
+        assert (trace.other_linkedid, trace.lost) == (None, False)
+
+    def test_picked_up_and_not_told(self) -> None:
+        """An older filter keeps it back: a session on a channel of nobody's knowledge shows it."""
+        trace = CallTrace("c2c-1", 20)
+        trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="Local/1@x;1"), 0.0)
+        trace.first_came("9.1", "PJSIP/101-9", 1.0)
+        assert (trace.other_linkedid, trace.lost) == ("9.1", False)
 
     def test_what_is_behind_was_not_seen(self) -> None:
         """The device of the leg stands for it all the same, or nothing does."""

@@ -25,6 +25,7 @@ from c2c_agent.call.events import (
     OriginateRefused,
     OriginateUnanswered,
     OriginateUnsent,
+    SecondAnswered,
     SecondDialed,
     SecondEnded,
 )
@@ -1117,6 +1118,45 @@ class BridgeTests(DriverTestCase):
         self.event("Hangup", Uniqueid="17.5", Channel="PJSIP/100-1", Cause="16")
         self.link.last("DBGet").refuse("Database entry not found")
         assert isinstance(self.observer.told[-1], Gone)
+
+    def pick_up(self, *, told: bool) -> None:
+        """Another phone takes the first number, and comes to the bridge in its place."""
+        self.originate()
+        self.event("Newchannel", Uniqueid=ROOT, Channel="Local/100@c2c-first-1;1")
+        if told:
+            other = {"Uniqueid": "9.1", "Linkedid": "9.1", "Channel": "PJSIP/101-9"}
+            picked = {"TargetUniqueid": ROOT, "TargetLinkedid": ROOT}
+            self.driver.ami_event(message(Event="Pickup", **other, **picked))
+        self.event("Hangup", Uniqueid=ROOT, Channel="Local/100@c2c-first-1;1", Cause="26")
+        self.connect("9.1", name="PJSIP/101-9", arguments=(ID,))
+        self.prove()
+
+    def test_a_first_number_that_is_picked_up(self) -> None:
+        """What is told under the other call's Linkedid is of the call, whoever has said so."""
+        for told in (True, False):
+            with self.subTest(told=told):
+                self.setUp()
+                self.pick_up(told=told)
+                other = {"Uniqueid": "9.1", "Linkedid": "9.1", "Channel": "PJSIP/101-9"}
+                near = {"DestUniqueid": "9.2", "DestLinkedid": "9.1", "DestChannel": "Local/200;1"}
+                self.driver.ami_event(message(Event="DialBegin", **other, **near))
+                answered = message(Event="DialEnd", DialStatus="ANSWER", **other, **near)
+                self.driver.ami_event(answered)
+                assert isinstance(self.observer.told[-1], SecondAnswered)
+                self.driver.settle([ID])
+                up = {"ChannelStateDesc": "Up", "BridgeId": "b"}
+                self.link.last("CoreShowChannels").list(
+                    message(Event="CoreShowChannel", **other, **up)
+                )
+                assert self.observer.told[-1] == Found()
+                self.driver.hang_up(ID)
+                assert self.link.last("Hangup").headers["Channel"] == "9.1"
+                self.hang_up()
+                self.driver.ami_event(message(Event="Hangup", Cause="16", **other))
+                near = {"Uniqueid": "9.2", "Linkedid": "9.1", "Channel": "Local/200;1"}
+                self.driver.ami_event(message(Event="Hangup", Cause="16", **near))
+                self.link.last("DBGet").refuse("Database entry not found")
+                assert isinstance(self.observer.told[-1], Gone)
 
     def test_a_dialplan_of_version_0_1(self) -> None:
         """It says no more than its channel's id, and needs the Local channel for its limit."""

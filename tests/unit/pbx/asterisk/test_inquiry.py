@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
+from c2c_agent.pbx.asterisk.call_trace import request_id_of
 from c2c_agent.pbx.asterisk.channel_id import root_id
 from c2c_agent.pbx.asterisk.inquiry import Inquiry
 from tests.fake_link import FakeLink, Sent, message
@@ -36,6 +37,7 @@ class InquiryTestCase(SynchronousTestCase):
         self.inquiry = Inquiry(
             cast("AmiLink", self.link),
             self.clock,
+            whose=request_id_of,
             found=self.found,
             not_found=lambda request_id: self.told.append((request_id, 0)),
         )
