@@ -234,7 +234,7 @@ def first_ringing(call: Call, event: FirstRinging, now: float) -> Step:
     at = _happened_at(call, event.at, now)
     channel = event.channel or call.first.channel
     first = evolve(call.first, ringing_at=at, channel=channel, source=event.source)
-    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, at, event.channel))
+    return Step(_enter(evolve(call, first=first), CallState.FIRST_RINGING, at, channel))
 
 
 def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
@@ -242,7 +242,7 @@ def first_answered(call: Call, event: FirstAnswered, now: float) -> Step:
     at = _happened_at(call, event.at, now)
     channel = event.channel or call.first.channel
     first = evolve(call.first, answered_at=at, channel=channel, source=event.source)
-    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, at, event.channel)
+    answered = _enter(evolve(call, first=first), CallState.FIRST_ANSWERED, at, channel)
     confirming = call.plan.confirm_seconds if call.plan is not None else 0
     return Step(answered, (Guard(GRACE + confirming),))
 
@@ -259,7 +259,7 @@ def second_ringing(call: Call, event: SecondRinging, now: float) -> Step:
     channel = event.channel or call.second.channel
     second = evolve(call.second, ringing_at=at, channel=channel, source=event.source)
     ringing = evolve(call, second=second, dialed_at=call.dialed_at or at)
-    return Step(_enter(ringing, CallState.SECOND_RINGING, at, event.channel))
+    return Step(_enter(ringing, CallState.SECOND_RINGING, at, channel))
 
 
 def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
@@ -268,7 +268,7 @@ def second_answered(call: Call, event: SecondAnswered, now: float) -> Step:
     channel = event.channel or call.second.channel
     second = evolve(call.second, answered_at=at, channel=channel, source=event.source)
     talking = evolve(call, second=second, dialed_at=call.dialed_at or at)
-    connected = _enter(talking, CallState.CONNECTED, at, event.channel)
+    connected = _enter(talking, CallState.CONNECTED, at, channel)
     return Step(connected, (Guard(call.max_duration + GRACE),))
 
 

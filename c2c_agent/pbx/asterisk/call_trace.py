@@ -220,7 +220,9 @@ class CallTrace:
         first = self._legs[Leg.FIRST]
         if event.get("Response") == "Success":
             first.status = "ANSWER"
-            return self._answered(Leg.FIRST, now)
+            # It has overtaken all else where no channel is known: what tells of one comes yet.
+            is_known = self._tree.name_of(Leg.FIRST) is not None
+            return self._answered(Leg.FIRST, now) if is_known else []
         reason = event.get("Reason")
         self._originate_failed = True
         self._timed_out = reason == _TIMED_OUT
@@ -499,6 +501,10 @@ class CallTrace:
         if not self._tree.channels:
             return self.root  # it may only just be made
         return next(iter(self._tree.alive), None)
+
+    def name_of(self, leg: Leg) -> str | None:
+        """The name of the channel that a leg is shown by; None where none is known."""
+        return self._tree.name_of(leg)
 
     @property
     def caller(self) -> str:

@@ -249,10 +249,10 @@ class AsteriskDriver:
 
     async def _bridge(self, channel: AgiChannel, request_id: str, plan: OriginatePlan) -> None:
         call = self._follow(request_id, plan)
-        self._tell(request_id, FirstAnswered())
-        self._tell(request_id, SecondDialed(plan.timeout))
         call.session_began(channel.environment.uniqueid, channel.environment.channel)
         self._note_joined(request_id, call)
+        self._tell(request_id, FirstAnswered(call.first_channel))
+        self._tell(request_id, SecondDialed(plan.timeout))
 
         async def keep(result: DialResult) -> bool:
             call.second_ended(result)

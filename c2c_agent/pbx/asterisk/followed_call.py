@@ -23,7 +23,7 @@ from c2c_agent.ami.message import AmiError, Message
 from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
-from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.pbx.asterisk import astdb, following, hanging_up
 from c2c_agent.pbx.asterisk.call_trace import CallTrace
 from c2c_agent.pbx.asterisk.evidence import (
@@ -113,6 +113,11 @@ class FollowedCall:
     def other_linkedid(self) -> str | None:
         """The Linkedid under which it goes on, where that is another call's."""
         return self._trace.other_linkedid
+
+    @property
+    def first_channel(self) -> str | None:
+        """The name of the channel that its first leg is shown by, as far as any is known."""
+        return self._trace.name_of(Leg.FIRST)
 
     # What is heard of it
 

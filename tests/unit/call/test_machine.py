@@ -258,6 +258,8 @@ class TestStories:
             "connected",
             "ended",
         ]
+        answered = next(one for one in story.call.timeline if one.event == "first_answered")
+        assert answered.detail == "PJSIP/100-1"  # as it was known from the ringing
 
     def test_the_first_hangs_up(self) -> None:
         """The cause shown is that of the leg that ended the call."""

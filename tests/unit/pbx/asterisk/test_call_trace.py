@@ -170,6 +170,19 @@ def test_the_answer_to_the_order_may_come_at_any_time(path: Path) -> None:
 
 
 @every_transcript
+def test_an_answered_first_has_its_channel(path: Path) -> None:
+    """Also where the answer to the order overtakes everything else."""
+    told = list(events(path))
+    answer = next(event for event in told if event.event == "OriginateResponse")
+    told.remove(answer)
+    trace = CallTrace(ROOT, 20)
+    happened = [one for event in (answer, *told) for one in trace.observe(event, 1.0)]
+    channels = [one.channel for one in happened if isinstance(one, FirstAnswered)]
+    assert len(channels) == STORIES[name_of(path)][0].count("A1")
+    assert all(channels)
+
+
+@every_transcript
 def test_each_byte_alone(path: Path) -> None:
     """The stream gives the same events when every byte comes alone."""
     receiver = Receiver()

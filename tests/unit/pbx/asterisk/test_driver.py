@@ -954,7 +954,7 @@ class BridgeTests(DriverTestCase):
         self.originate()
         self.first_leg()
         self.come_to_the_bridge()
-        assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
+        assert self.observer.told == [FirstAnswered("PJSIP/100-1"), SecondDialed(30)]
         assert self.heard() == (
             'EXEC "Dial" "Local/200@from-phones,30,giS(3600)U(c2c-answered^PJSIP/100-1)"\n'
         )
@@ -1110,7 +1110,7 @@ class BridgeTests(DriverTestCase):
         self.connect("17.5", arguments=(ID,))
         assert self.observer.told == []
         self.prove()
-        assert self.observer.told == [FirstAnswered(), SecondDialed(30)]
+        assert self.observer.told == [FirstAnswered("PJSIP/100-1"), SecondDialed(30)]
         assert self.heard().startswith('EXEC "Dial"')
         self.hang_up()
         self.hang_up_first()
