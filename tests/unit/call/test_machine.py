@@ -570,7 +570,8 @@ class TestNews:
 
     def test_asked_for_and_found_again_and_again(self) -> None:
         """A call that is there, and takes longer than it may."""
-        assert self.noted(*[GuardExpired(), Found()] * 5) == ["overdue", "pbx_found"]
+        told: list[Event] = [GuardExpired(), Found()]
+        assert self.noted(*told * 5) == ["overdue", "pbx_found"]
 
     def test_a_link_that_comes_and_goes(self) -> None:
         """Each loss after it was found is news, and each time that it was found after a loss."""

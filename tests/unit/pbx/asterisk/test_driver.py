@@ -1148,7 +1148,7 @@ class BridgeTests(DriverTestCase):
                 self.link.last("CoreShowChannels").list(
                     message(Event="CoreShowChannel", **other, **up)
                 )
-                assert self.observer.told[-1] == Found()
+                assert self.observer.told[-1:] == [Found()]
                 self.driver.hang_up(ID)
                 assert self.link.last("Hangup").headers["Channel"] == "9.1"
                 self.hang_up()
