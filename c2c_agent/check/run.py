@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from attrs import frozen
+
+from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import AmiError
 from c2c_agent.check import configuration, exposure, other, switchvox
 from c2c_agent.check import outside as beside
@@ -24,19 +27,37 @@ def sockets() -> list[str]:
     return [table.read_text(encoding="ascii") for table in tables if table.exists()]
 
 
+#: Looks that wait for files and for the store.
+Looks: TypeAlias = Callable[[], Sequence[Finding]]
+
+
+@frozen
+class Within:
+    """How an agent that runs checks itself: it places no test call, for it may be busy.
+
+    `link` is its own to Asterisk; None: it has none. `aside` takes looks that wait for files and
+    for the store, so that no call waits for them.
+    """
+
+    link: AmiLink | None
+    aside: Callable[[Looks], Awaitable[Sequence[Finding]]]
+
+
 async def run(
     config: Config,
     reactor: Any,
     build: Callable[[Config], object],
     outside: Outside,
+    within: Within | None = None,
 ) -> AsyncIterator[Finding]:
     """Check everything, one finding after the other, until one makes the rest senseless.
 
     `build` makes the parts of an agent, and raises C2CError where that cannot be: what is wrong
-    with the configuration and was not found by then is the last finding.
+    with the configuration and was not found by then is the last finding. `within` None: it is a
+    program of its own that checks.
     """
     told = []
-    async with aclosing(_checks(config, reactor, outside)) as findings:
+    async with aclosing(_checks(config, reactor, outside, within)) as findings:
         async for finding in findings:
             told.append(finding)
             yield finding
@@ -50,8 +71,13 @@ def _tells(finding: Finding, wrong: Finding) -> bool:
     return finding.failed and bool(finding.message) and finding.message in wrong.message
 
 
-async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenerator[Finding, None]:
-    for finding in configuration.findings(config):
+async def _checks(
+    config: Config, reactor: Any, outside: Outside, within: Within | None
+) -> AsyncGenerator[Finding, None]:
+    def look() -> Sequence[Finding]:
+        return list(configuration.findings(config))
+
+    for finding in look() if within is None else await within.aside(look):
         yield finding
     for finding in await beside.findings(config, outside, reactor):
         yield finding
@@ -61,16 +87,16 @@ async def _checks(config: Config, reactor: Any, outside: Outside) -> AsyncGenera
         async for finding in switchvox.findings(config.switchvox, reactor):
             yield finding
     if config.asterisk is not None:
-        async with aclosing(_around(config.asterisk, reactor, outside)) as around:
+        async with aclosing(_around(config.asterisk, reactor, outside, within)) as around:
             async for finding in around:
                 yield finding
 
 
 async def _around(
-    asterisk: AsteriskConfig, reactor: Any, outside: Outside
+    asterisk: AsteriskConfig, reactor: Any, outside: Outside, within: Within | None
 ) -> AsyncGenerator[Finding, None]:
     """The way of a call through an Asterisk, as far as it can be gone."""
-    way = WayRound(asterisk, reactor)
+    way = WayRound(asterisk, reactor, None if within is None else within.link)
     try:
         yield await way.log_in()
         yield await way.rights()
@@ -78,12 +104,9 @@ async def _around(
             yield finding
         for context in [*way.contexts(), *await way.contexts_of_endpoints()]:
             yield await way.context(context)
-        await way.probe()
-        yield await way.come_round(outside.running, outside.sockets())
-        if way.hears_foreign_calls:
-            yield exposure.of_no_filter(asterisk.ami)
-        if not way.hears_times and (late := exposure.of_no_times(asterisk.ami)):
-            yield late
+        if within is None:
+            for finding in await _test_call(way, asterisk, outside):
+                yield finding
         url = agi_url(asterisk.agi)
         for finding in exposure.open_listeners(asterisk.ami, url, outside.sockets()):
             yield finding
@@ -93,3 +116,14 @@ async def _around(
         yield Finding("AMI", str(error), "See the log of Asterisk, and check again.")
     finally:
         await way.close()
+
+
+async def _test_call(way: WayRound, asterisk: AsteriskConfig, outside: Outside) -> list[Finding]:
+    """What a call that rings nobody shows."""
+    await way.probe()
+    found = [await way.come_round(outside.running, outside.sockets())]
+    if way.hears_foreign_calls:
+        found.append(exposure.of_no_filter(asterisk.ami))
+    if not way.hears_times and (late := exposure.of_no_times(asterisk.ami)):
+        found.append(late)
+    return found

@@ -79,12 +79,16 @@ _PROBE_PATIENCE: Final = 3.0
 
 
 class WayRound:
-    """The way from AMI through the dialplan back over FastAGI."""
+    """The way from AMI through the dialplan back over FastAGI.
 
-    def __init__(self, config: AsteriskConfig, reactor: Any) -> None:
+    `link` is one that somebody else has opened, and closes; None: one of its own is opened.
+    """
+
+    def __init__(self, config: AsteriskConfig, reactor: Any, link: AmiLink | None = None) -> None:
         self._config = config
         self._reactor = reactor
-        self._link: AmiLink | None = None
+        self._link = link
+        self._is_own = link is None
         self._port: IListeningPort | None = None
         self._hung_up = Deferred[str]()
         self._channel_id = check_id()
@@ -124,23 +128,28 @@ class WayRound:
                 f"let `{_SETUP}` make both."
             )
             raise CheckFailed("AMI secret", str(error), advice) from error
-        self._link = AmiLink(
+        link = self._link or await self._open(secret)
+        place = f"{ami.host}:{ami.port}"
+        if not link.is_up:
+            raise CheckFailed("AMI login", f"{place}: {link.last_error}", _login_advice(link, ami))
+        return Finding("AMI login", f"Asterisk {link.asterisk_version} at {place}")
+
+    async def _open(self, secret: str) -> AmiLink:
+        """Open a link of its own; it has been tried then."""
+        ami = self._config.ami
+        self._link = link = AmiLink(
             ami_endpoint(self._reactor, ami.host, ami.port, tls=ami.tls, ca_file=ami.ca_file),
             username=ami.username,
             secret=secret,
             clock=self._reactor,
             observer=self,
         )
-        untried = self._link.last_error
-        self._link.startService()
-        place = f"{ami.host}:{ami.port}"
+        untried = link.last_error
+        link.startService()
         deadline = self._reactor.seconds() + _PATIENCE
-        while self._link.last_error == untried and self._reactor.seconds() < deadline:
+        while link.last_error == untried and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, _LOOK)
-        if not self._link.is_up:
-            advice = _login_advice(self._link, ami)
-            raise CheckFailed("AMI login", f"{place}: {self._link.last_error}", advice)
-        return Finding("AMI login", f"Asterisk {self._link.asterisk_version} at {place}")
+        return link
 
     async def rights(self) -> Finding:
         """Ask for what needs the rights that the agent needs; nothing is placed."""
@@ -365,7 +374,7 @@ class WayRound:
         """Leave nothing open."""
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
-        if self._link is not None:
+        if self._link is not None and self._is_own:
             await self._link.stopService()
 
     def _the_link(self) -> AmiLink:

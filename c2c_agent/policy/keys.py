@@ -80,8 +80,8 @@ class Key:
     may use the key in a browser; empty: no browser is told that any may. `methods`: by which calls
     may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
     caller calls a parameter, and what it is called here. `repeat_window`: for so many seconds, the
-    same two numbers again are the same call. `numbers`: its own number plan, in the place
-    of the PBX's.
+    same two numbers again are the same call. `console`: it sees and ends the calls of all keys, and
+    looks after the agent. `numbers`: its own number plan, in the place of the PBX's.
     """
 
     name: str = field(
@@ -289,7 +289,14 @@ class Key:
             values="mapping of names to parameters",
         ),
     )
-
+    console: bool = field(
+        default=False,
+        metadata=described(
+            "Whether the key opens the console: it sees the calls, keys and reports of all keys, "
+            "hangs up any call, sends reports again, and stops all calls. It places only the calls "
+            "that it may. For those who look after the agent, and for no program."
+        ),
+    )
     numbers: NumberPlan | None = field(
         default=None,
         metadata=described(
@@ -475,6 +482,7 @@ def operator_key(sha256: str, keys: Sequence[Key]) -> Key:
         if everybody
         else tuple(pattern for key in keys for pattern in key.dial_as or ()),
         auto_answer=next((key.auto_answer for key in keys if key.auto_answer is not None), None),
+        console=True,
     )
 
 

@@ -87,12 +87,18 @@ class Token:
 
 @frozen
 class Ticket:
-    """What a ticket opens: the events of a key, or only of the calls that ring `dial_first`."""
+    """What a ticket opens: the events of a key, or only of the calls that ring `dial_first`.
+
+    `token` is the id of the token that it was made with, and `until` when that expires: so does
+    what the ticket has opened. None: it was made with a key.
+    """
 
     id: str
     expires: int
     dial_first: str | None = None
     origin: str | None = None
+    token: str | None = None
+    until: int | None = None
 
 
 class TokenSigner:
@@ -126,7 +132,12 @@ class TokenSigner:
 
     def sign_ticket(self, ticket: Ticket, key: Key, now: int) -> str:
         """The text of a ticket of that key."""
-        claims = {"dial_first": ticket.dial_first, "origin": ticket.origin}
+        claims = {
+            "dial_first": ticket.dial_first,
+            "origin": ticket.origin,
+            "token": ticket.token,
+            "until": ticket.until,
+        }
         return self._signed(_EVENTS, ticket.id, ticket.expires, claims, key, now)
 
     def read(self, text: str, keys: Callable[[str], Key | None], now: float) -> tuple[Key, Token]:
@@ -154,6 +165,8 @@ class TokenSigner:
             expires=claims["exp"],
             dial_first=claims.get("dial_first"),
             origin=claims.get("origin"),
+            token=claims.get("token"),
+            until=claims.get("until"),
         )
         return key, ticket
 

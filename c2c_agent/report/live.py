@@ -179,18 +179,33 @@ class Live:
         """How many readers there are."""
         return self._owners.total()
 
-    def follow_request(self, request_id: str, owner: str) -> Watch:
-        """Follow a request, whether there is one or not, to its end; raises ApiError."""
-        return self._follow(OfRequest(request_id), owner)
+    @property
+    def tokens(self) -> set[tuple[str, str]]:
+        """The tokens that somebody reads with: name of the key, and id."""
+        return {
+            (watch.owner, watch.token)
+            for watches in self._watches.values()
+            for watch in watches
+            if watch.token is not None
+        }
 
-    def follow_key(self, name: str | None, owner: str, first: str | None = None) -> Watch:
+    def follow_request(self, request_id: str, owner: str, token: str | None = None) -> Watch:
+        """Follow a request, whether there is one or not, to its end; raises ApiError.
+
+        `token`: the id of that which the reader has shown.
+        """
+        return self._follow(OfRequest(request_id), owner, token)
+
+    def follow_key(
+        self, name: str | None, owner: str, first: str | None = None, token: str | None = None
+    ) -> Watch:
         """Follow all calls of a key from now on, or those of every key; raises ApiError.
 
-        `first`: only those that ring this number first.
+        `first`: only those that ring this number first. `token`: likewise.
         """
-        return self._follow(OfKey(name, first), owner)
+        return self._follow(OfKey(name, first), owner, token)
 
-    def _follow(self, followed: Followed, owner: str) -> Watch:
+    def _follow(self, followed: Followed, owner: str, token: str | None) -> Watch:
         if self._closed:
             raise ApiError(Fault(ErrorCode.PBX_UNAVAILABLE, "The agent is shutting down."))
         if self.open >= self._most or self._owners[owner] >= self._most_each:
@@ -198,7 +213,9 @@ class Live:
         watch = Watch(
             buffer=self._buffer,
             to_its_end=isinstance(followed, OfRequest),
-            left=lambda: self._leave(followed, watch, owner),
+            left=lambda: self._leave(followed, watch),
+            owner=owner,
+            token=token,
         )
         self._owners[owner] += 1
         if followed not in self._watches:
@@ -207,10 +224,10 @@ class Live:
         self._watches[followed][watch] = None
         return watch
 
-    def _leave(self, followed: Followed, watch: Watch, owner: str) -> None:
-        self._owners[owner] -= 1
-        if not self._owners[owner]:
-            del self._owners[owner]
+    def _leave(self, followed: Followed, watch: Watch) -> None:
+        self._owners[watch.owner] -= 1
+        if not self._owners[watch.owner]:
+            del self._owners[watch.owner]
         watches = self._watches[followed]
         del watches[watch]
         self.cut += watch.behind
@@ -221,10 +238,16 @@ class Live:
     # Ends
 
     def forbid(self, key_names: Collection[str]) -> None:
-        """End what follows these keys' calls: their secrets are not valid any more."""
+        """End what follows these keys' calls, or is read with them: they are not valid any more."""
         for followed, watches in list(self._watches.items()):
-            if isinstance(followed, OfKey) and followed.name in key_names:
-                self._end(watches)
+            of_key = isinstance(followed, OfKey) and followed.name in key_names
+            self._end([watch for watch in watches if of_key or watch.owner in key_names])
+
+    def revoke(self, key_name: str, token: str) -> None:
+        """End what is read with a token: it is not valid any more."""
+        shown = (key_name, token)
+        for watches in list(self._watches.values()):
+            self._end([watch for watch in watches if (watch.owner, watch.token) == shown])
 
     def close(self) -> None:
         """End all, and let nobody in any more."""
@@ -239,11 +262,22 @@ class Live:
 class Watch:
     """What waits for one reader: it is woken when there is something, and takes when it can.
 
+    `owner` is the reader's key, or address; `token` the id of a token of that key, if it has one.
     `behind`: the reader is too slow, and nothing waits for it any more. `ended`: what can be taken
     now is the last.
     """
 
-    def __init__(self, *, buffer: int, to_its_end: bool, left: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        buffer: int,
+        to_its_end: bool,
+        left: Callable[[], None],
+        owner: str,
+        token: str | None,
+    ) -> None:
+        self.owner = owner
+        self.token = token
         self._buffer = buffer
         self._to_its_end = to_its_end
         self._left: Callable[[], None] | None = left

@@ -4,6 +4,6 @@
 `reload` takes over a new configuration. Of the parts, `drivers` are the ways to a PBX (`other`:
 over HTTP, `switchvox`: to a Switchvox; `looks`: who looks whether these are there), `reporters`
 tell what became of calls, `keys` open the agent, `tokens` has the secret for what is made of keys,
-`health` says how it goes, and `sharing` is what several processes share. It may know everything
-but the command line.
+`health` says how it goes, `checks` looks for faults when somebody asks, and `sharing` is what
+several processes share. It may know everything but the command line.
 """

@@ -151,6 +151,7 @@ class AgentService(Service):
         # The longest talk stays: calls in progress were placed with it.
         calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
         after = _AtOnce(calls, config.keys, config.log)
+        self.parts.read_last = config
         changed = list(differences(self._at_once, after))
         self._at_once = after
         parts = self.parts

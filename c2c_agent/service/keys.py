@@ -71,8 +71,9 @@ class AgentKeys:
     def _change(self) -> None:
         """Hold the keys as they are now; who follows with one that is no more is let go."""
         keys = self._all()
-        kept = {(key.name, key.sha256) for key in keys}
-        self._forbid([key.name for key in self.ring if (key.name, key.sha256) not in kept])
+        kept = {(key.name, key.sha256, key.console) for key in keys}
+        changed = [key.name for key in self.ring if (key.name, key.sha256, key.console) not in kept]
+        self._forbid(changed)
         self.ring.change(keys)
 
     def _all(self) -> list[Key]:

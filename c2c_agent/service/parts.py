@@ -26,12 +26,12 @@ from c2c_agent.host.clock import SteadyClock, week_time
 from c2c_agent.net.endpoints import ServerCertificate, listener
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.driver import PbxDriver
-from c2c_agent.policy.keys import OPERATOR
 from c2c_agent.policy.meter import Meter, Use
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import LoopWatch, Metrics, Sample
 from c2c_agent.report.outbox import Outbox
+from c2c_agent.service.checks import Checks
 from c2c_agent.service.drivers import (
     AsteriskParts,
     asterisk_parts,
@@ -45,7 +45,7 @@ from c2c_agent.service.other import OtherParts, other_parts
 from c2c_agent.service.reporters import Reporters
 from c2c_agent.service.sharing import ForeignStreams, Sharing, neighbours_of
 from c2c_agent.service.switchvox import SwitchvoxParts, switchvox_parts
-from c2c_agent.service.tokens import TokenSecrets
+from c2c_agent.service.tokens import RevokedElsewhere, TokenSecrets
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres.extra import shared_store
 from c2c_agent.store.retention import Retention
@@ -60,11 +60,12 @@ class Parts:
     """What one configuration comes to. What cannot be raises ConfigError or AmiError.
 
     `services` are started in their order, `http` after all of them. `directory` is where the agent
-    keeps its files.
+    keeps its files. `read_last` is the configuration as it was read last, with what waits for a
+    restart.
     """
 
     def __init__(self, config: Config, reactor: Any) -> None:
-        self._config = config
+        self._config = self.read_last = config
         self._reactor = reactor
         self.operator_file = operator_file(config)
         self.directory = self.operator_file.parent
@@ -151,6 +152,13 @@ class Parts:
             broker=self.broker,
             now=self.clock.now,
         )
+        self.checks = Checks(
+            lambda: self.read_last,
+            None if self.asterisk is None else self.asterisk.link,
+            lambda checked: Parts(checked, reactor),
+            reactor=reactor,
+            now=self.clock.wall,
+        )
         stop_watch = StopSwitchService(self.switch, self.dispatcher.hang_up_all, reactor)
         #: In the order in which they are started.
         self.services: list[Service] = [
@@ -161,7 +169,10 @@ class Parts:
             self.outbox,
             stop_watch,
             *self._ways(),
+            self.checks,
         ]
+        if self.store.shared:
+            self.services.append(RevokedElsewhere(self.live, self.tokens_table, reactor))
         listens = listening(config.http.listen)
         #: What an `ssl:` listener shows; None for any other.
         self.certificate = None
@@ -267,7 +278,6 @@ class Parts:
             config=http,
             server_id=self._config.server_id,
             keys=self.keys.ring,
-            operator=OPERATOR,
             intake=self.intake,
             dispatcher=self.dispatcher,
             live=self.live,
@@ -276,6 +286,7 @@ class Parts:
             replay=self.outbox.replay,
             standing=self.outbox.standing,
             kill_switch=kill_switch,
+            check=self.checks.found,
             fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
             signer=self.tokens.signer,
             tokens=self.tokens_table,

@@ -22,6 +22,7 @@ from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.keys import KeyRing
 from c2c_agent.policy.meter import Use
 from c2c_agent.policy.token import TokenSigner
+from c2c_agent.report.event import Json
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import Exposition
 from c2c_agent.report.outbox import Standing
@@ -41,7 +42,9 @@ _INTERNAL: Final = Fault(ErrorCode.INTERNAL_ERROR, "An internal error; the agent
 _BUSY: Final = Fault(ErrorCode.RATE_LIMITED, "There are more connections than this agent serves.")
 
 #: What is asked for below PREFIX, beside calls, and is named in an answer.
-_OPERATIONS: Final = frozenset({"cancel", "calls", "events", "replay", "stop-calls", "start-calls"})
+_OPERATIONS: Final = frozenset(
+    {"cancel", "calls", "events", "replay", "check", "stop-calls", "start-calls"}
+)
 
 Handler: TypeAlias = Callable[[Ask], Coroutine[Any, Any, Reply]]
 
@@ -49,7 +52,7 @@ Handler: TypeAlias = Callable[[Ask], Coroutine[Any, Any, Reply]]
 class Api:
     """The routes, and who answers each.
 
-    `operator` is the name of the key that may see and cancel every call. `fastagi` is where FastAGI
+    `check` looks at the agent and its PBX. `fastagi` is where FastAGI
     connections are taken, as `host:port`; None: nowhere. `now` gives epoch seconds as the host's
     clock has them. `use`: what a key uses at present; None where nobody here knows.
     """
@@ -60,7 +63,6 @@ class Api:
         config: HttpConfig,
         server_id: str,
         keys: KeyRing,
-        operator: str,
         intake: Intake,
         dispatcher: Dispatcher,
         live: Live,
@@ -69,6 +71,7 @@ class Api:
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         standing: Callable[[], Coroutine[Any, Any, Sequence[Standing]]],
         kill_switch: KillSwitch,
+        check: Callable[[], Coroutine[Any, Any, Json]],
         signer: TokenSigner,
         tokens: TokenStore,
         report_list: ReportList,
@@ -79,7 +82,7 @@ class Api:
     ) -> None:
         self._server_id = server_id
         self._intake = intake
-        self._access = Access(keys, operator, signer=signer, tokens=tokens, now=now)
+        self._access = Access(keys, signer=signer, tokens=tokens, now=now)
         self._calls = calls = Calls(
             config=config,
             server_id=server_id,
@@ -90,7 +93,12 @@ class Api:
             clock=clock,
         )
         issued = Tokens(
-            server_id=server_id, access=self._access, signer=signer, store=tokens, now=now
+            server_id=server_id,
+            access=self._access,
+            signer=signer,
+            store=tokens,
+            revoked=live.revoke,
+            now=now,
         )
         overview = Overview(
             server_id=server_id,
@@ -107,6 +115,7 @@ class Api:
             replay=replay,
             standing=standing,
             kill_switch=kill_switch,
+            check=check,
             fastagi=fastagi,
         )
         self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Handler]], ...] = (
@@ -124,6 +133,7 @@ class Api:
             (re.compile(PREFIX + "/keys"), _shown(overview.keys)),
             (re.compile(PREFIX + "/replay"), {"POST": operation.replay}),
             (re.compile(PREFIX + "/targets"), _shown(operation.targets)),
+            (re.compile(PREFIX + "/check"), _shown(operation.check)),
             (re.compile(PREFIX + "/stop-calls"), {"POST": operation.stop_calls}),
             (re.compile(PREFIX + "/start-calls"), {"POST": operation.start_calls}),
             (re.compile("/healthz"), _shown(operation.healthz)),
@@ -187,13 +197,11 @@ class Api:
         return reply if ask_path.startswith(PREFIX) else evolve(reply, code=500)
 
     def looks_after(self, ask: Ask) -> bool:
-        """Whether a request is of somebody who looks after the agent: health, or its own host."""
+        """Whether a request is of somebody who looks after the agent: health, or a console."""
         if ask.path in pages():
             return False
         key = None if not ask.path.startswith(PREFIX) else self._access.key(ask)
-        return not ask.path.startswith(PREFIX) or (
-            key is not None and self._access.is_operator(key)
-        )
+        return not ask.path.startswith(PREFIX) or (key is not None and key.console)
 
     def busy(self, ask_path: str, retry_after: int) -> Reply:
         """The answer where there are more connections than may be."""

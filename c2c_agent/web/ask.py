@@ -86,37 +86,46 @@ class Caller:
         """The number to whose calls the caller is confined: the token's; None: it is not."""
         return None if self.token is None else self.token.dial_first
 
+    @property
+    def oversees(self) -> bool:
+        """Whether the calls of all keys are the caller's to see; never by a token."""
+        return self.key.console and self.token is None
+
 
 @frozen
 class Listener:
     """Who hears of events: of a key's calls, or only those that ring a number first.
 
-    `expires`: until when, in epoch seconds; None: that has no end.
+    `expires`: until when, in epoch seconds; None: that has no end. `token`: the id of the token by
+    which it does; None: by a key.
     """
 
     key: Key
     dial_first: str | None
     expires: float | None
+    token: str | None
+
+    @property
+    def oversees(self) -> bool:
+        """Whether the calls of all keys are heard of; likewise."""
+        return self.key.console and self.dial_first is None
 
 
 class Access:
     """Whose key or token came with a request, and what it may.
 
-    The operator is the key that may see and cancel every call. `now` gives epoch seconds as the
-    host's clock has them.
+    `now` gives epoch seconds as the host's clock has them.
     """
 
     def __init__(
         self,
         keys: KeyRing,
-        operator: str,
         *,
         signer: TokenSigner,
         tokens: TokenStore,
         now: Callable[[], float],
     ) -> None:
         self.keys = keys
-        self._operator = operator
         self._signer = signer
         self._tokens = tokens
         self._now = now
@@ -155,27 +164,38 @@ class Access:
             message = f"Pages of {ask.browser.origin[:200] or 'no origin'} may not use this token."
             raise ApiError(Fault(ErrorCode.NOT_ALLOWED, message))
         if await self._tokens.is_revoked(key.name, token.id):
-            raise ApiError(Fault(ErrorCode.UNAUTHORIZED, "This token was revoked."))
+            raise _unauthorized("This token was revoked.")
         return Caller(key, token)
 
     async def listener(self, ask: Ask) -> Listener | Fault:
         """Who wants to hear of events: with a ticket, which is used by that, or as anybody else."""
-        text = ask.parameters.values.get("ticket")
-        if text is None:
+        ticket = ask.parameters.values.get("ticket")
+        if ticket is None:
             caller = await self.caller(ask)
             if isinstance(caller, Fault):
                 return caller
-            expires = None if caller.token is None else caller.token.expires
-            return Listener(caller.key, caller.dial_first, expires)
+            token = caller.token
+            if token is None:
+                return Listener(caller.key, None, None, None)
+            return Listener(caller.key, token.dial_first, token.expires, token.id)
         try:
-            key, ticket = self._signer.read_ticket(str(text), self.keys.named, self._now())
+            return await self._by_ticket(ask, str(ticket))
+        except ApiError as error:
+            return error.faults[0]
+
+    async def _by_ticket(self, ask: Ask, text: str) -> Listener:
+        """Who hears of events with a ticket, which is used by that; raises ApiError."""
+        try:
+            key, ticket = self._signer.read_ticket(text, self.keys.named, self._now())
         except TokenError as error:
-            return Fault(ErrorCode.UNAUTHORIZED, str(error).replace("token", "ticket"))
+            raise _unauthorized(str(error).replace("token", "ticket")) from error
         if not _is_at_home(ask, ticket.origin):
-            return Fault(ErrorCode.NOT_ALLOWED, "This page may not use this ticket.")
+            raise ApiError(Fault(ErrorCode.NOT_ALLOWED, "This page may not use this ticket."))
         if not await self._tokens.use(key.name, ticket.id, 1, ticket.expires):
-            return Fault(ErrorCode.UNAUTHORIZED, "This ticket was used before.")
-        return Listener(key, ticket.dial_first, None)
+            raise _unauthorized("This ticket was used before.")
+        if ticket.token is not None and await self._tokens.is_revoked(key.name, ticket.token):
+            raise _unauthorized("The token of this ticket was revoked.")
+        return Listener(key, ticket.dial_first, ticket.until, ticket.token)
 
     def _read_token(self, ask: Ask) -> tuple[Key, Token]:
         """The token in the header Authorization, and its key; raises TokenError."""
@@ -213,19 +233,16 @@ class Access:
         key = self.key(ask)
         return self.keys.shows_errors(ask.browser.origin) if key is None else key.http_errors
 
-    def is_operator(self, key: Key) -> bool:
-        """Whether it is the operator's."""
-        return key.name == self._operator
-
-    def is_of(self, caller: Caller | Listener, call: Call) -> bool:
+    @staticmethod
+    def is_of(caller: Caller | Listener, call: Call) -> bool:
         """Whether a call is the caller's: of the same key, and ringing the token's number first.
 
-        Every call is the operator's.
+        Every call is theirs who oversee all.
         """
-        if caller.key.name not in {call.key, self._operator}:
-            return False
+        if caller.oversees:
+            return True
         first = None if call.job is None else call.job.dial_first
-        return caller.dial_first in {None, first}
+        return caller.key.name == call.key and caller.dial_first in {None, first}
 
     def unauthorized(self, ask: Ask) -> Fault:
         """The fault of a request without a key that is known; an unknown one is logged."""
@@ -234,14 +251,18 @@ class Access:
         _log.warn("unauthorized: a key that is not known, from {client}", client=ask.client)
         return Fault(ErrorCode.UNAUTHORIZED, "This api_key is not known.")
 
-    def no_operator(self, ask: Ask, what: str) -> Fault | None:
-        """Why who asks is not the operator of this host; None: it is."""
+    def no_console(self, ask: Ask, what: str) -> Fault | None:
+        """Why who asks does not look after the agent, by a key with a console; None: it does."""
         key = self.keys.find(ask.secret) if ask.secret else None
         if key is None:
             return self.unauthorized(ask)
-        if not self.is_operator(key):
+        if not key.console:
             return Fault(ErrorCode.NOT_ALLOWED, f"This key may not {what}.")
         return None
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(Fault(ErrorCode.UNAUTHORIZED, message))
 
 
 def _not_in_a_url() -> Fault:

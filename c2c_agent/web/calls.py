@@ -138,14 +138,14 @@ class Calls:
         return Reply(body)
 
     async def all_events(self, ask: Ask) -> Reply:
-        """Stream what happens from now on to a key's calls; the operator sees those of all."""
+        """Stream what happens from now on to a key's calls; a console sees those of all."""
         listener = await self._access.listener(ask)
         if isinstance(listener, Fault):
             return self._fail(listener, method=_EVENTS)
         key = listener.key
-        name = None if self._access.is_operator(key) else key.name
+        name = None if listener.oversees else key.name
         try:
-            watch = self._live.follow_key(name, key.name, listener.dial_first)
+            watch = self._live.follow_key(name, key.name, listener.dial_first, listener.token)
         except ApiError as error:
             return evolve(self._fail(*error.faults, method=_EVENTS), retry_after=_STREAM_RETRY)
         return Reply(watch, lasts=self._access.lasts(listener.expires))
@@ -158,9 +158,11 @@ class Calls:
         listener = None if isinstance(heard, Fault) else heard
         if not is_request_id(ask.item):
             return Reply(answers.not_found(ask.item))
-        owner = ask.client if listener is None else listener.key.name
+        owner, token = (
+            (ask.client, None) if listener is None else (listener.key.name, listener.token)
+        )
         try:
-            watch = self._live.follow_request(ask.item.lower(), owner)
+            watch = self._live.follow_request(ask.item.lower(), owner, token)
         except ApiError as error:
             return Reply(answers.no_status(error.faults[0]), retry_after=_STREAM_RETRY)
         reply: Reply | None = None

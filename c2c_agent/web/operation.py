@@ -1,4 +1,4 @@
-"""The paths of those who look after the agent: dead letters, the kill switch, health, metrics.
+"""The paths of those who look after the agent: dead letters, checks, kill switch, health, metrics.
 
 `description` is what `/openapi.json` says: the HTTP API, for programs.
 """
@@ -26,6 +26,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _REPLAY: Final = "asterisk.replay"
 _TARGETS: Final = "asterisk.targets"
+_CHECK: Final = "asterisk.check"
 _STOP: Final = "asterisk.stop-calls"
 _START: Final = "asterisk.start-calls"
 
@@ -53,6 +54,7 @@ class Operation:
         replay: Callable[[str | None, str | None], Coroutine[Any, Any, int]],
         standing: Callable[[], Coroutine[Any, Any, Sequence[Standing]]],
         kill_switch: KillSwitch,
+        check: Callable[[], Coroutine[Any, Any, Json]],
         fastagi: str | None = None,
     ) -> None:
         self._server_id = server_id
@@ -62,16 +64,17 @@ class Operation:
         self._replay = replay
         self._standing = standing
         self._kill_switch = kill_switch
+        self._check = check
         self._health: Json = {"status": "ok"}
         if fastagi is not None:
             self._health["fastagi"] = fastagi
 
     async def replay(self, ask: Ask) -> Reply:
-        """Send dead letters again, for the operator: all, one target's, or one request's.
+        """Send dead letters again, for a console: all, one target's, or one request's.
 
         What cannot be read sends nothing: it would be all dead letters, to everybody.
         """
-        fault = self._access.no_operator(ask, "send dead letters again")
+        fault = self._access.no_console(ask, "send dead letters again")
         faults = [fault] if fault is not None else _unreadable(ask, {"target", "request_id"})
         if faults:
             return self._fail(*faults, method=_REPLAY)
@@ -79,15 +82,22 @@ class Operation:
         return Reply({"replayed": await self._replay(_text(target), _text(request_id))})
 
     async def targets(self, ask: Ask) -> Reply:
-        """How it stands with who is told of calls, for the operator: what fails, and why."""
-        fault = self._access.no_operator(ask, "see who is told of calls")
+        """How it stands with who is told of calls, for a console: what fails, and why."""
+        fault = self._access.no_console(ask, "see who is told of calls")
         if fault is not None:
             return self._fail(fault, method=_TARGETS)
         return Reply({"targets": [_shown(one) for one in await self._standing()]})
 
+    async def check(self, ask: Ask) -> Reply:
+        """Look at the agent and its PBX, for a console: what was found, and what to do."""
+        fault = self._access.no_console(ask, "see what the checks find")
+        if fault is not None:
+            return self._fail(fault, method=_CHECK)
+        return Reply(await self._check())
+
     async def stop_calls(self, ask: Ask) -> Reply:
-        """Turn the kill switch, for the operator; with `hang_up`, calls in progress end as well."""
-        fault = self._access.no_operator(ask, "stop calls")
+        """Turn the kill switch, for a console; with `hang_up`, calls in progress end as well."""
+        fault = self._access.no_console(ask, "stop calls")
         faults = [fault] if fault is not None else _unreadable(ask, {"reason"}, {"hang_up"})
         if faults:
             return self._fail(*faults, method=_STOP)
@@ -100,8 +110,8 @@ class Operation:
         return Reply({"stopped": True, "hung_up": count})
 
     async def start_calls(self, ask: Ask) -> Reply:
-        """Let calls be placed again, for the operator."""
-        fault = self._access.no_operator(ask, "start calls")
+        """Let calls be placed again, for a console."""
+        fault = self._access.no_console(ask, "start calls")
         faults = [fault] if fault is not None else _unreadable(ask)
         if faults:
             return self._fail(*faults, method=_START)

@@ -66,7 +66,7 @@ class Overview:
     use: Callable[[str], Use | None]
 
     async def calls(self, ask: Ask) -> Reply:
-        """List the calls of a key that are looked for; the operator sees those of all."""
+        """List the calls of a key that are looked for; a console sees those of all."""
         try:
             caller = await self._caller(ask)
             limit = _limit(ask)
@@ -95,7 +95,7 @@ class Overview:
             return self._fail(error, _REPORTS)
         listed = await self.report_list.listed(
             limit,
-            key_name=None if self.access.is_operator(caller.key) else caller.key.name,
+            key_name=None if caller.oversees else caller.key.name,
             before=before,
             dead=None if state is None else state == "given_up",
         )
@@ -103,14 +103,14 @@ class Overview:
         return Reply(_page("reports", [_report(one) for one in listed], following))
 
     async def keys(self, ask: Ask) -> Reply:
-        """List the key with its limits and their use; the operator sees all keys, and no secret."""
+        """List the key with its limits and their use; a console sees all keys, and no secret."""
         try:
             caller = await self._key_alone(ask, "keys")
         except ApiError as error:
             return self._fail(error, _KEYS)
-        operator = self.access.is_operator(caller.key)
-        shown = [key for key in self.access.keys if operator or key.name == caller.key.name]
-        return Reply({"keys": [_key(key, self.use(key.name)) for key in shown]})
+        own = caller.key.name
+        shown = [key for key in self.access.keys if caller.oversees or key.name == own]
+        return Reply({"key": own, "keys": [_key(key, self.use(key.name)) for key in shown]})
 
     async def _caller(self, ask: Ask) -> Caller:
         caller = await self.access.caller(ask)
@@ -127,7 +127,7 @@ class Overview:
     def _name(self, ask: Ask, caller: Caller) -> str | None:
         """Of which key calls are wanted; None: of all."""
         asked = ask.parameters.values.get("key")
-        if self.access.is_operator(caller.key):
+        if caller.oversees:
             return None if asked is None else str(asked)
         if asked is not None and asked != caller.key.name:
             message = "This key may not see another key's calls."
@@ -260,6 +260,7 @@ def _report(one: Listed) -> Json:
 def _key(key: Key, use: Use | None) -> Json:
     return {
         "name": key.name,
+        "console": key.console,
         "limits": {
             "max_concurrent": key.max_concurrent,
             "per_minute": key.per_minute,

@@ -37,7 +37,10 @@ _NO_SECRET: Final = Fault(
 
 
 class Tokens:
-    """Makes tokens and tickets. `now` gives epoch seconds as the host's clock has them."""
+    """Makes tokens and tickets. `now` gives epoch seconds as the host's clock has them.
+
+    `revoked` hears of each token that is ended here: the name of its key, and its id.
+    """
 
     def __init__(
         self,
@@ -46,12 +49,14 @@ class Tokens:
         access: Access,
         signer: TokenSigner,
         store: TokenStore,
+        revoked: Callable[[str, str], None],
         now: Callable[[], float],
     ) -> None:
         self._server_id = server_id
         self._access = access
         self._signer = signer
         self._store = store
+        self._revoked = revoked
         self._now = now
 
     async def issue(self, ask: Ask) -> Reply:
@@ -78,7 +83,9 @@ class Tokens:
             return self._fail(caller)
         if caller.token is not None and caller.token.id != ask.item:
             return self._fail(Fault(ErrorCode.NOT_ALLOWED, "A token cannot revoke another token."))
-        await self._store.revoke(caller.key.name, ask.item[:64], self._now() + LONGEST)
+        token_id = ask.item[:64]
+        await self._store.revoke(caller.key.name, token_id, self._now() + LONGEST)
+        self._revoked(caller.key.name, token_id)
         return Reply({"revoked": ask.item})
 
     async def ticket(self, ask: Ask) -> Reply:
@@ -88,12 +95,14 @@ class Tokens:
             return self._fail(caller, method=_EVENTS)
         if not self._signer.can_sign:
             return self._fail(_NO_SECRET, method=_EVENTS)
-        now = int(self._now())
+        now, token = int(self._now()), caller.token
         ticket = Ticket(
             id=_new_id(),
             expires=now + TICKET_SECONDS,
-            dial_first=None if caller.token is None else caller.token.dial_first,
+            dial_first=caller.dial_first,
             origin=ask.browser.origin or None,
+            token=None if token is None else token.id,
+            until=None if token is None else token.expires,
         )
         text = self._signer.sign_ticket(ticket, caller.key, now)
         return Reply({"ticket": text, "expires": ticket.expires})

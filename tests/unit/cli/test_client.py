@@ -35,7 +35,7 @@ from c2c_agent.cli.client import (
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
 from c2c_agent.net.endpoints import ServerCertificate
 from c2c_agent.net.listening import listening
-from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.delivery import Depth
 from c2c_agent.report.metrics import Exposition
@@ -367,6 +367,11 @@ class TestFastAgi:
             assert fastagi_of(config) is None
 
 
+async def nothing_found() -> dict[str, Any]:
+    """Be checks that nobody asks for."""
+    return {"utc.time": "1435628937.000", "ok": True, "findings": []}
+
+
 class WithTheRealApi(TestCase):
     """Client and API against each other, on a loopback port; the client blocks in a thread."""
 
@@ -379,7 +384,6 @@ class WithTheRealApi(TestCase):
             config=HttpConfig(),
             server_id="pbx1.example.com",
             keys=KeyRing([operator_key(key_digest(OPERATOR_SECRET), [CRM])]),
-            operator=OPERATOR,
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
             live=self.desk.live,
@@ -388,6 +392,7 @@ class WithTheRealApi(TestCase):
             replay=self.replay,
             standing=self.standing,
             kill_switch=self.desk,
+            check=nothing_found,
             signer=TokenSigner(),
             tokens=self.desk.tokens,
             report_list=self.desk.report_list,

@@ -283,7 +283,10 @@ class TestHowMany:
         """Who follows with it hears no more."""
         live = live_of()
         crm, shop = (live.follow_key(name, "x") for name in ("crm", "shop"))
+        all_keys, call = live.follow_key(None, "crm"), live.follow_request(REQUEST_ID, "crm")
         live.forbid(["crm", "nobody"])
+        assert all_keys.ended  # it was read with that key, though it follows all
+        assert call.ended
         assert (crm.ended, shop.ended) == (True, False)
 
 

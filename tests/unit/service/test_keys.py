@@ -137,7 +137,7 @@ def test_before_the_start() -> None:
 
 
 def test_who_is_let_go(tmp_path: Path) -> None:
-    """Who follows with a key that was taken away or got another secret; nobody else."""
+    """Who follows with a key that was taken away, got another secret, or lost its console."""
     forbidden: list[list[str]] = []
     keys = AgentKeys([CRM, SHOP], lambda names: forbidden.append(list(names)))
     keys.open(tmp_path / "operator.key")
@@ -147,6 +147,9 @@ def test_who_is_let_go(tmp_path: Path) -> None:
     keys.configure([SHOP])
     keys.take([])
     assert forbidden == [[], ["crm"], [], ["crm"], ["more"]]
+    keys.configure([evolve(SHOP, console=True)])
+    keys.configure([SHOP])
+    assert forbidden[5:] == [["shop"], ["shop"]]
 
 
 def test_a_time_zone_of_the_database(tmp_path: Path) -> None:

@@ -1,16 +1,23 @@
-"""The secret that tokens are signed with: where it is, and how it is changed."""
+"""Tokens beyond one request: their secret, and what reads on with those that were revoked."""
+
+# Twisted's services have no annotations.
+# mypy: allow-untyped-calls
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.config.sections import Config, HttpConfig, StoreConfig
-from c2c_agent.errors import ConfigError
+from c2c_agent.errors import ConfigError, StoreError
 from c2c_agent.policy.keys import Key, KeyRing, key_digest
 from c2c_agent.policy.token import Token, TokenError
-from c2c_agent.service.tokens import TokenSecrets
+from c2c_agent.report.live import Live
+from c2c_agent.service.tokens import RevokedElsewhere, TokenSecrets
 
 KEY = Key(name="crm", sha256=key_digest("c2c_x"))
 TOKEN = Token(id="one", dial_first="100", expires=1060)
@@ -90,3 +97,51 @@ def test_where_it_cannot_be_made(tmp_path: Path) -> None:
     secrets = TokenSecrets(config(tmp_path / "folder"))
     with pytest.raises(ConfigError, match="the secret of tokens"):
         secrets.open()
+
+
+class Table:
+    """A table in which another process has revoked tokens."""
+
+    def __init__(self) -> None:
+        self.revoked: set[tuple[str, str]] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.fails = False
+
+    def use(self, key_name: str, token: str, uses: int, expires_at: float) -> Deferred[bool]:
+        raise NotImplementedError
+
+    def revoke(self, key_name: str, token: str, expires_at: float) -> Deferred[None]:
+        raise NotImplementedError
+
+    def is_revoked(self, key_name: str, token: str) -> Deferred[bool]:
+        """Whether it is in the table."""
+        self.asked.append((key_name, token))
+        if self.fails:
+            return fail(StoreError("the database is away"))
+        return succeed((key_name, token) in self.revoked)
+
+
+def test_revoked_elsewhere() -> None:
+    """What is read with such a token ends a moment later; the rest goes on, whatever the store."""
+    live = Live("pbx1", most=10, most_each=10, buffer=1000)
+    table, clock = Table(), Clock()
+    looks = RevokedElsewhere(live, table, clock)
+    one, other = (live.follow_key("crm", "crm", "100", token) for token in ("one", "other"))
+    of_key = live.follow_key("crm", "crm")
+    looks.startService()
+    table.revoked.add(("crm", "one"))
+    table.revoked.add(("shop", "other"))
+    assert table.asked == []
+    table.fails = True
+    with capturedLogs() as logged:
+        clock.advance(15)
+    assert [formatEvent(event) for event in logged] == [
+        "revoked tokens could not be looked for: the database is away"
+    ]
+    assert not one.ended
+    table.fails = False
+    clock.advance(15)
+    assert [watch.ended for watch in (one, other, of_key)] == [True, False, False]
+    assert set(table.asked) == {("crm", "one"), ("crm", "other")}
+    looks.stopService()
+    assert not clock.getDelayedCalls()

@@ -14,8 +14,9 @@ from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.call.events import Gone, OriginateAccepted
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
+from c2c_agent.check.finding import Finding
 from c2c_agent.config.sections import HttpConfig
-from c2c_agent.policy.keys import OPERATOR, KeyRing, key_digest, operator_key
+from c2c_agent.policy.keys import KeyRing, key_digest, operator_key
 from c2c_agent.policy.token import TokenSigner
 from c2c_agent.report.delivery import Depth
 from c2c_agent.report.lane import Trouble
@@ -49,6 +50,16 @@ BUSY = Gone(CallEvidence(first=LegEvidence(status="BUSY", cause=17)))
 EXPOSITION = Exposition("text/plain; version=0.0.4", b"c2c_ami_up 1.0\n")
 
 
+CHECKED: dict[str, Any] = {
+    "utc.time": "1435628937.000",
+    "ok": False,
+    "findings": [
+        Finding("configuration", "2 keys, server_id pbx1.example.com").as_dict(),
+        Finding("AMI login", "127.0.0.1:5038: not connected yet", "Is it running?").as_dict(),
+    ],
+}
+
+
 UNKNOWN_KEY = "c2c_nobody-has-this"
 
 
@@ -70,7 +81,6 @@ class ApiTest(DeskTest):
             config=self.config,
             server_id="pbx1.example.com",
             keys=self.ring,
-            operator=OPERATOR,
             intake=self.desk.intake,
             dispatcher=self.desk.dispatcher,
             live=self.desk.live,
@@ -79,6 +89,7 @@ class ApiTest(DeskTest):
             replay=self.replay,
             standing=self.standing,
             kill_switch=self.desk,
+            check=self.check,
             signer=self.signer,
             tokens=self.desk.tokens,
             report_list=self.desk.report_list,
@@ -94,6 +105,10 @@ class ApiTest(DeskTest):
         """Be the outbox, with seven dead letters."""
         self.replayed.append((target, request_id))
         return 7
+
+    async def check(self) -> dict[str, Any]:
+        """Be the checks, which find a fault."""
+        return CHECKED
 
     async def standing(self) -> list[Standing]:
         """Be the outbox, with a receiver that fails and one that does not."""

@@ -40,6 +40,7 @@ from tests.memory_host import Answer, Connection, request
 from tests.schemas import Schemas
 from tests.unit.report.test_history import TALKED
 from tests.unit.report.test_live import read
+from tests.unit.web.asking import CHECKED
 from tests.unit.web.test_server import AUTHORIZED, FORM, JSON, ONE, PLACE, SiteTest, api_of
 from tests.unit.web.test_stream import Stream
 
@@ -222,6 +223,18 @@ class RealAnswers(SiteTest):
         for header in (OPERATOR, AUTHORIZED, "X: y"):
             answer = self.client.asks("/c2c/v2/replay", header, method="POST")
             self.check("/c2c/v2/replay", answer, "post")
+
+    def test_check(self) -> None:
+        """What was found, and refused."""
+        for header in (OPERATOR, AUTHORIZED):
+            self.check("/c2c/v2/check", self.client.asks("/c2c/v2/check", header))
+        schema = pointer("components", "schemas", "Checked")
+        assert SCHEMAS.faults(schema, CHECKED) == []
+
+    def test_keys(self) -> None:
+        """All, its own, and refused."""
+        for header in (OPERATOR, AUTHORIZED, "X: y"):
+            self.check("/c2c/v2/keys", self.client.asks("/c2c/v2/keys", header))
 
     def test_stop_and_start(self) -> None:
         """Done, and refused."""

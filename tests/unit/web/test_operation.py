@@ -1,4 +1,4 @@
-"""The paths of those who look after the agent: dead letters, the kill switch, health."""
+"""The paths of those who look after the agent: dead letters, checks, the kill switch, health."""
 
 # Twisted's test cases have no annotations.
 # mypy: allow-untyped-calls
@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from unittest import mock
 
+from attrs import evolve
+
+from c2c_agent.report.live import Watch
 from c2c_agent.web.ask import PREFIX
 from tests.fakes import (
     CALL_PARAMETERS,
     CRM_SECRET,
     OPERATOR_SECRET,
+    SHOP,
+    SHOP_SECRET,
 )
-from tests.unit.web.asking import EXPOSITION, ONE, UNKNOWN_KEY, ApiTest
+from tests.unit.web.asking import CHECKED, EXPOSITION, ONE, TWO, UNKNOWN_KEY, ApiTest
 
 
 class Replaying(ApiTest):
@@ -82,6 +87,63 @@ class Targets(ApiTest):
         """Who is told of calls is the host's own affair."""
         body = self.get(f"{PREFIX}/targets", key=CRM_SECRET)
         assert self.faults(body) == [("not_allowed", "This key may not see who is told of calls.")]
+
+
+class Checking(ApiTest):
+    """`GET /c2c/v2/check`."""
+
+    def test_a_console(self) -> None:
+        """It is told what was found, and what to do."""
+        assert self.get(f"{PREFIX}/check", key=OPERATOR_SECRET) == CHECKED
+
+    def test_nobody_else(self) -> None:
+        """What is wrong with the agent helps thieves."""
+        body = self.get(f"{PREFIX}/check", key=CRM_SECRET)
+        assert self.faults(body) == [("not_allowed", "This key may not see what the checks find.")]
+        body = self.get(f"{PREFIX}/check", key=UNKNOWN_KEY)
+        assert self.faults(body) == [("unauthorized", "This api_key is not known.")]
+
+
+class Consoles(ApiTest):
+    """A key of the configuration with `console: true`."""
+
+    def setUp(self) -> None:
+        """Give the shop one."""
+        super().setUp()
+        others = [key for key in self.ring if key.name != "shop"]
+        self.ring.change([*others, evolve(SHOP, console=True)])
+
+    def test_looks_after_the_agent(self) -> None:
+        """All that the host's own key may, but calls that it may not place itself."""
+        self.placed(ONE, CRM_SECRET)
+        assert [call["key"] for call in self.get(f"{PREFIX}/calls", key=SHOP_SECRET)["calls"]] == [
+            "crm"
+        ]
+        assert self.get(f"{PREFIX}/check", key=SHOP_SECRET) == CHECKED
+        assert len(self.get(f"{PREFIX}/targets", key=SHOP_SECRET)["targets"]) == 2
+        assert self.post(f"{PREFIX}/replay", key=SHOP_SECRET) == {"replayed": 7}
+        told = self.post(f"{PREFIX}/cancel/{ONE}", key=SHOP_SECRET)
+        assert told["response"]["status"] == "success"
+        assert self.post(f"{PREFIX}/stop-calls", key=SHOP_SECRET)["stopped"] is True
+        assert self.post(f"{PREFIX}/start-calls", key=SHOP_SECRET)["stopped"] is False
+        body = self.post(PREFIX, key=SHOP_SECRET, dial_first="99999", dial_second="99999")
+        assert {code for code, _ in self.faults(body)} == {"not_allowed"}
+
+    def test_its_tokens(self) -> None:
+        """They see the calls of their key and phone alone, and look after nothing."""
+        self.placed(ONE, CRM_SECRET)
+        wish = {"dial_first": CALL_PARAMETERS["dial_first"]}
+        token = self.post(f"{PREFIX}/tokens", key=SHOP_SECRET, **wish)["token"]
+        assert self.get(f"{PREFIX}/calls", key=token)["calls"] == []
+        body = self.post(f"{PREFIX}/cancel/{ONE}", key=token)
+        assert self.faults(body)[0][0] == "not_found"
+        for path in ("reports", "keys", "targets", "check"):
+            assert self.faults(self.get(f"{PREFIX}/{path}", key=token))
+        watch = self.successResultOf(self.asks("GET", f"{PREFIX}/events", key=token)).body
+        assert isinstance(watch, Watch)
+        self.placed(TWO, CRM_SECRET)
+        assert watch.take() == b""
+        watch.close()
 
 
 class Stopping(ApiTest):

@@ -208,6 +208,7 @@ class Keys(ApiTest):
         assert self.shown(CRM_SECRET) == {
             "crm": {
                 "name": "crm",
+                "console": False,
                 "limits": {
                     "max_concurrent": None,
                     "per_minute": None,
@@ -225,7 +226,18 @@ class Keys(ApiTest):
         }
 
     def test_all(self) -> None:
-        """The operator sees them, used or not."""
-        shown = self.shown(OPERATOR_SECRET)
-        assert set(shown) == {"crm", "shop", "operator"}
-        assert shown["shop"]["use"]["day"] == 0
+        """A console sees them, used or not, and which of them have one."""
+        self.ring.change([evolve(CRM, console=True), *[k for k in self.ring if k.name != "crm"]])
+        for key in (OPERATOR_SECRET, CRM_SECRET):
+            shown = self.shown(key)
+            assert {name: one["console"] for name, one in shown.items()} == {
+                "crm": True,
+                "shop": False,
+                "operator": True,
+            }
+            assert shown["shop"]["use"]["day"] == 0
+
+    def test_who_asks(self) -> None:
+        """It is told its own name."""
+        for key, name in ((CRM_SECRET, "crm"), (OPERATOR_SECRET, "operator")):
+            assert self.get(f"{PREFIX}/keys", key=key)["key"] == name

@@ -329,6 +329,41 @@ class Streams(TokenTest):
         self.desk.live.forbid(["crm"])
         assert watch.ended
 
+    def test_a_token_that_is_revoked(self) -> None:
+        """It ends what is open with it, by itself or by a ticket, and nothing else."""
+        made = self.post(TOKENS, dial_first="100")
+        token, other = made["token"], self.token()
+        ticket = self.ticket(key=token)
+        ended = [self.follows(key=token), self.follows({"ticket": ticket}, key=None)]
+        left = [self.follows(key=other), self.follows()]
+        late = self.ticket(key=token)
+        self.told(self.asks("DELETE", f"{TOKENS}/{made['id']}"))
+        assert [watch.ended for watch in (*ended, *left)] == [True, True, False, False]
+        assert self.refusal(f"{PREFIX}/events", "GET", query={"ticket": late}, key=None) == (
+            "unauthorized",
+            "The token of this ticket was revoked.",
+        )
+
+    def test_a_token_with_which_one_call_is_followed(self) -> None:
+        """It ends that, too."""
+        made = self.post(TOKENS, dial_first="100")
+        self.placed(ONE)
+        path = f"{PREFIX}/events/{ONE}"
+        watch = self.reply(self.asks("GET", path, key=made["token"])).body
+        assert isinstance(watch, Watch)
+        assert not watch.ended
+        self.told(self.asks("DELETE", f"{TOKENS}/{made['id']}"))
+        assert watch.ended
+
+    def test_a_ticket_of_a_token(self) -> None:
+        """What it opens ends with the token."""
+        ticket = self.ticket(key=self.token(expires_in=60))
+        self.clock.advance(10)
+        reply = self.reply(self.asks("GET", f"{PREFIX}/events", {"ticket": ticket}, key=None))
+        assert reply.lasts == 50.0
+        assert isinstance(reply.body, Watch)
+        reply.body.close()
+
     def test_a_ticket(self) -> None:
         """It opens one stream, once, for who has asked for it."""
         ticket = self.ticket(key=self.token())
