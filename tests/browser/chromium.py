@@ -55,6 +55,12 @@ class Tab:
         self.page.on("console", self._console)
         self.page.on("request", self._request)
 
+    def another(self) -> Tab:
+        """Another tab of the same window; it is watched as this one is."""
+        tab = Tab(self._context, self._screenshots, self._name)
+        tab.complaints, tab.origins = self.complaints, self.origins
+        return tab
+
     def _console(self, message: Any) -> None:
         if _BROKEN.search(message.text):
             self.complaints.append(message.text)

@@ -27,6 +27,17 @@ from tests.browser.chromium import Tab, chromium
 from tests.pbx.waiting import wait_until
 
 KEY: Final = "a key for the browser"
+CONSOLE_KEY: Final = "a key of those who look after it"
+
+
+CRM: Final[dict[str, Any]] = {"name": "crm", "sha256": key_digest(KEY), "allow": ["_X.", "_+X."]}
+CARE: Final[dict[str, Any]] = {
+    "name": "care",
+    "sha256": key_digest(CONSOLE_KEY),
+    "allow": ["_XXX"],
+    "console": True,
+}
+KEYS: Final[list[dict[str, Any]]] = [CRM, CARE]
 
 
 def pytest_itemcollected(item: pytest.Function) -> None:
@@ -40,7 +51,7 @@ class ScriptedAgent:
 
     def __init__(self, directory: Path, port: int, keys: list[dict[str, Any]]) -> None:
         self.origin = f"http://127.0.0.1:{port}"
-        self._directory = directory
+        self.directory = directory
         secret = directory / "ami.secret"
         secret.write_text("not used\n", encoding="utf-8")
         secret.chmod(0o600)
@@ -66,7 +77,7 @@ class ScriptedAgent:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        with (self._directory / "agent.log").open("ab") as log:
+        with (self.directory / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.browser.scripted_agent", str(self._config)],
                 stdin=subprocess.DEVNULL,
@@ -82,6 +93,12 @@ class ScriptedAgent:
             self._process.wait(30)
             self._process = None
 
+    def reload(self, keys: list[dict[str, Any]]) -> None:
+        """Have these keys from now on."""
+        self.configure(keys)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def _listens(self) -> bool:
         try:
             with urlopen(f"{self.origin}/healthz", timeout=5) as answer:  # noqa: S310 - our own
@@ -92,13 +109,16 @@ class ScriptedAgent:
     @property
     def operator(self) -> str:
         """The key of its own host."""
-        return (self._directory / "operator.key").read_text(encoding="utf-8").strip()
+        return (self.directory / "operator.key").read_text(encoding="utf-8").strip()
 
-    def ask(self, path: str, **form: str) -> dict[str, Any]:
-        """Ask it with the key of its own host; what it says."""
+    def ask(
+        self, path: str, *, key: str | None = None, method: str | None = None, **form: str
+    ) -> dict[str, Any]:
+        """Ask it with a key, or with that of its own host; what it says."""
         data = urlencode(form).encode() if form else None
-        headers = {"Authorization": f"Bearer {self.operator}"}
-        with urlopen(Request(self.origin + path, data, headers), timeout=30) as answer:  # noqa: S310
+        headers = {"Authorization": f"Bearer {key or self.operator}"}
+        asked = Request(self.origin + path, data, headers, method=method)  # noqa: S310 - our own
+        with urlopen(asked, timeout=30) as answer:  # noqa: S310
             told: dict[str, Any] = json.load(answer)
         return told
 
@@ -115,9 +135,8 @@ class ScriptedAgent:
 
 @pytest.fixture
 def agent(tmp_path: Path, unused_tcp_port_of_browser: int) -> Iterator[ScriptedAgent]:
-    """An agent with one key, which may ring everybody."""
-    keys = [{"name": "crm", "sha256": key_digest(KEY), "allow": ["_X.", "_+X."]}]
-    agent = ScriptedAgent(tmp_path, unused_tcp_port_of_browser, keys)
+    """An agent with a key that may ring everybody, and one that looks after it."""
+    agent = ScriptedAgent(tmp_path, unused_tcp_port_of_browser, KEYS)
     agent.start()
     yield agent
     agent.stop()

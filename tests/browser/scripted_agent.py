@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -137,6 +138,9 @@ def main(path: str) -> None:
     service.startService()
     parts.dispatcher.pbx_up()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    signal.signal(
+        signal.SIGHUP, lambda *_: reactor.callFromThread(lambda: service.change(load(path)))
+    )
     reactor.run()
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from c2c_agent.policy.keys import key_digest
 from tests.browser.chromium import Tab
-from tests.browser.conftest import KEY, ScriptedAgent
+from tests.browser.conftest import CARE, CONSOLE_KEY, CRM, KEY, ScriptedAgent
+from tests.browser.receiver import Receiver
 from tests.browser.test_dial import LOOKS
 
 OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks that says 410 to all."""
+    receiver = Receiver(410)
+    yield receiver
+    receiver.close()
 
 
 def signed_in(tab: Tab, agent: ScriptedAgent, key: str) -> None:
@@ -43,7 +53,7 @@ def test_every_view(agent: ScriptedAgent, open_tab: OpenTab, look: str, width: i
     expect(tab.page.locator("#history-table tbody tr")).to_have_count(5)
     tab.look("console-history")
     tab.page.click("text=Keys")
-    expect(tab.page.locator("#keys-table tbody tr")).to_have_count(2)
+    expect(tab.page.locator("#keys-table tbody tr")).to_have_count(3)
     tab.look("console-keys")
     tab.page.click("text=Reports")
     expect(tab.page.locator("#reports-words")).to_have_text("Everything was delivered.")
@@ -55,6 +65,7 @@ def test_every_view(agent: ScriptedAgent, open_tab: OpenTab, look: str, width: i
     tab.look("console-call")
     tab.page.goto(f"{agent.origin}/console#operation")
     expect(tab.page.locator("#ready")).to_have_text("ready")
+    expect(tab.page.locator("#checked")).to_contain_text("1 fault: calls do not work.")
     tab.look("console-operation")
     tab.page.click("#stop-calls")
     tab.look("console-stop")
@@ -64,7 +75,7 @@ def test_live(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     """A call that is placed here, in two tabs, to its end, which one of them brings."""
     tab, other = open_tab(), open_tab()
     for one in (tab, other):
-        signed_in(one, agent, KEY)
+        signed_in(one, agent, CONSOLE_KEY)
     tab.page.fill("#place-first", "100")
     tab.page.fill("#place-second", "200")
     tab.page.keyboard.press("Enter")
@@ -76,7 +87,7 @@ def test_live(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     for one in (tab, other):
         expect(one.page.locator("#nobody")).to_be_visible()
     assert [(call["key"], call["call"]["outcome"]) for call in agent.calls()] == [
-        ("crm", "connected")
+        ("care", "connected")
     ]
 
 
@@ -120,18 +131,87 @@ def test_history(agent: ScriptedAgent, open_tab: OpenTab, tmp_path: Path) -> Non
 
 
 def test_keys(agent: ScriptedAgent, open_tab: OpenTab) -> None:
-    """What each uses of its limits; a key sees itself alone."""
+    """What each uses of its limits, and which of them open the console."""
+    agent.ask("/c2c/v2", key=KEY, dial_first="100", dial_second="200")
     tab = open_tab()
-    signed_in(tab, agent, KEY)
-    tab.page.fill("#place-first", "100")
-    tab.page.fill("#place-second", "200")
-    tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("#live-table tbody tr")).to_have_count(1)
+    signed_in(tab, agent, CONSOLE_KEY)
     tab.page.click("text=Keys")
-    row = tab.page.locator("#keys-table tbody tr")
-    expect(row).to_have_count(1)
-    expect(row.locator("th")).to_have_text("crm")
-    expect(row.locator("td").first).to_contain_text("1")
+    rows = tab.page.locator("#keys-table tbody tr")
+    expect(rows.locator("th")).to_have_text(["crm", "careconsole", "operatorconsole"])
+    expect(rows.first.locator("td").first).to_contain_text("1")
+
+
+def test_a_key_without_a_console(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """It is let in nowhere, nor is a token of a key that has one."""
+    token = agent.ask("/c2c/v2/tokens", key=CONSOLE_KEY, dial_first="100")["token"]
+    for secret in (KEY, token):
+        tab = open_tab()
+        tab.page.goto(f"{agent.origin}/console")
+        tab.page.fill("#key", secret)
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.locator("#sign-in-error")).to_have_text("This key opens no console.")
+        expect(tab.page.locator("#live")).to_be_hidden()
+        assert tab.page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_key_that_ends(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Who has signed in with it is shown out, wherever they are; so is who lost the console."""
+    tab = open_tab()
+    for keys in ([CRM], [CRM, {**CARE, "console": False}]):
+        agent.reload([CRM, CARE])
+        signed_in(tab, agent, CONSOLE_KEY)
+        agent.reload(keys)
+        expect(tab.page.locator("#sign-in")).to_be_visible()
+        expect(tab.page.locator("#live")).to_be_hidden()
+        assert tab.page.evaluate("sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize(("look", "width"), LOOKS)
+def test_reports(
+    agent: ScriptedAgent, open_tab: OpenTab, receiver: Receiver, look: str, width: int
+) -> None:
+    """What a receiver wanted no more is there, and why; *Send again* sends it."""
+    agent.stop()
+    agent.settings["webhooks"] = [receiver.settings(agent.directory)]
+    agent.configure([CRM, CARE])
+    agent.start()
+    tab = open_tab(look, width)
+    signed_in(tab, agent, CONSOLE_KEY)
+    tab.page.click("text=Reports")
+    expect(tab.page.locator("#reports-words")).to_have_text("Everything was delivered.")
+    request_id = agent.place("100", "209")
+    rows = tab.page.locator("#reports-table tbody tr")
+    expect(rows).to_have_count(4)  # without a click
+    expect(rows.first).to_contain_text("call.ended")
+    expect(rows.first).to_contain_text("given up")
+    expect(rows.first).to_contain_text("the receiver said 410 Gone")
+    tab.look("console-reports-given-up")
+    assert receiver.told == ["call.accepted"]  # after a 410 it was left alone
+    receiver.status = 204
+    rows.first.get_by_role("button", name="Send again: call.ended to crm-hook").click()
+    expect(tab.page.locator("#reports-words")).to_have_text("Everything was delivered.")
+    expect(rows).to_have_count(0)
+    assert receiver.told[1:] == [
+        *("call.accepted", "call.first_ringing", "call.first_answered", "call.ended")
+    ]
+    assert receiver.requests == {request_id}
+
+
+def test_checks(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """What is wrong, and what to do: here there is no Asterisk. No secret is shown."""
+    tab = open_tab()
+    signed_in(tab, agent, CONSOLE_KEY)
+    tab.page.click("text=Operation")
+    findings = tab.page.locator("#findings li")
+    expect(findings.filter(has_text="AMI login")).to_contain_text("not connected yet")
+    expect(findings.filter(has_text="AMI login")).to_contain_text("Is Asterisk running")
+    expect(findings.filter(has_text="key crm")).to_contain_text("may dial")
+    page = tab.page.content()
+    assert "not used" not in page  # the AMI secret
+    assert key_digest(KEY) not in page
+    tab.page.evaluate("document.getElementById('checked').textContent = ''")
+    tab.page.click("#check")
+    expect(tab.page.locator("#checked")).to_contain_text("Checked at")
 
 
 def test_the_kill_switch(agent: ScriptedAgent, open_tab: OpenTab) -> None:
@@ -151,13 +231,3 @@ def test_the_kill_switch(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     tab.page.click("#start-calls")
     expect(tab.page.locator("#ready")).to_have_text("ready")
     agent.place("100", "200")
-
-
-def test_a_key_that_may_not_stop(agent: ScriptedAgent, open_tab: OpenTab) -> None:
-    """Is told so."""
-    tab = open_tab()
-    signed_in(tab, agent, KEY)
-    tab.page.click("text=Operation")
-    tab.page.click("#stop-calls")
-    tab.page.locator("dialog").get_by_role("button", name="Stop all calls").click()
-    expect(tab.page.locator("#switch-error")).to_have_text("This key may not stop calls.")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chromium import Tab
-from tests.browser.conftest import KEY, ScriptedAgent
+from tests.browser.conftest import CRM, KEY, KEYS, ScriptedAgent
+from tests.pbx.waiting import wait_until
 
 OpenTab = Callable[..., Tab]
 
 LOOKS = [(look, width) for look in ("light", "dark") for width in (1280, 360)]
 
 
-def signed_in(tab: Tab, agent: ScriptedAgent, query: str = "") -> None:
+def signed_in(tab: Tab, agent: ScriptedAgent, query: str = "", key: str = KEY) -> None:
     """Sign in by keyboard alone."""
     tab.page.goto(f"{agent.origin}/dial{query}")
     expect(tab.page.locator("#key")).to_be_focused()
-    tab.page.keyboard.type(KEY)
+    tab.page.keyboard.type(key)
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator("#dial")).to_be_visible()
 
@@ -121,6 +124,93 @@ def test_a_link(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     tab.page.click("#register")
     assert tab.page.evaluate("window.registered") == ["tel", f"{agent.origin}/dial?number=%s"]
     assert agent.calls() == []
+
+
+def test_a_token_of_another_phone(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """It rings its own phone alone, whatever a page asks for; and it is no key for another's."""
+    token = agent.ask("/c2c/v2/tokens", key=KEY, dial_first="101")["token"]
+    tab = open_tab()
+    signed_in(tab, agent, key=token)
+    expect(tab.page.locator("#first")).to_have_value("101")
+    expect(tab.page.locator("#first")).to_have_attribute("readonly", "")
+    tab.page.evaluate("document.getElementById('first').value = '100'")
+    tab.page.fill("#second", "200")
+    tab.page.click("#call")
+    expect(tab.page.locator("#dial-error")).to_contain_text("may not dial this dial_first.")
+    other = agent.ask("/c2c/v2", key=KEY, dial_first="100", dial_second="200")
+    refused = tab.page.evaluate(
+        """([id, token]) => fetch(`/c2c/v2/cancel/${id}`,
+            {method: "POST", headers: {Authorization: `Bearer ${token}`}})
+            .then((answer) => answer.json())""",
+        [other["response"]["request_id"], token],
+    )
+    assert refused["response"]["errors"][0]["error"]["code"] == "not_found"
+    outcomes = {call["call"]["outcome"] for call in agent.calls()}
+    assert outcomes == {"rejected", None}
+
+
+def test_two_tabs(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """The same two numbers in both, at once, are one call; both show it to its end."""
+    agent.reload([{**CRM, "repeat_window": 5}])
+    tab = open_tab()
+    both = [tab, tab.another()]
+    for one in both:
+        signed_in(one, agent)
+        one.page.fill("#first", "100")
+        one.page.fill("#second", "200")
+    for one in both:
+        one.page.click("#call")
+    for one in both:
+        state(one, "connected")
+    both[1].page.click(".stop")
+    for one in both:
+        expect(one.page.locator(".outcome")).to_contain_text("100 and 200 talked")
+    assert len(agent.calls()) == 1
+
+
+READ: Final = """async ([path, token]) => {
+    const answer = await fetch(path, {headers: {Authorization: `Bearer ${token}`}});
+    window.heard = "";
+    for await (const text of answer.body.pipeThrough(new TextDecoderStream())) window.heard += text;
+    return window.heard;
+}"""
+
+ENDED: Final = "window.heard.includes('call.ended')"
+
+
+def test_a_stream_ends(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """When its token is revoked, and when its key ends; what is read then is over."""
+    tab = open_tab()
+    tab.page.goto(f"{agent.origin}/dial")
+    for end in ("token", "key"):
+        made = agent.ask("/c2c/v2/tokens", key=KEY, dial_first="100")
+        script = f"window.reading = ({READ})({json.dumps(['/c2c/v2/events', made['token']])}); 0"
+        tab.page.evaluate(script)
+        wait_until(lambda: tab.page.evaluate("window.heard"), 20, "the stream begins")
+        agent.ask("/c2c/v2", key=KEY, dial_first="100", dial_second="209")
+        wait_until(lambda: tab.page.evaluate(ENDED), 20, "the call ends")
+        if end == "token":
+            agent.ask(f"/c2c/v2/tokens/{made['id']}", key=KEY, method="DELETE")
+        else:
+            agent.reload([{**CRM, "sha256": "0" * 64}])
+        assert "call.ended" in tab.page.evaluate("window.reading")
+
+
+def test_a_token_that_is_revoked(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """During a call the page shows who dialled out, where a status takes a key."""
+    agent.stop()
+    agent.settings["http"]["status_requires_key"] = True
+    agent.configure(KEYS)
+    agent.start()
+    made = agent.ask("/c2c/v2/tokens", key=KEY, dial_first="100")
+    tab = open_tab()
+    signed_in(tab, agent, key=made["token"])
+    tab.page.fill("#second", "200")
+    tab.page.click("#call")
+    state(tab, "connected")
+    agent.ask(f"/c2c/v2/tokens/{made['id']}", key=KEY, method="DELETE")
+    expect(tab.page.locator("#sign-in-error")).to_have_text("This token was revoked.")
+    assert tab.page.evaluate("sessionStorage.length") == 0
 
 
 def test_a_wrong_key(agent: ScriptedAgent, open_tab: OpenTab) -> None:

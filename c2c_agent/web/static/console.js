@@ -1,6 +1,6 @@
-// The console: calls live, one call, history, operation. What it may see is what its key may.
+// The console: calls live, one call, history, operation. For keys that have one: they see all.
 
-import { ApiError, cancel, newId, now, place, session } from "./api.js";
+import { ApiError, ask, cancel, newId, now, place, session } from "./api.js";
 import { CallView } from "./call-view.js";
 import { Calls, LISTED } from "./calls.js";
 import { AnswerChart, OutcomeChart } from "./charts.js";
@@ -48,6 +48,7 @@ function showSignIn(message = "") {
   callView.close();
   operation.close();
   keysView.close();
+  reportsView.close();
   signInError.textContent = message;
   for (const view of views) view.hidden = true;
   nav.hidden = link.hidden = signOut.hidden = true;
@@ -56,8 +57,30 @@ function showSignIn(message = "") {
   key.focus();
 }
 
+/** Whether the key that asks opens the console. A token sees no keys, and opens none. */
+async function opensConsole() {
+  try {
+    /** @type {{key: string, keys: {name: string, console: boolean}[]}} */
+    const answer = await ask("/keys");
+    return answer.keys.some(({ name, console: opens }) => opens && name === answer.key);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === "not_allowed") return false;
+    throw error;
+  }
+}
+
+/** Show out whose key has lost its console while the connection was away. */
+async function stay() {
+  const opens = await opensConsole().catch(() => true); // what is wrong shows elsewhere
+  if (!opens && signedIn) showSignIn("This key opens no console any more.");
+}
+
 async function enter() {
   try {
+    if (!(await opensConsole())) {
+      showSignIn("This key opens no console.");
+      return;
+    }
     await calls.start();
   } catch (error) {
     calls.stop();
@@ -104,6 +127,7 @@ function route() {
   if (shown === "keys") keysView.open();
   else keysView.close();
   if (shown === "reports") reportsView.open();
+  else reportsView.close();
   if (shown === "history") historyView.open();
   if (shown === "live") draw(true);
 }
@@ -283,6 +307,7 @@ calls.addEventListener("link", () => {
   link.hidden = !signedIn;
   put(link, calls.linked ? "live" : "connection lost, trying again");
   link.className = `chip ${calls.linked ? "good" : "bad"}`;
+  if (signedIn && calls.linked) stay();
 });
 calls.addEventListener("heard", (event) => callView.changed(/** @type {CustomEvent<string>} */ (event).detail));
 setInterval(() => {

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { element, h, words } from "./dom.js";
 
-/** @typedef {{name: string,
+/** @typedef {{name: string, console: boolean,
  *   limits: {max_concurrent: number | null, per_minute: number | null, per_day: number | null,
  *     minutes_per_day: number | null, max_duration: number | null},
  *   use: {concurrent: number, minute: number, day: number, minutes_day: number} | null}} KeyUse */
@@ -41,8 +41,8 @@ export class KeysView {
     try {
       /** @type {{keys: KeyUse[]}} */
       const { keys } = await ask("/keys");
-      table.tBodies[0].replaceChildren(...keys.map(({ name, limits, use }) => h("tr", {},
-        h("th", { scope: "row" }, name),
+      table.tBodies[0].replaceChildren(...keys.map(({ name, console: opens, limits, use }) => h("tr", {},
+        h("th", { scope: "row" }, name, opens && h("span", { class: "chip" }, "console")),
         cell(use?.concurrent, limits.max_concurrent, `${name}: calls at once`),
         cell(use?.minute, limits.per_minute, `${name}: calls in this minute`),
         cell(use?.day, limits.per_day, `${name}: calls in 24 hours`),

@@ -1,7 +1,7 @@
-// Operation: whether the agent is ready, and the kill switch.
+// Operation: whether the agent is ready, what its checks find, and the kill switch.
 
 import { ask } from "./api.js";
-import { element, h, put, words } from "./dom.js";
+import { element, h, moment, put, words } from "./dom.js";
 
 const parts = element("parts", HTMLElement);
 const ready = element("ready", HTMLElement);
@@ -12,12 +12,34 @@ const startCalls = element("start-calls", HTMLButtonElement);
 const dialog = element("stop-dialog", HTMLDialogElement);
 const reason = element("reason", HTMLInputElement);
 const hangUp = element("hang-up", HTMLInputElement);
+const checkAgain = element("check", HTMLButtonElement);
+const checked = element("checked", HTMLElement);
+const findings = element("findings", HTMLElement);
+
+/** @typedef {{ok: boolean, name: string, message: string, advice: string, warning: boolean}} Finding */
 
 /** Milliseconds between two looks. */
 const INTERVAL = 5000;
 
 /** @type {Record<string, string>} */
 const NAMES = { store: "Store", calls: "Calls", ami: "Asterisk (AMI)", amqp: "Broker (AMQP)" };
+
+/** @param {Finding[]} found */
+function summary(found) {
+  const faults = found.filter(({ ok }) => !ok).length;
+  const warnings = found.filter(({ warning }) => warning).length;
+  if (!faults && !warnings) return "All is well.";
+  const counted = (/** @type {number} */ count, /** @type {string} */ what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+  return `${faults ? `${counted(faults, "fault")}: calls do not work. ` : ""}${warnings ? `${counted(warnings, "warning")}.` : ""}`.trim();
+}
+
+/** @param {Finding} finding */
+function row({ ok, warning, name, message, advice }) {
+  const [look, word] = !ok ? ["bad", "fault"] : warning ? ["missed", "warning"] : ["good", "well"];
+  return h("li", {},
+    h("span", { class: `chip ${look}` }, word),
+    h("div", {}, h("p", {}, h("strong", {}, name), ` ${message}`), advice && h("p", { class: "hint" }, advice)));
+}
 
 export class OperationView {
   #timer = 0;
@@ -33,12 +55,14 @@ export class OperationView {
       if (dialog.returnValue === "stop") this.#turn("/stop-calls", { reason: reason.value, hang_up: hangUp.checked });
     });
     startCalls.addEventListener("click", () => this.#turn("/start-calls", {}));
+    checkAgain.addEventListener("click", () => this.#check());
   }
 
   open() {
     this.close();
     switchError.textContent = "";
     this.#look();
+    this.#check();
     this.#timer = window.setInterval(() => this.#look(), INTERVAL);
   }
 
@@ -56,6 +80,21 @@ export class OperationView {
     }
     await this.#look();
     (stopCalls.hidden ? startCalls : stopCalls).focus();
+  }
+
+  async #check() {
+    if (checkAgain.ariaDisabled === "true") return;
+    checkAgain.ariaDisabled = "true"; // not `disabled`, which would take the focus away
+    put(checked, "Checking…");
+    try {
+      /** @type {{"utc.time": string, findings: Finding[]}} */
+      const { "utc.time": at, findings: found } = await ask("/check");
+      findings.replaceChildren(...found.map(row));
+      put(checked, `${summary(found)} Checked at ${moment(Number(at))}.`);
+    } catch (error) {
+      put(checked, words(error));
+    }
+    checkAgain.ariaDisabled = null;
   }
 
   async #look() {
