@@ -31,6 +31,7 @@ class CustomerPage:
     """A page of a CRM, with a back end that has a key of the agent's."""
 
     def __init__(self, agent: str, key: str, **wishes: Any) -> None:
+        self.agent = agent
         self._key = key
         self.wishes = {"dial_first": "100", **wishes}
         self.tokens = 0
