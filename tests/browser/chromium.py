@@ -72,6 +72,7 @@ class Tab:
 
     def look(self, what: str) -> None:
         """Keep a screenshot, and have axe-core look at the page: it may find nothing."""
+        self.page.evaluate("scrollTo(0, 0)")  # or what sticks to the top would hide the middle
         file = self._screenshots / f"{what}-{self._name}.png"
         self.page.screenshot(path=str(file), full_page=True)
         devtools = self._context.new_cdp_session(self.page)  # no policy of the page's keeps it out

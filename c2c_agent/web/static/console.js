@@ -282,7 +282,7 @@ for (const radio of document.querySelectorAll('input[name="span"]')) {
 /** When each was drawn last. */
 let [tableAt, chartsAt, waiting] = [-Infinity, -Infinity, 0];
 
-/** Draw what is to be seen: the table at most four times a second, the charts every five. */
+/** Draw what is to be seen: the table at most four times a second, the charts every two seconds. */
 function draw(all = false) {
   if (element("live", HTMLElement).hidden || !signedIn) return;
   const at = performance.now();
@@ -296,7 +296,7 @@ function draw(all = false) {
   tableAt = at;
   drawTable();
   drawTiles();
-  if (all || at - chartsAt > 5000) {
+  if (all || at - chartsAt > 2000) {
     chartsAt = at;
     drawCharts();
   }

@@ -22,6 +22,12 @@ const ENTRIES = {
   pbx_lost: [PBX, AGENT, "link lost"],
 };
 
+/** Whose answer an entry tells of. @type {Record<string, "dial_first" | "dial_second">} */
+const ANSWERS = { first_answered: "dial_first", connected: "dial_second" };
+
+/** The PBX answers in the place of a phone. @type {[number, number, string]} */
+const BY_ITSELF = [PBX, PBX, "the dialplan answers, no phone"];
+
 /**
  * The rungs of a call, the oldest first.
  * @param {Status} status
@@ -50,7 +56,7 @@ export function ladder(status) {
     } else if (entry.event === "ended") {
       rungs.push(end(status, at));
     } else if (entry.event in ENTRIES) {
-      const [from, to, label] = ENTRIES[entry.event];
+      const [from, to, label] = call[ANSWERS[entry.event]]?.by === "dialplan" ? BY_ITSELF : ENTRIES[entry.event];
       rungs.push({ at, from, to, label, detail });
     } else if (entry.event !== "accepted") {
       rungs.push({ at, from: AGENT, to: AGENT, label: entryName(entry.event), detail });

@@ -35,7 +35,7 @@ function summary(found) {
 
 /** @param {Finding} finding */
 function row({ ok, warning, name, message, advice }) {
-  const [look, word] = !ok ? ["bad", "fault"] : warning ? ["missed", "warning"] : ["good", "well"];
+  const [look, word] = !ok ? ["bad", "fault"] : warning ? ["missed", "warning"] : ["good", "ok"];
   return h("li", {},
     h("span", { class: `chip ${look}` }, word),
     h("div", {}, h("p", {}, h("strong", {}, name), ` ${message}`), advice && h("p", { class: "hint" }, advice)));

@@ -124,8 +124,10 @@ export function sentence(call, message = "") {
 /** @param {Call} call @param {string} first @param {string} second */
 function connected(call, first, second) {
   const long = call.talk_seconds === null ? "" : ` for ${clock(call.talk_seconds)}`;
-  if (call.dial_second.by === "dialplan") {
-    return `The PBX answered for ${second} by itself: a voicemail, a menu or an announcement.`;
+  for (const [leg, number] of /** @type {const} */ ([[call.dial_first, first], [call.dial_second, second]])) {
+    if (leg.by === "dialplan") {
+      return `${number} was answered by the PBX's dialplan (voicemail, menu, announcement or queue), not by a phone.`;
+    }
   }
   return `${first} and ${second} talked${long}.`;
 }
@@ -182,14 +184,24 @@ export function evidence(leg) {
       codes(tried.cause, null, tried.sip)}.`);
   }
   if (leg.channel !== null) said.push(`The last word came from the channel ${leg.channel}.`);
-  if (leg.by === "device") said.push("A phone itself said so.");
-  if (leg.by === "dialplan") said.push("The PBX's dialplan said so, and no phone.");
+  const last = lastWord(leg);
+  if (last) said.push(last);
   if (leg.ring_seconds !== null) said.push(`It rang for ${leg.ring_seconds} seconds.`);
   if (leg.status !== null) said.push(`The dial status was ${leg.status}.`);
   const why = codes(leg.cause, leg.cause_text, leg.sip);
   if (why) said.push(`It ended with${why.replace(/^,/, "")}.`);
   if (leg.source) said.push(`This was ${leg.source}.`);
   return said.length ? said : [`Nothing is known of ${number}: it was not called.`];
+}
+
+/** Who had a leg's last word, as a sentence. @param {Leg} leg */
+function lastWord(leg) {
+  const answered = leg.status === "ANSWER";
+  if (leg.by === "device") return answered ? "A phone or a trunk answered." : "A phone or a trunk ended it.";
+  if (leg.by !== "dialplan") return "";
+  return answered
+    ? "It was answered by the PBX's dialplan (voicemail, menu, announcement or queue), not by a phone."
+    : "The PBX's dialplan refused it. No phone did.";
 }
 
 /** @param {number | null} cause @param {string | null} text @param {number | null} sip */

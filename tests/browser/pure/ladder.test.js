@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LINES, ladder } from "../../../c2c_agent/web/static/ladder.js";
-import { call, entries } from "./calls.js";
+import { call, entries, leg } from "./calls.js";
 
 function status(of, order = { "utc.time": "1", pbx_data: { Action: "Originate" } }) {
   return {
@@ -26,6 +26,16 @@ test("a call from the request to its end", () => {
   assert.equal(rungs[3].detail, "PJSIP/100-1");
   assert.equal(rungs.at(-1).detail, "cause 16");
   assert.deepEqual([rungs[0].at, rungs.at(-1).at], [1, 9]);
+});
+
+test("who answered for a phone", () => {
+  const timeline = entries([1, "accepted"], [2, "first_answered"], [3, "connected"]);
+  const answered = (first, second) => told(status(call({
+    timeline, dial_first: leg("100", { by: first }), dial_second: leg("200", { by: second }),
+  }), null)).slice(1);
+  assert.deepEqual(answered("device", "dialplan"), ["first > PBX: answers", "PBX > PBX: the dialplan answers, no phone"]);
+  assert.deepEqual(answered("dialplan", "device"), ["PBX > PBX: the dialplan answers, no phone", "second > PBX: answers"]);
+  assert.deepEqual(answered(null, null), ["first > PBX: answers", "second > PBX: answers"]);
 });
 
 test("ends", () => {

@@ -27,7 +27,7 @@ test("a talk", () => {
 test("a voicemail is nobody who talked", () => {
   const said = sentence(call({ talk_seconds: 9, dial_second: leg("200", { by: "dialplan" }) }));
   assert.doesNotMatch(said, /talked/);
-  assert.match(said, /The PBX answered for 200/);
+  assert.match(said, /^200 was answered by the PBX's dialplan/);
 });
 
 test("what the PBX said stands behind", () => {
@@ -62,7 +62,7 @@ test("evidence in words", () => {
   assert.deepEqual(said, [
     "Before that, PJSIP/200-1 ended with BUSY, hangup cause 17, SIP 486.",
     "The last word came from the channel Local/x.",
-    "The PBX's dialplan said so, and no phone.",
+    "It was answered by the PBX's dialplan (voicemail, menu, announcement or queue), not by a phone.",
     "It rang for 2.5 seconds.",
     "The dial status was ANSWER.",
     "It ended with hangup cause 16 (Normal Clearing), SIP 200.",
