@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
-from tests.pbx.agents import AgentProcess
+from c2c_agent.policy.keys import key_digest
+from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.waiting import wait_until
+from tests.pbx.witness import Witness
 
 USER = "manager.d/c2c-agent.conf"
 
@@ -60,3 +63,21 @@ class TestTheAmiUser:
         assert "eventfilter" not in told
         assert "test call" in told
         assert agent.is_ready()
+
+    def test_within_the_agent(
+        self, asterisk: AsteriskHost, tmp_path: Path, witness: Witness
+    ) -> None:
+        """The same of the PBX, over the agent's own link, and without a call of any kind."""
+        agent = AgentProcess(asterisk, tmp_path)
+        care = {"name": "care", "sha256": key_digest(KEY), "allow": ["_XXX"], "console": True}
+        agent.configure("keys", [care])
+        with agent:
+            logins = agent.log().count("AMI link up")
+            told = agent.ask(f"/c2c/v2/check?{urlencode({'api_key': KEY})}")
+            assert agent.log().count("AMI link up") == logins
+        names = [finding["name"] for finding in told["findings"] if finding["ok"]]
+        assert told["ok"] is True
+        for name in ("key care", "AMI login", "AMI rights", "context c2c-bridge"):
+            assert name in names
+        assert "test call" not in names
+        assert witness.linkedids() == []
