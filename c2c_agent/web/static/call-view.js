@@ -8,24 +8,32 @@ import { entryName, evidence, legState, outcomeName, sentence, stateName } from 
 /** @typedef {import("./types.js").Status} Status */
 /** @typedef {import("./ladder.js").Rung} Rung */
 
-const [LEFT, GAP, TOP, STEP] = [150, 150, 44, 40];
+const [TOP, STEP] = [44, 40];
+
+/** Where the lines of the ladder stand: the first, the distance, what is right of the last. */
+const WIDE = { left: 150, gap: 150, right: 76, numbers: Infinity };
+/** On a telephone's screen; numbers with more characters would lie over each other there. */
+const NARROW = { left: 64, gap: 51, right: 26, numbers: 7 };
 
 /** @param {Rung[]} rungs @param {Status} known */
 function picture(rungs, known) {
-  const x = (/** @type {number} */ line) => LEFT + line * GAP;
+  const narrow = window.matchMedia("(max-width: 40rem)").matches;
+  const { left, gap, right, numbers: longest } = narrow ? NARROW : WIDE;
+  const x = (/** @type {number} */ line) => left + line * gap;
   const height = TOP + rungs.length * STEP + 12;
-  const width = x(LINES.length - 1) + 76;
-  const numbers = [null, null, null, known.call.dial_first.number, known.call.dial_second.number];
+  const width = x(LINES.length - 1) + right;
+  const legs = [known.call.dial_first.number ?? "", known.call.dial_second.number ?? ""];
+  const numbers = legs.some((number) => number.length > longest) ? [] : ["", "", "", ...legs];
   const begin = rungs[0].at;
   return s("svg", {
-    class: "ladder", viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    class: narrow ? "ladder narrow" : "ladder", viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": "The ladder of the call. The timeline below says the same.",
   },
   s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7.5, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto-start-reverse" },
     s("path", { d: "M0 0 8 4 0 8z" }))),
   ...LINES.flatMap((name, line) => [
     s("text", { class: "who", x: x(line), y: 16, "text-anchor": "middle" }, name),
-    numbers[line] ? s("text", { class: "soft", x: x(line), y: 31, "text-anchor": "middle" }, /** @type {string} */ (numbers[line])) : s("g"),
+    numbers[line] ? s("text", { class: "soft", x: x(line), y: 31, "text-anchor": "middle" }, numbers[line]) : s("g"),
     s("line", { class: "life", x1: x(line), x2: x(line), y1: TOP - 6, y2: height }),
   ]),
   ...rungs.flatMap((rung, index) => rungElements(rung, TOP + 22 + index * STEP, x, rung.at - begin)));
@@ -37,7 +45,7 @@ function rungElements(rung, y, x, after) {
   const middle = rung.from === rung.to ? from + 8 : (from + to) / 2;
   const toward = Math.sign(to - from);
   return [
-    s("text", { class: "soft figures", x: 4, y: y + 4 }, `+${after.toFixed(3)} s`),
+    s("text", { class: "soft figures", x: 0, y: y + 4 }, `+${after.toFixed(3)} s`),
     rung.from === rung.to
       ? s("circle", { class: "dot", cx: from, cy: y, r: 3.5 })
       : s("line", { class: "rung", x1: from, x2: to - toward * 2, y1: y, y2: y, "marker-end": "url(#arrow)" }),

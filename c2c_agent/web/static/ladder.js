@@ -26,7 +26,7 @@ const ENTRIES = {
 const ANSWERS = { first_answered: "dial_first", connected: "dial_second" };
 
 /** The PBX answers in the place of a phone. @type {[number, number, string]} */
-const BY_ITSELF = [PBX, PBX, "the dialplan answers, no phone"];
+const BY_ITSELF = [PBX, PBX, "dialplan answers"];
 
 /**
  * The rungs of a call, the oldest first.

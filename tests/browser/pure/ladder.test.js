@@ -33,8 +33,8 @@ test("who answered for a phone", () => {
   const answered = (first, second) => told(status(call({
     timeline, dial_first: leg("100", { by: first }), dial_second: leg("200", { by: second }),
   }), null)).slice(1);
-  assert.deepEqual(answered("device", "dialplan"), ["first > PBX: answers", "PBX > PBX: the dialplan answers, no phone"]);
-  assert.deepEqual(answered("dialplan", "device"), ["PBX > PBX: the dialplan answers, no phone", "second > PBX: answers"]);
+  assert.deepEqual(answered("device", "dialplan"), ["first > PBX: answers", "PBX > PBX: dialplan answers"]);
+  assert.deepEqual(answered("dialplan", "device"), ["PBX > PBX: dialplan answers", "second > PBX: answers"]);
   assert.deepEqual(answered(null, null), ["first > PBX: answers", "second > PBX: answers"]);
 });
 
