@@ -91,6 +91,9 @@ _ALERTING_CAUSES: Final = frozenset({18, 19})
 #: elsewhere (another of the user's phones, or our own cancel).
 _EMPTY_CAUSES: Final = frozenset({0, 16, 26})
 
+#: Seconds by which a timer of the PBX may seem to end early.
+_TIMER: Final = 0.1
+
 #: SIP responses below are provisional (RFC 3261, section 7.2).
 _FINAL: Final = 200
 
@@ -264,7 +267,9 @@ def _who_hung_up(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpB
     """Who ended the call; None where nobody did, or nobody knows."""
     leg = evidence.hung_up_by
     if result is Outcome.CONNECTED and leg is not None:
-        return _who_made_it_end(call, evidence, leg) if evidence.lost else HungUpBy(leg.value)
+        if evidence.lost:
+            return _who_made_it_end(call, evidence, leg)
+        return HungUpBy.LIMIT if _ends_with_its_limit(call, evidence) else HungUpBy(leg.value)
     if call.cancelled:
         return HungUpBy.CANCEL
     if result is Outcome.ABANDONED:
@@ -279,6 +284,17 @@ def _who_made_it_end(call: Call, evidence: CallEvidence, leg: Leg) -> HungUpBy:
     if call.cancelled and leg is Leg.FIRST:
         return HungUpBy.CANCEL  # that is the leg that a cancel hangs up
     return HungUpBy.LIMIT if _reached_its_limit(call, evidence) else HungUpBy(leg.value)
+
+
+def _ends_with_its_limit(call: Call, evidence: CallEvidence) -> bool:
+    """Whether a leg hung up just when the PBX ended the talk.
+
+    What it ends may tell of that as if a party had asked for it (chan_iax2.c queues a hangup).
+    """
+    began, ended = evidence.second.answered_at, evidence.hung_up_at
+    if began is None or ended is None:
+        return False
+    return -_TIMER <= ended - began - call.max_duration <= SLACK
 
 
 def _reached_its_limit(call: Call, evidence: CallEvidence) -> bool:

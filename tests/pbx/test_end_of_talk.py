@@ -169,3 +169,36 @@ def test_who_hangs_up_afterwards_has_not_ended_it(
     by = "limit" if ends == "limit" else "cancel"
     assert (call["outcome"], call["hung_up_by"]) == ("connected", by)
     assert call["talk_seconds"] == lateness.near(heard(first, second), 0.7)
+
+
+@pytest.mark.parametrize("numbers", ["100 284", "100 286", "285 200", "285 284"])
+@pytest.mark.parametrize("ends", ["first", "second", "limit", "cancel", "stop-calls"])
+def test_another_channel_technology(
+    asterisk: AsteriskHost,
+    phone: StartPhone,
+    tmp_path_factory: pytest.TempPathFactory,
+    lateness: Lateness,
+    numbers: str,
+    ends: str,
+) -> None:
+    """A leg whose channel is no PJSIP's: who ended the talk is told all the same."""
+    first, second = phone("100", ANSWERS_AT_ONCE), phone("200", ANSWERS_AT_ONCE)
+    longest = 2 if ends == "limit" else 60
+    with AgentProcess(
+        asterisk, tmp_path_factory.mktemp("agent"), {"calls": {"max_duration": longest}}
+    ) as agent:
+        request_id = agent.call(*numbers.split(), dial_as="100")
+        agent.reached(request_id, "connected")
+        match ends:
+            case "first":
+                first.hang_up()
+            case "second":
+                second.hang_up()
+            case "cancel":
+                agent.cancel(request_id)
+            case "stop-calls":
+                assert agent.run("stop-calls", "--hang-up").returncode == 0
+        call = agent.ended(request_id)
+    by = "cancel" if ends == "stop-calls" else ends
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", by)
+    assert call["talk_seconds"] == lateness.near(heard(first, second), 0.7)

@@ -237,12 +237,12 @@ class CallTrace:
     def _hangup_request(self, event: Message, now: float) -> list[LegEvent]:
         channel = self._ending(event)
         channel.sip = _number(event.get("TechCause"))
+        channel.asked_at = now
         if channel.is_far_half:
             return []  # the near half was hung up, and takes this one along
         if event.get("ChannelStateDesc", "Up") != "Up":
             channel.refused = True  # it was only rung, perhaps by a queue that has answered
             return []
-        channel.asked_at = now
         leg = self._tree.leg_of(channel.uniqueid)
         answered = leg is not None and self._legs[leg].answered_at is not None
         if leg is not None and answered and not self._is_to_end:
@@ -281,7 +281,19 @@ class CallTrace:
     def _leaves_by_itself(self, channel: Channel) -> bool:
         is_root = channel.uniqueid == self.root and self._tree.is_taken
         has_transferred = self._left is not None and self._left[0] is channel
-        return is_root or has_transferred or self._tree.has_left(channel)
+        has_left = self._tree.has_left(channel)
+        return is_root or has_transferred or has_left or self._is_made_to(channel)
+
+    def _is_made_to(self, channel: Channel) -> bool:
+        """Whether the half that dialled it was hung up before: it only repeats that, as IAX2 does.
+
+        Not where that half had done its part at the answer, and had gone then.
+        """
+        half, asked_at = self._tree.dialed_by(channel), channel.asked_at
+        if half is None or not half.is_far_half or half.asked_at is None or asked_at is None:
+            return False
+        is_of_root = half.uniqueid == self.root + ";2" and self._tree.is_taken
+        return half.asked_at < asked_at and not is_of_root and not self._tree.has_left(half)
 
     def _goes_on(self, gone: Channel, leg: Leg, at: float) -> bool:
         """Whether the leg has others who talk on when this one has gone."""

@@ -236,6 +236,10 @@ class ChannelTree:
         channel = self.device_of(leg) or self.head_of(leg)
         return channel.name if channel is not None else None
 
+    def dialed_by(self, channel: Channel) -> Channel | None:
+        """What has dialled a channel, or left the talk to it, where that is known."""
+        return self.channels.get(self._parents.get(channel.uniqueid, ""))
+
     def talkers(self, leg: Leg) -> list[Channel]:
         """Those of a leg that have taken part in the talk, one after the other or together."""
         return [

@@ -371,6 +371,22 @@ class TestWhoHungUp:
         assert self.who(a_call(max_duration=longest), TALKED) is who
 
     @pytest.mark.parametrize(
+        ("at", "who"),
+        [
+            (159.8, HungUpBy.SECOND),
+            (159.95, HungUpBy.LIMIT),
+            (160.9, HungUpBy.LIMIT),
+            (161.5, HungUpBy.SECOND),
+        ],
+    )
+    def test_a_leg_that_seems_to_hang_up_at_the_longest_duration(
+        self, at: float, who: HungUpBy
+    ) -> None:
+        """The PBX ended it, which some channels tell as their own wish."""
+        ended = evolve(TALKED, hung_up_by=Leg.SECOND, hung_up_at=at)
+        assert self.who(a_call(max_duration=60), ended) is who
+
+    @pytest.mark.parametrize(
         "second", [LegEvidence(status="ANSWER"), LegEvidence(answered_at=100.0)]
     )
     def test_times_that_are_not_known(self, second: LegEvidence) -> None:

@@ -962,6 +962,18 @@ class TestTaken:
         evidence = trace.evidence()
         assert (evidence.hung_up_by, evidence.hung_up_at) == (None, 9.0)
 
+    def test_a_trunk_that_repeats_that_it_was_hung_up(self) -> None:
+        """The half that dialled it was told so before: nobody behind the trunk has hung up."""
+        for first in (HALVES["LocalTwoChannel"], "PJSIP/200-2"):
+            trace = taken_talk()
+            trunk = event("HangupRequest", Uniqueid="p2", Channel="PJSIP/200-2")
+            half = event("HangupRequest", Uniqueid="l2", Channel=HALVES["LocalTwoChannel"])
+            is_made_to = first != "PJSIP/200-2"
+            for at, told in enumerate((half, trunk) if is_made_to else (trunk, half)):
+                trace.observe(told, 9.0 + at / 1000)
+            by = trace.evidence().hung_up_by
+            assert by is (None if is_made_to else Leg.SECOND)
+
     def test_the_first_waits_for_who_comes_in_the_place_of_the_second(self) -> None:
         """It hangs up while that one rings: that is the end, though the second had left before."""
         trace = taken_talk()
