@@ -57,6 +57,8 @@ class TestWhoAnswered:
         request_id = agent.call("100", "210")
         call = agent.ended(request_id)
         assert call["outcome"] == "connected"
+        [answer] = [entry for entry in call["timeline"] if entry["event"] == "connected"]
+        assert answer["detail"] == call["dial_second"]["channel"]
         second = call["dial_second"]
         assert told(second, "by", "status", "cause", "sip") == ("dialplan", "ANSWER", 16, None)
         assert second["channel"].startswith("Local/210@from-phones-")
@@ -158,6 +160,26 @@ class TestWhoAnswered:
         assert first["channel"].startswith("Local/210@c2c-first-")
         assert [one["channel"].partition("-")[0] for one in first["tried"]] == ["PJSIP/202"]
         assert call["dial_second"]["by"] == "device"
+
+    def test_an_agent_that_comes_back(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """It sees that no phone is there; what was tried before, nobody remembers."""
+        first = phone("100", QUICK)
+        phone("202", BUSY)
+        agent = AgentProcess(asterisk, tmp_path)
+        agent.start()
+        request_id = agent.call("100", "223")
+        agent.stored(request_id, "connected")
+        agent.kill()
+        with agent:
+            agent.reached(request_id, "pbx_found")
+            first.hang_up()
+            call = agent.ended(request_id)
+        assert (call["outcome"], call["hung_up_by"]) == ("connected", "first")
+        second = call["dial_second"]
+        assert told(second, "by", "status", "cause", "sip") == ("dialplan", "ANSWER", 16, None)
+        assert second["channel"].startswith("Local/223@from-phones-")
 
     def test_it_is_said_everywhere(self, agent: AgentProcess, phone: StartPhone) -> None:
         """The log's line, the command line, and the metrics."""

@@ -176,7 +176,7 @@ class CallTrace:
         dialed = self._tree.channel(event.get("DestUniqueid"), event.get("DestChannel"))
         dialed.status = event.get("DialStatus")
         dialed.answered = dialed.status == "ANSWER"
-        self._is_over(dialed, now)
+        self._note_over(dialed, now)
         if dialed.answered and self._tree.leg_of(dialed.uniqueid) is None:
             # A phone that was not dialled has picked the call up.
             self._tie_to_who_dialed(event)
@@ -210,7 +210,7 @@ class CallTrace:
         if trace.device is None or trace.answered_at is None:
             trace.device = device
 
-    def _is_over(self, dialed: Channel, now: float) -> None:
+    def _note_over(self, dialed: Channel, now: float) -> None:
         """Note when its dialling was over; who takes a call may be told of more than once."""
         if dialed.over_turn is None:
             self._turn += 1
@@ -366,7 +366,7 @@ class CallTrace:
         channel = self._ending(event)
         channel.ended = True
         channel.ended_at = now
-        self._is_over(channel, now)
+        self._note_over(channel, now)
         channel.cause = _number(event.get("Cause"))
         channel.cause_text = event.get("Cause-txt") or None
         return []
@@ -385,7 +385,10 @@ class CallTrace:
             return []
         trace.answered_at = now
         trace.ended_at = None  # an earlier attempt, which was forwarded
-        name = self._tree.name_of(leg)
+        word = self._last_word(leg)
+        name = self._tree.name_of(leg)  # of what is known, where this has overtaken who answered
+        if word.by is not None and word.channel is not None:
+            name = word.channel.name
         return [(FirstAnswered if leg is Leg.FIRST else SecondAnswered)(name, at=now)]
 
     def _dialed_leg(self, event: Message) -> Leg | None:
@@ -595,7 +598,7 @@ class CallTrace:
             return told
         told = evolve(told, channel=shown.name, sip=shown.sip if shown.is_device else None)
         if trace.answered_at is not None:
-            return _with_cause_of(shown, told, is_own=shown.is_device)
+            return _with_cause_of(shown, told, is_own=shown.is_device, lost=self.lost)
         why = _why_unanswered(shown, self._tree.head_of(leg), word)
         told = evolve(
             told,
@@ -615,13 +618,17 @@ def _why_unanswered(shown: Channel, head: Channel | None, word: LastWord) -> Cha
     return head if shown.cause in _EMPTY and not word.is_one_of_several else shown
 
 
-def _with_cause_of(channel: Channel, leg: LegEvidence, *, is_own: bool) -> LegEvidence:
+def _with_cause_of(
+    channel: Channel, leg: LegEvidence, *, is_own: bool, lost: bool = False
+) -> LegEvidence:
     """A leg with the cause of a channel.
 
     Unless it `is_own`, it may be that of a phone which was tried before: Asterisk leaves that on
-    the channel that has dialled (app_dial.c), and passes it on to what is hung up with it.
+    the channel that has dialled (app_dial.c), and passes it on to what is hung up with it. Where
+    some was `lost`, that phone may be unknown.
     """
-    if not is_own and channel.cause in {one.cause for one in leg.tried} - _EMPTY:
+    before = {one.cause for one in leg.tried}
+    if channel.cause not in _EMPTY and not is_own and (lost or channel.cause in before):
         return evolve(leg, cause=_NORMAL_CLEARING, cause_text="Normal Clearing")
     return evolve(leg, cause=channel.cause, cause_text=channel.cause_text)
 

@@ -19,7 +19,7 @@ from c2c_agent.call.events import (
     SecondDialed,
     SecondRinging,
 )
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evidence import Attempt, CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import verdict
 from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
@@ -364,6 +364,107 @@ class TestSeveralPhones:
         trace.observe(event("DialEnd", DialStatus="NOANSWER", **lonely), 1.0)
         assert trace.evidence().timed_out is None
         assert trace.evidence().rang_out == frozenset()
+
+    def test_the_one_that_rang_out_is_told_of(self) -> None:
+        """The other one was tried; its cause is on what was hung up with it, and is not its own."""
+        trace = second_is_dialled(0.0)
+        for number in ("201", "202"):
+            dials(trace, number, 1.0)
+        refuses(trace, "201", 2.0, "17")
+        rings_out(trace, "202", 9.0)
+        trace.observe(event("Hangup", Uniqueid="202", Channel="PJSIP/202-1", Cause="17"), 9.0)
+        trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus="BUSY", **NEAR), 9.0)
+        trace.observe(event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause="17"), 9.1)
+        second = trace.evidence().second
+        assert (second.channel, second.status, second.cause) == ("PJSIP/202-1", "NOANSWER", 16)
+        assert second.by is SaidBy.DEVICE
+        assert second.tried == (Attempt("PJSIP/201-1", "BUSY", 17, None, 1.0),)
+        assert trace.second_is_one_of_several()
+
+    def test_a_stale_contact(self) -> None:
+        """What rang has refused: the leg's ringing, and its end, are those of that phone."""
+        trace = second_is_dialled(0.0)
+        stale = event("DialBegin", Uniqueid="l2", **phone("202"))
+        trace.observe(stale, 1.0)
+        dials(trace, "201", 1.0)
+        refuses(trace, "201", 1.3, "21")
+        trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus="NOANSWER", **NEAR), 20.0)
+        rings_out(trace, "202", 20.0, "CANCEL")
+        second = trace.evidence().second
+        assert (second.channel, second.cause, second.ended_at) == ("PJSIP/201-1", 21, 1.3)
+        assert second.tried == ()
+
+    def test_a_stale_contact_of_the_first(self) -> None:
+        """Our timeout ended what was no phone: it is no reason."""
+        trace = CallTrace("c2c-1", 20)
+        far = {"Uniqueid": "c2c-1;2"}
+        trace.observe(event("Newchannel", Uniqueid="c2c-1", Channel="Local/100@x;1"), 0.0)
+        trace.observe(event("Newchannel", Uniqueid="c2c-1;2", Channel="Local/100@x;2"), 0.0)
+        for number in ("201", "202"):
+            trace.observe(event("DialBegin", **far, **phone(number)), 1.0)
+        for at in (1.0, 1.1):
+            trace.observe(event("DialState", DialStatus="RINGING", **far, **phone("201")), at)
+        refuses(trace, "201", 1.4, "21")
+        trace.observe(event("OriginateResponse", Response="Failure", Reason="3"), 20.0)
+        evidence = trace.evidence()
+        assert (evidence.timed_out, evidence.first.cause) == (None, 21)
+        assert outcome(evidence, cancelled=False) is Outcome.FIRST_DECLINED
+
+    def test_the_phone_says_no_cause(self) -> None:
+        """Then the leg as a whole says why, where that phone was all of it."""
+        trace = second_is_dialled(0.0)
+        dials(trace, "201", 1.0)
+        refuses(trace, "201", 2.0, "0")
+        trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus="BUSY", **NEAR), 2.0)
+        trace.observe(event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause="17"), 2.1)
+        assert trace.evidence().second.cause == 17
+
+
+class TestDialplanAnswers:
+    """What answered is no phone, and has no cause of one."""
+
+    def test_after_a_phone_has_refused(self) -> None:
+        """Asterisk leaves the phone's cause on the channel that had dialled it."""
+        trace = second_is_dialled(0.0)
+        dials(trace, "201", 1.0)
+        refuses(trace, "201", 2.0, "17")
+        answered = event("DialEnd", Uniqueid="c2c-1", DialStatus="ANSWER", **NEAR)
+        assert trace.observe(answered, 2.0) == [SecondAnswered(NEAR["DestChannel"], at=2.0)]
+        trace.observe(event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause="17"), 4.0)
+        second = trace.evidence().second
+        assert second == LegEvidence(
+            channel=NEAR["DestChannel"],
+            status="ANSWER",
+            cause=16,
+            cause_text="Normal Clearing",
+            answered_at=2.0,
+            ended_at=4.0,
+            by=SaidBy.DIALPLAN,
+            tried=(Attempt("PJSIP/201-1", "BUSY", 17, None, 1.0),),
+        )
+
+    def test_found_after_a_restart(self) -> None:
+        """The list shows that no phone is there; which one was tried, nobody knows."""
+        trace = CallTrace("c2c-1", 20)
+        answered = LegEvidence(channel=NEAR["DestChannel"], answered_at=2.0)
+        trace.seen_before(LegEvidence(channel="PJSIP/100-1", answered_at=1.0), answered)
+        channels = {
+            "root": ("PJSIP/100-1", "Up", "b1"),
+            "l1": (NEAR["DestChannel"], "Up", "b1"),
+            "l2": ("Local/200@x-1;2", "Up", ""),
+        }
+        trace.found(listed(**channels), 5.0)
+        trace.observe(event("Hangup", Uniqueid="l1", Channel=NEAR["DestChannel"], Cause="17"), 9.0)
+        second = trace.evidence().second
+        assert (second.by, second.cause, second.tried) == (SaidBy.DIALPLAN, 16, ())
+
+    def test_a_queue_that_finds_somebody(self) -> None:
+        """From then on it was that phone."""
+        trace = talk(0.0)
+        assert trace.evidence().second.by is SaidBy.DIALPLAN
+        dials(trace, "201", 1.0)
+        answers(trace, "201", 2.0)
+        assert trace.evidence().second.by is SaidBy.DEVICE
 
 
 def test_a_channel_that_is_there_no_more() -> None:
