@@ -113,6 +113,34 @@ class ActionRefused(AmiError):  # noqa: N818 - it says what happened, as Twisted
         self.response = response
 
 
+class ShuttingDown(AmiError):  # noqa: N818 - the same
+    """Asterisk carries no action out any more; `words` are its own.
+
+    It says so to every action, the Login included, from the time at which it was told to stop or
+    to restart `gracefully` until its last call has ended (main/manager.c, `process_message`).
+    """
+
+    def __init__(self, action: str, words: str) -> None:
+        super().__init__(f"{action}: {words}")
+        self.words = words
+
+
+#: What it says.
+_SHUTTING_DOWN: Final = "Asterisk is shutting down"
+
+
+def shutting_down(response: Message) -> str | None:
+    """What Asterisk says where it carries nothing out any more; None where it may."""
+    words = response.get("Message").strip()
+    return words if response.response == "Error" and _SHUTTING_DOWN in words else None
+
+
+def refusal(action: str, response: Message) -> ActionRefused | ShuttingDown:
+    """What an answer comes to that is none."""
+    words = shutting_down(response)
+    return ActionRefused(action, response) if words is None else ShuttingDown(action, words)
+
+
 def _without_secrets(headers: Headers) -> Headers:
     return tuple((name, _shown(name, value)) for name, value in headers)
 

@@ -123,6 +123,14 @@ class AmiLink(Service):
         """Whether actions can be sent."""
         return self._up and self._session is not None and self._session.is_ready
 
+    @property
+    def refusal(self) -> str:
+        """What Asterisk says to every action, where it carries none out; `""` where it does.
+
+        The link is up nevertheless: events come, until the last call has ended.
+        """
+        return self._session.refusal if self._session is not None and self.is_up else ""
+
     def send(
         self, action: Action, action_id: str | None = None, time_limit: float | None = None
     ) -> Deferred[Message]:
@@ -204,7 +212,8 @@ class AmiLink(Service):
             else:
                 self._reconnect.refused = True
                 said = settings.get("Message").strip()
-                session.close(f"CoreSettings refused: {said} (the AMI user needs write=reporting)")
+                needs = " (the AMI user needs write=reporting)" if "Permission" in said else ""
+                session.close(f"CoreSettings refused: {said}{needs}")
 
     def _go_up(self, version: str) -> None:
         if self.asterisk_version:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from c2c_agent.ami.actions import Action, ActionRefused
+from c2c_agent.ami.actions import Action, refusal
 from c2c_agent.ami.message import AmiError, LocalAmiError, Message, RemoteAmiError
 
 _log = Logger()
@@ -87,14 +87,14 @@ class Pending:
     def list_from(self, action: Action, action_id: str, seconds: float) -> Deferred[list[Message]]:
         """Return a Deferred of the items of the list that an action asks for.
 
-        Raises and fails as `response_to` does; and it fails with ActionRefused if the response is
-        not Success, with RemoteAmiError if no list comes of it.
+        Raises and fails as `response_to` does; and it fails with ActionRefused or ShuttingDown if
+        the response is not Success, with RemoteAmiError if no list comes of it.
         """
 
         def items(messages: list[Message]) -> list[Message]:
             response, *events = messages
             if response.response != "Success":
-                raise ActionRefused(action.name, response)
+                raise refusal(action.name, response)
             if _EVENT_LIST not in response:
                 raise RemoteAmiError(f"the answer to {action.name} is no list")
             # Never mind ListItems: Asterisk 16 counts 1 in an empty DBGetTree.

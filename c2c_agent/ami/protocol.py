@@ -23,7 +23,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from c2c_agent.ami.actions import Action, ping
+from c2c_agent.ami.actions import Action, ShuttingDown, ping, refusal, shutting_down
 from c2c_agent.ami.message import (
     AmiError,
     LocalAmiError,
@@ -105,6 +105,9 @@ class AmiProtocol(Protocol):
 
     `login` is the action for that. `on_event` is called with every event that is not an item of a
     list that was asked for; what it raises is logged, and the link goes on.
+
+    `refusal` is what Asterisk said last where it carries nothing out any more, `""` where it does.
+    From then on it is asked by a Ping now and then, however much it tells.
     """
 
     transport: ITCPTransport
@@ -127,6 +130,7 @@ class AmiProtocol(Protocol):
         self._login_sent = False
         self._ready = False
         self._ended = ""  # why
+        self.refusal = ""
         self._logged_in: Eventual[Message] = Eventual()
         self._lost: Eventual[str] = Eventual()
 
@@ -152,11 +156,18 @@ class AmiProtocol(Protocol):
         """Send an action; return a Deferred of Asterisk's response, be it Success or Error.
 
         `action_id` has to be unique; without it one is made. `time_limit` is in seconds. Fails with
-        LinkDown or LocalAmiError if the action was not sent; if it was sent, but the answer did
-        not come, with ActionTimedOut or LinkLost. To cancel the Deferred does not recall the
-        action.
+        LinkDown or LocalAmiError if the action was not sent; with ShuttingDown if Asterisk carries
+        none out any more; if it was sent, but the answer did not come, with ActionTimedOut or
+        LinkLost. To cancel the Deferred does not recall the action.
         """
-        return self._send(action, action_id, time_limit, self._pending.response_to)
+
+        def taken(response: Message) -> Message:
+            if shutting_down(response) is not None:
+                raise refusal(action.name, response)
+            return response
+
+        sent = self._send(action, action_id, time_limit, self._pending.response_to)
+        return sent.addCallback(taken)
 
     def collect(
         self, action: Action, action_id: str | None = None, time_limit: float | None = None
@@ -212,7 +223,7 @@ class AmiProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """See to every message that is complete now."""
-        if self._ready and self._timer is not None:
+        if self._ready and self._timer is not None and not self.refusal:
             self._timer.reset(self._limits.silence)
         try:
             messages = self._receiver.receive(data)
@@ -228,6 +239,7 @@ class AmiProtocol(Protocol):
                 if not self._pending.take_event(message):
                     self._report(message)
             elif message.is_response:
+                self.refusal = shutting_down(message) or ""
                 self._pending.take_response(message)
             else:
                 names = [name for name, _ in message.headers]
@@ -263,7 +275,7 @@ class AmiProtocol(Protocol):
         except Exception:  # noqa: BLE001 - whatever it is, the link has to go on
             _log.failure("AMI: a mistake in what follows the events, at {event}", event=event.event)
 
-    def _listen(self, _: Message) -> None:
+    def _listen(self, _: Message | None) -> None:
         self._wait(self._limits.silence, self._send_ping)
 
     def _send_ping(self) -> None:
@@ -271,7 +283,14 @@ class AmiProtocol(Protocol):
         # Where it fails because the connection has ended, there is nothing left to abort.
         no_answer = f"no answer to a Ping within {self._limits.ping:g} s"
         sent = self.send(ping(), time_limit=self._limits.ping)
-        sent.addCallbacks(self._listen, lambda _failure: self.abort(no_answer))
+
+        def failed(failure: Failure) -> None:
+            if isinstance(failure.value, ShuttingDown):
+                self._listen(None)
+            else:
+                self.abort(no_answer)
+
+        sent.addCallbacks(self._listen, failed)
 
     def _end(self, reason: str) -> None:
         self._ended = reason

@@ -403,6 +403,8 @@ def _rights_advice(ami: AmiConfig) -> str:
 def _login_advice(link: AmiLink, ami: AmiConfig) -> str:
     if "CoreSettings refused" in link.last_error:
         return _rights_advice(ami)
+    if "shutting down" in link.last_error:
+        return "Wait until its last call has ended, or say `core abort shutdown` in its CLI."
     if "already in use" in link.last_error.lower():
         return (
             "The running agent is logged in, and manager.conf has allowmultiplelogin = no: stop "

@@ -63,7 +63,8 @@ class Health:
         }
         if self._asterisk is not None:
             link = self._asterisk.link
-            parts["ami"] = None if link.is_up else link.last_error or "not connected yet"
+            down = None if link.is_up else link.last_error or "not connected yet"
+            parts["ami"] = down or link.refusal or None
         if self._other is not None:
             parts["other"] = self._other.last_error or None
         if self._switchvox is not None:

@@ -50,6 +50,9 @@ from c2c_agent.pbx.driver import PbxObserver, PlacedCall
 
 _log = Logger()
 
+#: What a caller is told without a link.
+_AWAY: Final = "The PBX cannot be reached at present."
+
 #: Seconds in which a result has to be stored; after that the dialplan leaves a record of its own.
 _KEEP: Final = 2.0
 
@@ -89,7 +92,7 @@ class AsteriskDriver:
 
     def unready(self) -> str | None:
         """Why no call can be placed at present."""
-        return None if self._link.is_up else "The PBX cannot be reached at present."
+        return None if self._link.is_up else _AWAY
 
     async def prepare(self, request_id: str, job: CallJob) -> OriginatePlan:
         """Find the context of `dial_as`, and make the Originate."""
@@ -97,9 +100,8 @@ class AsteriskDriver:
             context = await self._context_of(job.dial_as)
         except AmiError as error:
             _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
-            raise ApiError(
-                Fault(ErrorCode.PBX_UNAVAILABLE, "The PBX cannot be reached at present.")
-            ) from error
+            words = error.words if isinstance(error, actions.ShuttingDown) else _AWAY
+            raise ApiError(Fault(ErrorCode.PBX_UNAVAILABLE, words)) from error
         return make_plan(
             self._config,
             request_id,
@@ -125,7 +127,11 @@ class AsteriskDriver:
             self._tell(request_id, OriginateRefused(message, data))
 
         def failed(failure: Failure) -> None:
-            if isinstance(failure.value, (LinkDown, LocalAmiError)):
+            error = failure.value
+            if isinstance(error, actions.ShuttingDown):
+                self._drop(request_id)
+                self._tell(request_id, OriginateUnsent(error.words))
+            elif isinstance(error, (LinkDown, LocalAmiError)):
                 self._drop(request_id)
                 self._tell(request_id, OriginateUnsent(failure.getErrorMessage()))
             else:
@@ -341,6 +347,10 @@ class AsteriskDriver:
         if configured is not None:
             return configured
         response = await self._link.send(actions.getvar(f"PJSIP_ENDPOINT({dial_as},context)"))
+        if response.response != "Success":
+            said = response.get("Message").strip()
+            _log.warn("PJSIP_ENDPOINT of {user} refused: {said}", user=dial_as, said=said)
+            raise ApiError(Fault(ErrorCode.PBX_ERROR, said or "The PBX refused an inquiry."))
         context = response.get("Value").strip() or self._config.dial_as.default_context
         if context is None or CONTEXT.fullmatch(context) is None:
             message = "dial_as is no extension of this PBX that calls can be made as."

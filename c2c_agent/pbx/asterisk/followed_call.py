@@ -52,8 +52,13 @@ _LOOK: Final = 3.0
 #: its own (cdr.c), and what is switched on earlier may be that of the ringing.
 _CDR_IS_NEW: Final = 0.5
 
-#: Seconds between attempts to hang up a channel that is only just being made.
+#: Seconds until a channel that is only just being made is hung up again; each time twice as long,
+#: and this is the longest.
 _HANG_UP_AGAIN: Final = 0.25
+_HANG_UP_SELDOM: Final = 8.0
+
+#: What Hangup says of a channel that does not exist (main/manager.c, `action_hangup`).
+_NO_CHANNEL: Final = "No such channel"
 
 #: The cause that a cancelled call is hung up with: normal clearing.
 CANCEL_CAUSE: Final = 16
@@ -96,6 +101,7 @@ class FollowedCall:
         self._has_looked = False
         self._hung = ""  # the channel that was hung up last
         self._ended_here = False
+        self._in_vain = 0  # how often it was tried again since something was hung up
         self._set_right = False
         self._counting: IDelayedCall | None = None
 
@@ -313,7 +319,9 @@ class FollowedCall:
                     self._send_hangup()
                 case hanging_up.Command.WAIT:
                     due = hanging_up.Event.DUE
-                    self._hanging_again = self._clock.callLater(_HANG_UP_AGAIN, self._hang, due)
+                    seconds = min(_HANG_UP_AGAIN * 2**self._in_vain, _HANG_UP_SELDOM)
+                    self._in_vain = min(self._in_vain + 1, 8)
+                    self._hanging_again = self._clock.callLater(seconds, self._hang, due)
                 case hanging_up.Command.STOP_WAITING:
                     _cancel(self._hanging_again)
 
@@ -331,10 +339,16 @@ class FollowedCall:
         self._hung = channel
 
         def answered(response: Message) -> None:
+            said = response.get("Message").strip()
             refused = response.response != "Success"
             self._ended_here |= not refused
+            if refused and _NO_CHANNEL not in said:
+                self._refused(said)
+                return
             if refused and channel != self._trace.root:
                 self._trace.is_gone(channel)
+            if not refused or channel != self._trace.root:
+                self._in_vain = 0
             if refused or channel not in self._trace.main_channels:
                 # The root may only just be made, or just gone.
                 self._hang(hanging_up.Event.NOT_ALL)
@@ -344,11 +358,20 @@ class FollowedCall:
 
         def failed(failure: Failure) -> None:
             reason = failure.getErrorMessage()
+            if isinstance(failure.value, actions.ShuttingDown):
+                self._refused(reason)
+                return
             _log.warn("call {call}: {reason}", call=self._request_id, reason=reason)
             self._hang(hanging_up.Event.FAILED)
 
         order = actions.hangup(channel, CANCEL_CAUSE)
         self._link.send(order).addCallbacks(answered, failed)
+
+    def _refused(self, reason: str) -> None:
+        """Asterisk does not do it at present, whatever exists: ask again, ever more seldom."""
+        if not self._in_vain:
+            _log.warn("call {call}: Hangup: {reason}", call=self._request_id, reason=reason)
+        self._hang(hanging_up.Event.NOT_ALL)
 
 
 def _cancel(timer: IDelayedCall | None) -> None:

@@ -42,7 +42,7 @@ class Event(Enum):
     RECORD_READ = "the record was there"
     NO_RECORD = "there is no record"
     READ_LATE = "no answer came; Asterisk is slow"
-    READ_LOST = "no answer came; the link is lost"
+    READ_LOST = "no answer came; the link is lost, or Asterisk answers nothing any more"
     DROPPED = "nothing more is to be done for it"
 
 
@@ -152,7 +152,7 @@ def _end_with_record(following: Following, seen: Seen) -> Step:
 
 
 def _wait_for_link(following: Following, _seen: Seen) -> Step:
-    """It is looked for again when the link is back."""
+    """It is looked for again when the link is back, or when its time is over."""
     return Step(evolve(following, state=State.FOLLOWED))
 
 

@@ -30,7 +30,7 @@ class Event(Enum):
 
     WANTED = "the call is to end"
     TAKEN = "Asterisk hangs up the channel whose end is the call's"
-    NOT_ALL = "it refused, or has hung up another channel: others may exist"
+    NOT_ALL = "it refused, or has hung up another channel: some may exist"
     FAILED = "no answer came"
     DUE = "the moment is over"
     OTHERS_EXIST = "the channel whose end is the call's has gone, and others exist"

@@ -29,6 +29,9 @@ _log = Logger()
 #: order that was on its way when the link broke may only just be carried out.
 _LOOK_AGAIN: Final = 2.0
 
+#: What DBGet says of an entry that is not there (main/db.c).
+_NO_ENTRY: Final = "Database entry not found"
+
 #: Seconds from one list to the next, at the least.
 _BETWEEN: Final = 2.0
 
@@ -178,7 +181,9 @@ class Inquiry:
         """The dialplan's record of a call; None where there is none. Raises AmiError."""
         try:
             entries = await self._link.collect(actions.db_get(FAMILY, request_id))
-        except actions.ActionRefused:
+        except actions.ActionRefused as error:
+            if _NO_ENTRY not in error.response.get("Message"):
+                _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
             return None
         return next((value for entry in entries if (value := entry.get("Val"))), "")
 

@@ -469,6 +469,14 @@ class LossTests(LinkTest):
         )
         assert self.waits() == 10.5
 
+    def test_another_refusal(self) -> None:
+        """No right is missing where Asterisk does not say so."""
+        self.link.startService()
+        connection = self.accept()
+        connection.welcomes()
+        connection.answers("CoreSettings", "Error", Message="Not now")
+        assert self.link.last_error == "CoreSettings refused: Not now"
+
     def test_no_answer_to_the_question_for_the_version(self) -> None:
         """It is not waited for for ever."""
         self.link.startService()

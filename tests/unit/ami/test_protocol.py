@@ -504,6 +504,54 @@ class SilenceTests(ConnectionTest):
         assert self.reason() == "Asterisk closed the connection"
 
 
+class ShuttingDownTests(ConnectionTest):
+    """Asterisk carries nothing out until its last call has ended."""
+
+    WORDS = "Asterisk is shutting down"
+
+    def refuse(self) -> None:
+        """It answers what was sent last."""
+        [sent] = self.heard()
+        self.answers(sent.action_id, "Error", Message=self.WORDS)
+
+    def test_every_action_is_told_so(self) -> None:
+        """It is no answer to what was asked, and no refusal of it either."""
+        self.log_in()
+        for ask in (self.protocol.send, self.protocol.collect):
+            asked = ask(actions.core_show_channels())
+            self.refuse()
+            told = self.fails(asked, actions.ShuttingDown)
+            assert told == "CoreShowChannels: Asterisk is shutting down"
+            assert self.protocol.refusal == self.WORDS
+
+    def test_it_is_asked_however_much_it_tells(self) -> None:
+        """The link stays; and it may be aborted, which nothing tells of."""
+        self.log_in()
+        self.protocol.send(actions.core_status()).addErrback(lambda _: None)
+        self.refuse()
+        for _ in range(2):
+            for _ in range(20):
+                self.clock.advance(1)
+                self.says(text_of(Event="Newchannel"))
+            self.refuse()
+            assert self.protocol.refusal == self.WORDS
+        self.clock.advance(20)
+        [ping] = self.heard()
+        self.answers(ping.action_id, Ping="Pong")
+        assert self.protocol.refusal == ""
+        self.clock.advance(19)
+        self.says(text_of(Event="Newchannel"))
+        self.clock.advance(19)
+        assert self.heard() == []
+
+    def test_the_login(self) -> None:
+        """It is refused with these words."""
+        self.connect()
+        self.says(BANNER)
+        self.answers("agent-1", "Error", Message=self.WORDS)
+        assert self.reason() == "login refused: Asterisk is shutting down"
+
+
 class EndTests(ConnectionTest):
     """How a connection ends, and what is said of it."""
 

@@ -169,6 +169,18 @@ class TheLogin(CheckTest):
         assert failed.message == "127.0.0.1:5038: login refused: Authentication failed"
         assert f"Compare the secret in {self.secret} with [c2c-agent]" in failed.advice
 
+    def test_shutting_down(self) -> None:
+        """It is no secret that is wrong."""
+
+        def refuse(session: FakeSession, action: Message) -> None:
+            session.answers(action, "Error", Message="Asterisk is shutting down")
+
+        for asked in ("Login", "CoreSettings"):
+            self.does(asked, refuse)
+            failed = self.failed()
+            assert "Asterisk is shutting down" in failed.message
+            assert "core abort shutdown" in failed.advice
+
     def test_no_right_to_look(self) -> None:
         """The user may log in, but lacks `reporting`."""
         self.does(

@@ -29,6 +29,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.message import Message as AmiMessage
 from c2c_agent.call.events import Gone
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli.client import Client, operator_secret, place_of
@@ -257,6 +258,23 @@ class Starting(AgentTest):
             assert line in told
         self.host.turn(1.5)
         assert "c2c_event_loop_delay_seconds_sum 0.5" in self.asks("/metrics").content.decode()
+        self.stop(agent)
+
+    def test_shutting_down(self) -> None:
+        """The link is up; requesters and readyz are told what Asterisk says to everything."""
+        agent = self.started()
+        words = "Asterisk is shutting down"
+
+        def refuse(session: FakeSession, action: AmiMessage) -> None:
+            session.answers(action, "Error", Message=words)
+
+        self.asterisk.on_action["Getvar"] = refuse
+        error = self.asks(PLACE, AUTHORIZED).json["response"]["errors"][0]["error"]
+        assert (error["code"], error["message"]) == ("pbx_unavailable", words)
+        answer = self.asks("/readyz")
+        assert (answer.code, answer.json["parts"]["ami"]) == (503, words)
+        self.host.turn(15)  # a Ping comes and is answered
+        assert self.asks("/readyz").json["parts"]["ami"] == "ok"
         self.stop(agent)
 
     def test_without_an_asterisk(self) -> None:

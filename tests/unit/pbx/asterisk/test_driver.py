@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
-from c2c_agent.ami.actions import Action
+from c2c_agent.ami.actions import Action, ShuttingDown
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.call.call import OriginatePlan
@@ -32,7 +32,7 @@ from c2c_agent.call.events import (
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, DialAsConfig
-from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk.channel_id import check_id, root_id
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PlacedCall
@@ -228,6 +228,22 @@ class PlanTests(DriverTestCase):
         error = self.failureResultOf(self.prepare(), ApiError).value
         assert [fault.code for fault in error.faults] == [ErrorCode.PBX_UNAVAILABLE]
 
+    def test_shutting_down(self) -> None:
+        """It can be reached, and says why it does nothing; that is no word on dial_as."""
+        preparing = self.prepare()
+        self.link.last("Getvar").fail(ShuttingDown("Getvar", "Asterisk is shutting down"))
+        error = self.failureResultOf(preparing, ApiError).value
+        assert error.faults == (Fault(ErrorCode.PBX_UNAVAILABLE, "Asterisk is shutting down"),)
+
+    def test_an_inquiry_that_is_refused(self) -> None:
+        """It says nothing of dial_as either: the PBX's own words are told."""
+        for said, told in (("Permission denied", "Permission denied"), ("", "The PBX refused")):
+            preparing = self.prepare()
+            self.link.last("Getvar").refuse(said)
+            [fault] = self.failureResultOf(preparing, ApiError).value.faults
+            assert fault.code is ErrorCode.PBX_ERROR
+            assert fault.message.startswith(told)
+
     def test_with_a_link(self) -> None:
         """Calls can be placed."""
         assert self.driver.unready() is None
@@ -288,6 +304,11 @@ class OrderTests(DriverTestCase):
         self.order.refuse("")
         assert isinstance(self.observer.told[0], OriginateRefused)
         assert self.observer.told[0].message
+
+    def test_shutting_down(self) -> None:
+        """No phone rings: it was not carried out, and is told in Asterisk's own words."""
+        self.order.fail(ShuttingDown("Originate", "Asterisk is shutting down"))
+        assert self.observer.told == [OriginateUnsent("Asterisk is shutting down")]
 
     def test_unanswered(self) -> None:
         """Whether it arrived is not known, so it is still followed."""
@@ -601,6 +622,37 @@ class HangUpTests(DriverTestCase):
         assert self.hangups() == 2
         self.end()
 
+    def test_ever_more_seldom(self) -> None:
+        """As long as Asterisk does not do it, whatever it says."""
+        for in_vain in (
+            lambda sent: sent.refuse("No such channel"),
+            lambda sent: sent.refuse("Permission denied"),
+            lambda sent: sent.fail(ShuttingDown("Hangup", "Asterisk is shutting down")),
+        ):
+            self.setUp()
+            self.driver.hang_up(ID)
+            sent_at: list[float] = []
+            for _ in range(60 * 4):
+                if self.hangups() > len(sent_at):
+                    sent_at.append(self.clock.seconds())
+                    in_vain(self.link.last("Hangup"))
+                self.clock.advance(0.25)
+            assert sent_at[:7] == [0.0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75]
+            assert len(sent_at) <= 13
+            self.end()
+
+    def test_a_phone_that_asterisk_does_not_hang_up_at_present(self) -> None:
+        """It is not gone: it is hung up as soon as that is done again."""
+        uniqueid, *_ = self.hang_up_what_the_first_left()
+        for _ in range(3):
+            *_, sent = (one for one in self.link.sent if one.action.name == "Hangup")
+            assert sent.headers["Channel"] == uniqueid
+            sent.fail(ShuttingDown("Hangup", "Asterisk is shutting down"))
+            self.clock.advance(8)
+        assert Gone not in map(type, self.observer.told)
+        self.driver.link_down("cut")
+        self.clock.advance(10)
+
     def test_not_any_more_when_it_is_gone(self) -> None:
         """The repetition ends with the call."""
         self.driver.hang_up(ID)
@@ -845,6 +897,25 @@ class SettleTests(DriverTestCase):
         self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
         (gone,) = self.observer.told
         assert isinstance(gone, Gone)
+
+    def test_asterisk_shuts_down_over_the_record(self) -> None:
+        """It is there, and is read when the call is asked for the next time."""
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.link.last("DBGet").fail(ShuttingDown("DBGet", "Asterisk is shutting down"))
+        assert self.observer.told == []
+        assert self.clock.getDelayedCalls() == []
+        self.clock.advance(5)
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
+        self.clock.advance(2)
+        self.link.last("CoreShowChannels").list()
+        self.link.last("DBGet").list(message(Event="DBGetResponse", Val="BUSY,17,1.0,,2.0"))
+        (gone,) = self.observer.told
+        assert isinstance(gone, Gone)
+        assert gone.evidence.second.status == "BUSY"
 
     def test_asterisk_is_slow_and_the_link_is_lost(self) -> None:
         """When it is back, all are settled."""

@@ -7,6 +7,7 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.ami.link import AmiLink
@@ -235,6 +236,15 @@ class RecordTests(InquiryTestCase):
             assert sent.headers == {"Family": "c2c", "Key": A}
             sent.list(*items)
             assert self.successResultOf(reading) == text
+
+    def test_a_refusal_for_another_reason(self) -> None:
+        """It is no record either, and the log says so."""
+        with capturedLogs() as logs:
+            reading = Deferred.fromCoroutine(self.inquiry.record(A))
+            self.link.last("DBGet").refuse("Permission denied")
+            assert self.successResultOf(reading) is None
+        [entry] = logs
+        assert "DBGet refused: Permission denied" in str(formatEvent(entry))
 
     def test_no_record(self) -> None:
         """Asterisk says that there is none, or does not answer: that is not the same."""
