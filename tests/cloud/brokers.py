@@ -36,8 +36,8 @@ _DEFINITIONS: Final = Path(__file__).parents[2] / "deploy" / "definitions.json"
 USERS: Final = {"cloud": "cloud", "pbx1": "pbx1", "pbx2": "pbx1"}
 
 _SETTINGS: Final = f"""\
-listeners.tcp.1 = {ADDRESS}:{PORT}
-listeners.ssl.1 = {ADDRESS}:{TLS_PORT}
+listeners.tcp.1 = {{address}}:{PORT}
+listeners.ssl.1 = {{address}}:{TLS_PORT}
 ssl_options.cacertfile = /etc/rabbitmq/ca.pem
 ssl_options.certfile = /etc/rabbitmq/broker.pem
 ssl_options.keyfile = /etc/rabbitmq/broker.key
@@ -53,19 +53,20 @@ log.console.level = info
 
 _ENVIRONMENT: Final = {
     "RABBITMQ_NODENAME": "c2c@localhost",
-    "RABBITMQ_NODE_IP_ADDRESS": ADDRESS,
     "ERL_EPMD_ADDRESS": "127.0.0.1",
-    "ERL_EPMD_PORT": "14369",
-    "RABBITMQ_DIST_PORT": "25699",
     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
 }
+
+#: Of Erlang's own, where all brokers are on one address: added to the last number of theirs.
+_EPMD_PORT: Final = 14339
+_DIST_PORT: Final = 25669
 
 
 class Broker(Server):
     """One RabbitMQ."""
 
-    def __init__(self, authority: Authority) -> None:
-        super().__init__(_IMAGE, ADDRESS)
+    def __init__(self, authority: Authority, address: str = ADDRESS) -> None:
+        super().__init__(_IMAGE, address)
         self.authority = authority
 
     def depth(self, queue: str) -> int:
@@ -86,7 +87,14 @@ class Broker(Server):
     # Server
 
     def _options(self) -> dict[str, Any]:
-        return {"command": ["rabbitmq-server"], "user": "rabbitmq", "environment": _ENVIRONMENT}
+        number = int(self.address.rpartition(".")[2])
+        environment = {
+            **_ENVIRONMENT,
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
+            "ERL_EPMD_PORT": str(_EPMD_PORT + number),
+            "RABBITMQ_DIST_PORT": str(_DIST_PORT + number),
+        }
+        return {"command": ["rabbitmq-server"], "user": "rabbitmq", "environment": environment}
 
     def _create(self) -> Container:
         container = super()._create()
@@ -94,9 +102,9 @@ class Broker(Server):
         return container
 
     def _files(self) -> bytes:
-        server = self.authority.issue("broker", ADDRESS)
+        server = self.authority.issue("broker", self.address)
         files = {
-            "rabbitmq.conf": _SETTINGS.encode(),
+            "rabbitmq.conf": _SETTINGS.format(address=self.address).encode(),
             "enabled_plugins": b"[rabbitmq_auth_mechanism_ssl].\n",
             "definitions.json": json.dumps(_definitions()).encode(),
             "ca.pem": self.authority.file.read_bytes(),
@@ -113,7 +121,7 @@ class Broker(Server):
 
     def _answers(self) -> bool:
         try:
-            with closing(socket.create_connection((ADDRESS, PORT), timeout=1)) as connection:
+            with closing(socket.create_connection((self.address, PORT), timeout=1)) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return bool(connection.recv(8))
         except OSError:

@@ -63,8 +63,9 @@ class Database:
 class DatabaseServer(Server):
     """One PostgreSQL."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, max_connections: int = 100) -> None:
         super().__init__(_IMAGE, address)
+        self._max_connections = max_connections
         self._numbers = count(1)
 
     def __enter__(self) -> Self:
@@ -97,7 +98,11 @@ class DatabaseServer(Server):
 
     def _options(self) -> dict[str, Any]:
         return {
-            "command": [*_COMMAND, "-c", f"listen_addresses={self.address}"],
+            "command": [
+                *_COMMAND,
+                *("-c", f"listen_addresses={self.address}"),
+                *("-c", f"max_connections={self._max_connections}"),
+            ],
             "user": "postgres",
             "stop_signal": "SIGINT",  # a fast shutdown: sessions are ended
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -81,6 +81,12 @@ class Server(ABC):
             return ""
         whole = self._container.logs(since=since) if since else self._container.logs()
         return bytes(whole).decode("utf-8", "replace")
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds that all of its processes have used so far."""
+        with closing(docker.from_env()) as engine:
+            stats = engine.api.stats(self._name, stream=False, one_shot=True)
+        return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
     def _started(self) -> Container:
         if self._container is None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -131,6 +132,67 @@ class TestJobs:
         give(channel, json.dumps(abroad).encode())
         with cloud.agent() as agent:
             agent.logged(f"call {abroad['request_id']} ended: rejected")
+
+
+class TestResultsQueue:
+    """The queue of a relay, which no other queue's rules hold for."""
+
+    @pytest.fixture
+    def relays(self, broker: Broker, tmp_path: Path) -> Iterator[Cloud]:
+        """No PBX is needed."""
+        made = Cloud(broker, {}, tmp_path)
+        yield made
+        made.end()
+
+    def test_it_expires(self, broker: Broker, relays: Cloud) -> None:
+        """Two weeks without its relay, and it is gone with all that it holds."""
+        with relays.relay("expiring") as relay:
+            relay.logged("AMQP link up")
+        assert arguments(broker, "c2c.results.relay-expiring") == {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 20,
+            "x-dead-letter-exchange": "c2c.dead",
+            "x-expires": 14 * 24 * 3600 * 1000,
+        }
+
+    def test_one_that_stands_there_without(
+        self, broker: Broker, relays: Cloud, channel: Any
+    ) -> None:
+        """As 0.1 has made it: it is used as it is, and once it was deleted it is made anew."""
+        queue = "c2c.results.relay-old"
+        of_0_1 = {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 20,
+            "x-dead-letter-exchange": "c2c.dead",
+        }
+        channel.queue_declare(queue, durable=True, arguments=of_0_1)
+        with pytest.raises(ChannelClosedByBroker, match="PRECONDITION_FAILED"):
+            channel.connection.channel().queue_declare(
+                queue, durable=True, arguments={**of_0_1, "x-expires": 60_000}
+            )
+        relay = relays.relay("old")
+        with relay:
+            relay.logged(f"{queue} is of 0.1 and never expires")
+            relay.logged("AMQP link up")
+            channel.basic_publish("c2c.events", "pbx1.call.ended", b"no event")
+            relay.logged("is a dead letter")  # it listens to that queue
+        assert arguments(broker, queue) == of_0_1
+        assert broker.depth(queue) == 0
+        channel.queue_delete(queue)
+        with relay:
+            wait_until(
+                lambda: "x-expires" in arguments(broker, queue), 20, "the queue is made anew"
+            )
+        assert relay.log().count("never expires") == 1
+
+
+def arguments(broker: Broker, queue: str) -> dict[str, Any]:
+    """What a queue was declared with; nothing where there is none."""
+    listed = broker.ctl("list_queues", "--silent", "--formatter", "json", "name", "arguments")
+    for one in json.loads(listed):
+        if one["name"] == queue:
+            return {name: value for name, _, value in one["arguments"]}
+    return {}
 
 
 class TestLogin:
