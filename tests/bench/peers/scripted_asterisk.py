@@ -14,21 +14,27 @@ import json
 import re
 import sys
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 _ID: Final = b"@ID@"
 _ENVIRONMENT: Final = (
     b"agi_network: yes\nagi_network_script: c2c\nagi_request: agi://127.0.0.1/c2c\n"
-    b"agi_channel: Local/298@c2c-first-00000001;1\nagi_uniqueid: %s\nagi_context: c2c-bridge\n\n"
+    b"agi_channel: Local/298@c2c-first-00000001;1\nagi_uniqueid: %s\nagi_context: c2c-bridge\n"
+    b"agi_arg_1: %s\n\n"
 )
+#: What the second leg came to: its status and cause, and when it answered.
+_RESULT: Final = b"200 result=1 (ANSWER,16,1700000000.123)\n"
 _RESPONSE: Final = b"Response: %s\r\nActionID: %s\r\nMessage: %s\r\n%s\r\n"
 
 
 class Call(asyncio.Protocol):
     """The FastAGI connection of one call, and its events around it."""
 
-    def __init__(self, ami: asyncio.Transport, call_id: bytes, parts: dict[str, bytes]) -> None:
+    def __init__(self, ami: asyncio.Transport, order: bytes, parts: dict[str, bytes]) -> None:
         self.ami = ami
-        self.call_id = call_id
+        self.call_id = _header(order, b"ChannelId")
+        self.request_id = _variable(order, b"C2C_REQUEST_ID")
+        self.secret = _variable(order, b"C2C_SECRET")
         self.parts = parts
         self.rest = b""
 
@@ -39,7 +45,7 @@ class Call(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.write(_ENVIRONMENT % self.call_id)
+        transport.write(_ENVIRONMENT % (self.call_id, self.request_id))
 
     def data_received(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
@@ -48,7 +54,9 @@ class Call(asyncio.Protocol):
                 self.tell("dialed")
                 self.transport.write(b"200 result=0\n")
             elif line.startswith(b"GET FULL VARIABLE"):
-                self.transport.write(b"200 result=1 (ANSWER,16,1700000000.123)\n")
+                self.transport.write(_RESULT)
+            elif line.startswith(b"GET VARIABLE"):
+                self.transport.write(b"200 result=1 (%s)\n" % self.secret)
             else:
                 self.transport.write(b"200 result=1\n")
 
@@ -80,11 +88,12 @@ class Ami(asyncio.Protocol):
             more = values.get(name, b"")
             self.transport.write(_RESPONSE % (success, action_id, b"ok", more))
             if name == b"Originate":
-                agi = re.search(rb"C2C_AGI=agi://([0-9.]+):([0-9]+)/", action)
-                assert agi is not None
-                call = Call(self.transport, _header(action, b"ChannelId"), self.parts)
+                agi = urlsplit(_variable(action, b"C2C_AGI").decode())
+                assert agi.hostname is not None
+                assert agi.port is not None
+                call = Call(self.transport, action, self.parts)
                 call.tell("begun")
-                task = asyncio.ensure_future(_connect(call, agi[1].decode(), int(agi[2])))
+                task = asyncio.ensure_future(_connect(call, agi.hostname, agi.port))
                 self.calls.add(task)
                 task.add_done_callback(self.calls.discard)
 
@@ -95,6 +104,12 @@ async def _connect(call: Call, host: str, port: int) -> None:
 
 def _header(action: bytes, name: bytes) -> bytes:
     return (b"\r\n" + action).partition(b"\r\n" + name + b": ")[2].partition(b"\r\n")[0]
+
+
+def _variable(action: bytes, name: bytes) -> bytes:
+    """The value of a channel variable, however far it is inherited."""
+    found = re.search(rb"\r\nVariable: _{0,2}%s=([^\r]*)" % name, action)
+    return b"" if found is None else found[1]
 
 
 async def main() -> None:
