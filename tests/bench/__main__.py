@@ -29,6 +29,7 @@ from tests.bench.rows import (
     lookup,
     parsing,
     phones,
+    relay,
     setup,
     talk,
 )
@@ -46,6 +47,7 @@ ROWS: Final = {
     "lookup": lookup,
     "endurance": endurance,
     "intake": intake,
+    "relay": relay,
 }
 
 _ROUNDS: Final = 5
@@ -90,7 +92,7 @@ def _machine(asterisk: str) -> dict[str, Any]:
         ),
         platform.machine(),
     )
-    names = ("Twisted", "attrs", "cattrs", "panoramisk", "pyst2")
+    names = ("Twisted", "attrs", "cattrs", "pika", "psycopg", "panoramisk", "pyst2")
     return {
         "CPU": f"{cpu}, {os.cpu_count()} cores",
         "Linux": platform.release().partition("-")[0],

@@ -26,12 +26,15 @@ _BOOT_SECONDS = 60.0
 
 
 class Server(ABC):
-    """One server at `address`, of an image that `scripts/prepare` builds."""
+    """One server at `address`, of an image that `scripts/prepare` builds.
+
+    `name` is the container's.
+    """
 
     def __init__(self, image: str, address: str) -> None:
         self.address = address
         self._image = image
-        self._name = f"c2c-agent-test-{address}"
+        self.name = f"c2c-agent-test-{address}"
         self._container: Container | None = None
 
     @abstractmethod
@@ -84,9 +87,7 @@ class Server(ABC):
 
     def cpu_seconds(self) -> float:
         """CPU seconds that all of its processes have used so far."""
-        with closing(docker.from_env()) as engine:
-            stats = engine.api.stats(self._name, stream=False, one_shot=True)
-        return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+        return cpu_seconds_of(self.name)
 
     def _started(self) -> Container:
         if self._container is None:
@@ -98,10 +99,10 @@ class Server(ABC):
         try:
             engine = docker.from_env()
             with suppress(NotFound):  # unless an earlier run left it behind
-                engine.containers.get(self._name).remove(force=True, v=True)
+                engine.containers.get(self.name).remove(force=True, v=True)
             return engine.containers.create(
                 self._image,
-                name=self._name,
+                name=self.name,
                 network_mode="host",
                 labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
                 **self._options(),
@@ -117,3 +118,10 @@ class Server(ABC):
         if container.status != "running":
             raise HostError(f"{self} does not stay up:\n{self.logs()[-4000:]}")
         return self._answers()
+
+
+def cpu_seconds_of(container: str) -> float:
+    """CPU seconds that all processes of a container have used so far."""
+    with closing(docker.from_env()) as engine:
+        stats = engine.api.stats(container, stream=False, one_shot=True)
+    return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
