@@ -20,18 +20,14 @@ import sys
 import time
 from typing import Any
 
+from tests.bench.peers import ordered
+
 _ORIGINATE = (
     "Action: Originate\r\nActionID: bare-%(id)s\r\nChannel: Local/%(first)s@c2c-first/n\r\n"
     "Context: c2c-bridge\r\nExten: s\r\nPriority: 1\r\nTimeout: 10000\r\nAsync: true\r\n"
     'ChannelId: bare-%(id)s\r\nCallerID: "%(second)s" <%(second)s>\r\n'
-    "Variable: __C2C_REQUEST_ID=%(id)s\r\nVariable: __C2C_FIRST=%(first)s\r\n"
-    "Variable: __C2C_SECOND=%(second)s\r\nVariable: __C2C_DIAL_AS=100\r\n"
-    "Variable: __C2C_CONTEXT=from-phones\r\nVariable: __C2C_TIMEOUT=10\r\n"
-    "Variable: C2C_AGI=agi://%(agi)s/c2c\r\nVariable: C2C_MAX_DURATION=14400\r\n"
-    "Variable: C2C_SECOND_CHANNEL=Local/%(second)s@from-phones/n\r\n"
-    "Variable: C2C_DONE=1\r\n\r\n"
+    "%(variables)s\r\n"
 )
-_DIAL = 'EXEC "Dial" "Local/%s@from-phones/n,10,giS(14400)U(c2c-answered)"\n'
 
 
 class Ami(asyncio.Protocol):
@@ -59,9 +55,12 @@ class Ami(asyncio.Protocol):
             elif not self.ready.done():
                 self.ready.set_result(None)
 
-    def originate(self, call_id: str, **values: str) -> None:
+    def originate(self, call_id: str, agi: str, first: str, second: str) -> None:
+        variables = {**ordered.variables(call_id, first, second, agi), "_C2C_DONE": "1"}
+        lines = "".join(f"Variable: {name}={value}\r\n" for name, value in variables.items())
+        values = {"id": call_id, "first": first, "second": second, "variables": lines}
         self.sent[f"bare-{call_id}".encode()] = time.perf_counter()
-        self.transport.write((_ORIGINATE % {"id": call_id, **values}).encode())
+        self.transport.write((_ORIGINATE % values).encode())
 
 
 class Agi(asyncio.Protocol):
@@ -80,8 +79,9 @@ class Agi(asyncio.Protocol):
         self.rest += data
         if not self.dialed and self.rest.endswith(b"\n\n"):
             self.dialed = True
+            channel = self.rest.partition(b"\nagi_channel: ")[2].partition(b"\n")[0]
             self.rest = b""
-            self.transport.write(self.calls.dial)
+            self.transport.write(ordered.dial(self.calls.second, channel.decode()).encode())
         elif self.dialed and b"200 result=" in self.rest:
             self.transport.close()
             self.calls.ended()
@@ -92,7 +92,7 @@ class Calls:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
-        self.dial = (_DIAL % order["second"]).encode()
+        self.second: str = order["second"]
         self.begun = self.over = 0
         self.done = asyncio.get_running_loop().create_future()
 

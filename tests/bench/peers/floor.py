@@ -15,6 +15,7 @@ import re
 import sqlite3
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -27,6 +28,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from tests.bench.peers import ordered
 
 reactor: Any = installed
 
@@ -44,11 +47,11 @@ _SAVE: Final = """
     ON CONFLICT (request_id) DO UPDATE SET state = excluded.state, outcome = excluded.outcome,
         record = excluded.record
 """
-_COMMANDS: Final = (
-    b'EXEC "Dial" "Local/%s@from-phones/n,10,giS(14400)U(c2c-answered)"\n',
-    b'GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${C2C_ANSWERED}"\n',
-    b'SET VARIABLE "C2C_DONE" "1"\n',
+_READ_SECRET: Final = 'GET VARIABLE "C2C_SECRET"\n'
+_READ_RESULT: Final = (
+    'GET FULL VARIABLE "${DIALSTATUS},${HANGUPCAUSE},${SHARED(C2C_ANSWERED)}${C2C_ANSWERED}"\n'
 )
+_DONE: Final = 'SET VARIABLE "C2C_DONE" "1"\n'
 
 
 class Store:
@@ -93,7 +96,9 @@ class Ami(Protocol):
         self.rest = b""
         self.waiting: dict[str, Deferred[dict[str, str]]] = {}
 
-    def send(self, action: dict[str, str], variables: dict[str, str]) -> Deferred[dict[str, str]]:
+    def send(
+        self, action: dict[str, str], variables: Mapping[str, str]
+    ) -> Deferred[dict[str, str]]:
         action_id = action.setdefault("ActionID", f"floor-{len(self.waiting)}-{id(action)}")
         lines = [f"{name}: {value}\r\n" for name, value in action.items()]
         lines += [f"Variable: {name}={value}\r\n" for name, value in variables.items()]
@@ -134,22 +139,25 @@ class Agi(Protocol):
         if not self.call_id:
             if self.rest.endswith(b"\n\n"):
                 lines = dict(line.partition(": ")[::2] for line in self.rest.decode().split("\n"))
-                self.call_id = lines["agi_uniqueid"].removeprefix("c2c-")
-                self.command(_COMMANDS[0] % self.floor.calls[self.call_id]["dial_second"].encode())
+                self.call_id, self.channel = lines["agi_arg_1"], lines["agi_channel"]
+                self.command(_READ_SECRET)
         elif self.rest.endswith(b"\n"):
             if self.said == 1:
-                self.command(_COMMANDS[1])
+                second = self.floor.calls[self.call_id]["dial_second"]
+                self.command(ordered.dial(second, self.channel))
             elif self.said == 2:
+                self.command(_READ_RESULT)
+            elif self.said == 3:
                 record = json.dumps(self.floor.calls.pop(self.call_id) | {"result": str(self.rest)})
                 saved = self.floor.store.save(self.call_id, "ended", "connected", record)
-                saved.addCallback(lambda _: self.command(_COMMANDS[2]))
+                saved.addCallback(lambda _: self.command(_DONE))
             else:
                 self.transport.loseConnection()
 
-    def command(self, line: bytes) -> None:
+    def command(self, line: str) -> None:
         self.rest = b""
         self.said += 1
-        self.transport.write(line)
+        self.transport.write(line.encode())
 
 
 class Floor(Resource):
@@ -166,7 +174,7 @@ class Floor(Resource):
         self.store = Store(config["store"]["path"])
         agi = config["asterisk"]["agi"]["listen"].split(":")
         web = config["http"]["listen"].split(":")
-        self.agi = f"agi://{agi[2].removeprefix('interface=')}:{agi[1]}/c2c"
+        self.agi = f"{agi[2].removeprefix('interface=')}:{agi[1]}"
         for place, factory in ((agi, _factory(lambda: Agi(self))), (web, Site(self))):
             factory.noisy = False
             reactor.listenTCP(
@@ -185,7 +193,7 @@ class Floor(Resource):
         asked = {name.decode(): values[0].decode() for name, values in (request.args or {}).items()}
         request_id = str(uuid.uuid4())
         reading = {"Action": "Getvar", "Variable": f"PJSIP_ENDPOINT({asked['dial_as']},context)"}
-        context = (await self.ami.send(reading, {})).get("Value", "")
+        await self.ami.send(reading, {})
         order = {
             "Action": "Originate",
             "ActionID": f"c2c-{request_id}",
@@ -198,17 +206,9 @@ class Floor(Resource):
             "ChannelId": f"c2c-{request_id}",
             "Async": "true",
         }
-        variables = {
-            "__C2C_REQUEST_ID": request_id,
-            "__C2C_FIRST": asked["dial_first"],
-            "__C2C_SECOND": asked["dial_second"],
-            "__C2C_DIAL_AS": asked["dial_as"],
-            "__C2C_CONTEXT": context,
-            "__C2C_TIMEOUT": "10",
-            "C2C_AGI": self.agi,
-            "C2C_MAX_DURATION": "14400",
-            "C2C_SECOND_CHANNEL": f"Local/{asked['dial_second']}@{context}/n",
-        }
+        variables = ordered.variables(
+            request_id, asked["dial_first"], asked["dial_second"], self.agi
+        )
         self.calls[request_id] = {
             **asked,
             "order": order,

@@ -14,6 +14,8 @@ from typing import Any
 import panoramisk
 from panoramisk.fast_agi import Application, Request
 
+from tests.bench.peers import ordered
+
 
 async def main() -> None:
     """Place the calls that the argument orders."""
@@ -39,25 +41,15 @@ async def place(order: dict[str, Any]) -> dict[str, Any]:
     ends: dict[str, asyncio.Future[None]] = {}
 
     async def dial(request: Request) -> None:
-        await request.send_command(
-            f'EXEC "Dial" "Local/{second}@from-phones/n,10,giS(14400)U(c2c-answered)"'
-        )
-        ends.pop(request.headers["agi_uniqueid"]).set_result(None)
+        await request.send_command(ordered.dial(second, request.headers["agi_channel"]).rstrip())
+        ends.pop(request.headers["agi_arg_1"]).set_result(None)
 
     async def call() -> None:
         call_id = f"bare-{agi_port}-{time.time_ns()}"
         ends[call_id] = loop.create_future()
         variables = {
-            "__C2C_REQUEST_ID": call_id,
-            "__C2C_FIRST": first,
-            "__C2C_SECOND": second,
-            "__C2C_DIAL_AS": "100",
-            "__C2C_CONTEXT": "from-phones",
-            "__C2C_TIMEOUT": "10",
-            "C2C_AGI": f"agi://{agi_host}:{agi_port}/c2c",
-            "C2C_MAX_DURATION": "14400",
-            "C2C_SECOND_CHANNEL": f"Local/{second}@from-phones/n",
-            "C2C_DONE": "1",
+            **ordered.variables(call_id, first, second, f"{agi_host}:{agi_port}"),
+            "_C2C_DONE": "1",
         }
         over = ends[call_id]
         # Not awaited: with an Async Originate it waits for the OriginateResponse, an event.

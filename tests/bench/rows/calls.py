@@ -62,6 +62,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
         "calls",
     )
     yield from figures("calls", "between Local channels", results, at_least(0.9))
+    yield from _beside_others(results)
 
 
 def figures(
@@ -97,6 +98,25 @@ def figures(
             },
         },
         limit="the agent's own CPU per call; docs/performance.md divides it",
+    )
+
+
+def _beside_others(results: Mapping[str, list[Round]]) -> Iterator[Figure]:
+    """The agent over panoramisk, and over a floor of its own libraries."""
+    ours = results["agent"]
+    yield Figure(
+        "calls",
+        "calls per second, agent over panoramisk, which stores and checks nothing",
+        ratios(*([round_.rate for round_ in results[name]] for name in ("agent", "panoramisk"))),
+        at_least(0.85),
+        limit="each millisecond of the agent's is one that Asterisk does not have",
+    )
+    yield Figure(
+        "calls",
+        "agent's CPU per call over its floor",
+        ratios(*([round_.agent_ms for round_ in rounds] for rounds in (ours, results["floor"]))),
+        at_most(2.0),
+        limit="what the agent does beside the I/O: checks, events, evidence, log, metrics",
     )
 
 
