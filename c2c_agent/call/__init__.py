@@ -5,5 +5,5 @@ how it was. `call` is what is known of it, `events` what can happen to it and wh
 done. `machine` is the table of every state and event, `transitions` are its entries. `evidence` is
 what a PBX can tell of a call. When the call is over, `ending` puts together what was told and what
 is stored, and `verdict` judges it; `outcome` names the results. `record` writes a call down and
-reads it back. It knows no PBX, no transport and no store.
+reads it back. `evolve` makes copies with changes. It knows no PBX, no transport and no store.
 """

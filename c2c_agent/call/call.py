@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evolve import evolve
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.errors import Fault

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import evolve
-
 from c2c_agent.call.call import Call, HungUpBy
 from c2c_agent.call.events import SecondEnded
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Source
+from c2c_agent.call.evolve import evolve
 
 #: Seconds by which two clocks, or two timers, may seem to disagree.
 SLACK: Final = 1.0

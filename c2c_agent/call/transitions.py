@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from attrs import evolve
-
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, Timekeeper, moved
 from c2c_agent.call.ending import second_over
 from c2c_agent.call.events import (
@@ -43,6 +41,7 @@ from c2c_agent.call.events import (
     TellAnswer,
 )
 from c2c_agent.call.evidence import NotConfirmed
+from c2c_agent.call.evolve import evolve
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import Verdict, verdict

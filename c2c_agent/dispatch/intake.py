@@ -13,11 +13,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.logger import Logger
 
 from c2c_agent.call.call import Answer, Call, CallState, Entry, Received
 from c2c_agent.call.events import Expire, Place, Reject
+from c2c_agent.call.evolve import evolve
 from c2c_agent.call.job import PBX_KINDS, CallJob, JobRules, is_request_id, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.number import NumberError

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from c2c_agent.call.evidence import Attempt, CallEvidence, Leg, LegEvidence, SaidBy
+from c2c_agent.call.evolve import evolve
 from c2c_agent.pbx.asterisk.astdb import DialplanRecord, FirstRecord, SecondRecord
 
 #: Seconds by which what was seen here may be late: a busy host, or one that swaps.

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +23,7 @@ from c2c_agent.ami.pending import ActionTimedOut
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import Found, Gone, LegEvent, SecondEnded
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
+from c2c_agent.call.evolve import evolve
 from c2c_agent.pbx.asterisk import astdb, following, hanging_up
 from c2c_agent.pbx.asterisk.call_trace import CallTrace
 from c2c_agent.pbx.asterisk.evidence import (

@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
+
+from c2c_agent.call.evolve import evolve
 
 
 class State(StrEnum):
