@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.figures import Figure, table
+from tests.bench.figures import Figure, on_page, table
 from tests.bench.places import place
 from tests.bench.rows import (
     busy,
@@ -59,11 +59,14 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; else all")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="whose table is taken anew")
     parser.add_argument("--asterisk", default="22", choices=["16", "22"])
     chosen = parser.parse_args()
     unknown = [name for name in chosen.rows if name not in ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}")
+    if chosen.page is not None:  # said now rather than in half an hour
+        on_page(chosen.page.read_text(encoding="utf-8"), {}, [])
     # Ended from outside, it still takes its Asterisk and its agents along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
@@ -79,6 +82,9 @@ def main() -> int:
     sys.stdout.write("\n\n" + table(figures) + f"\n\n{time.monotonic() - began:.0f} s\n")
     result = {"machine": machine, "figures": [figure.as_json() for figure in figures]}
     chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if chosen.page is not None:
+        page = on_page(chosen.page.read_text(encoding="utf-8"), machine, figures)
+        chosen.page.write_text(page, encoding="utf-8")
     return 0 if all(figure.reached for figure in figures) else 1
 
 

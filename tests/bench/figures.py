@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -99,3 +99,40 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(
         f"{value:>9.4g}" for value in (statistics.median(values), min(values), max(values))
     )
+
+
+#: Between these, a page has the figures of one run.
+_FROM: Final = "<!-- figures: from here on scripts/bench --page writes -->"
+_TO: Final = "<!-- figures: up to here -->"
+
+
+def markdown(figures: Iterable[Figure]) -> str:
+    """The figures as a table of Markdown; what they were made of stands in a column, as medians."""
+    lines = [
+        "| row | figure | to reach | median | min | max | | made of (medians) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for figure in figures:
+        goal = "" if figure.goal is None else str(figure.goal)
+        reached = "" if figure.goal is None else "yes" if figure.reached else "**no**"
+        unit = f", {figure.unit}" if figure.unit else ""
+        numbers = (figure.median, min(figure.values), max(figure.values))
+        made_of = "; ".join(
+            f"{what}: {statistics.median(values):.4g}" for what, values in figure.behind.items()
+        )
+        cells = [figure.row, figure.what + unit, goal, *(f"{one:.3g}" for one in numbers)]
+        lines.append(f"| {' | '.join([*cells, reached, made_of])} |")
+    return "\n".join(lines)
+
+
+def on_page(page: str, machine: Mapping[str, Any], figures: Iterable[Figure]) -> str:
+    """A page with these figures, and what they were measured on, in the place of those before.
+
+    Raises ValueError for a page that does not say where they stand.
+    """
+    before, found, rest = page.partition(_FROM)
+    _, ends, after = rest.partition(_TO)
+    if not found or not ends:
+        raise ValueError(f"the page does not have both {_FROM} and {_TO}")
+    on = "; ".join(f"{what}: {value}" for what, value in machine.items())
+    return f"{before}{_FROM}\n\n{markdown(figures)}\n\nMeasured on: {on}.\n\n{_TO}{after}"
