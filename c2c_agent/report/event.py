@@ -13,7 +13,7 @@ from c2c_agent.call.outcome import Outcome
 
 
 class EventType(StrEnum):
-    """What has happened; the last two are final.
+    """What has happened.
 
     That the PBX has taken the order (`PLACED`) is told to relays alone: somebody waits there for
     the answer to a request.
@@ -28,6 +28,9 @@ class EventType(StrEnum):
     REJECTED = "call.rejected"
     ENDED = "call.ended"
 
+
+#: After these nothing is told of a call any more.
+FINAL: Final = frozenset({EventType.REJECTED, EventType.ENDED})
 
 #: A state that is entered, and what is told of it. That the second leg is dialled says nothing yet.
 TOLD: Final = {

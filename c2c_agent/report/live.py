@@ -18,7 +18,7 @@ from attrs import frozen
 
 from c2c_agent.call.call import Call
 from c2c_agent.errors import ApiError, ErrorCode, Fault
-from c2c_agent.report.event import EventType, event_json, event_type
+from c2c_agent.report.event import FINAL, EventType, event_json, event_type
 from c2c_agent.report.history import history
 
 #: Events that may wait for one reader, whatever their size.
@@ -27,8 +27,6 @@ _MOST_EVENTS: Final = 1000
 #: Events of a call of another process that is looked at for the first time, up to which it has only
 #: just begun.
 _FEW: Final = 2
-
-_FINAL: Final = frozenset({EventType.ENDED, EventType.REJECTED})
 
 
 @frozen
@@ -48,7 +46,7 @@ def live_event(call: Call, event: EventType, *, server_id: str, at: float) -> Li
     told = event_json(call, event, server_id=server_id, at=at)
     data = json.dumps(told, separators=(",", ":"))
     text = f"id: {told['id']}\nevent: {event.value}\ndata: {data}\n\n"
-    return LiveEvent(told["id"], text.encode(), event in _FINAL)
+    return LiveEvent(told["id"], text.encode(), event in FINAL)
 
 
 @frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from pika.exceptions import ChannelClosed, ChannelClosedByBroker, ConnectionClosed, NackError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -15,6 +16,7 @@ from c2c_agent.call.call import Answer, CallState, Entry
 from c2c_agent.report.delivery import Delivered, Delivery, Later, Target, Waiting, reports
 from c2c_agent.report.event import EventType
 from tests.fake_broker import FakeConnection
+from tests.fakes import uuid
 from tests.playbook import REQUEST_ID, a_call
 
 
@@ -118,3 +120,21 @@ class Results(SynchronousTestCase):
         assert self.deliver("relay-a.example.com") == Delivered()
         [(exchange, key, _, _)] = self.broker.published
         assert (exchange, key) == ("c2c.events", "pbx1.call.first_ringing.relay-a.example.com")
+
+    def test_each_to_the_relay_of_its_own_request(self) -> None:
+        """Also when events of several calls come in turn, and a call comes to its end."""
+        self.connect()
+        relays: dict[str, str | None] = {uuid(1): "relay-a", uuid(2): None, uuid(3): "relay-b"}
+        for state in (CallState.FIRST_RINGING, CallState.ENDED, CallState.ENDED):
+            for request_id, relay in relays.items():
+                before = a_call(request_id=request_id, relay=relay)
+                after = evolve(before, state=state, timeline=(Entry(1001.0, state.value),))
+                [report] = reports(before, after, [self.results.target], server_id="pbx1.test")
+                delivering = self.results.deliver(Waiting(report))
+                assert self.successResultOf(Deferred.fromCoroutine(delivering)) == Delivered()
+        for _, key, body, _ in self.broker.published:
+            event = json.loads(body)
+            relay = relays[event["request_id"]]
+            assert key == f"pbx1.{event['type']}" + (f".{relay}" if relay else "")
+        assert len(self.broker.published) == 9
+        assert self.results._relays == {}, "nothing is kept of calls that are over"
