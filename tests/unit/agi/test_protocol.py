@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -358,8 +360,51 @@ class TcpTransport(StringTransport):
         self.options.append(f"keep alive {enabled}")
 
 
+class Socket(FileDescriptor):
+    """A connection of Twisted's, whose socket takes so many bytes at once, or is broken: None."""
+
+    def __init__(self, takes: int | None) -> None:
+        super().__init__(reactor=object())  # type: ignore[arg-type]  # never asked
+        self._takes = takes
+        self.sent = b""  # by the socket, at once
+        self.left = b""  # to the event loop
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """Take what fits."""
+        if self._takes is None:
+            return ConnectionLost()
+        self.sent += data[: self._takes]
+        return len(data[: self._takes])
+
+    def write(self, data: bytes) -> None:
+        """Keep it for later."""
+        self.left += data
+
+
 class SocketTests(ProtocolTest):
     """What is asked of the socket."""
+
+    def sent(self, takes: int | None) -> tuple[bytes, bytes]:
+        """What becomes of a command: what goes out at once, and what is left to the event loop."""
+        socket = Socket(takes)
+        protocol: Any = self.factory(hold).buildProtocol(None)
+        protocol.makeConnection(socket)
+        protocol.send(noop("a word"))
+        protocol.connectionLost()
+        return socket.sent, socket.left
+
+    def test_at_once(self) -> None:
+        """A command waits for no turn of the event loop."""
+        assert self.sent(1000) == (b'NOOP "a word"\n', b"")
+
+    def test_what_the_socket_does_not_take(self) -> None:
+        """It follows by the event loop, and no byte twice."""
+        assert self.sent(0) == (b"", b'NOOP "a word"\n')
+        assert self.sent(5) == (b"NOOP ", b'"a word"\n')
+
+    def test_a_connection_that_is_lost(self) -> None:
+        """The event loop finds that out, as ever."""
+        assert self.sent(None) == (b"", b'NOOP "a word"\n')
 
     def start(self, transport: TcpTransport) -> None:
         """Make a connection, and lose it."""
