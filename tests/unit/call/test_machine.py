@@ -570,13 +570,8 @@ class TestNews:
 
     def test_asked_for_and_found_again_and_again(self) -> None:
         """A call that is there, and takes longer than it may."""
-<<<<<<< HEAD
         told: list[Event] = [GuardExpired(), Found()]
         assert self.noted(*told * 5) == ["overdue", "pbx_found"]
-=======
-        again: tuple[Event, ...] = (GuardExpired(), Found())
-        assert self.noted(*again * 5) == ["overdue", "pbx_found"]
->>>>>>> d86cb94 (Tell what Asterisk says where it carries nothing out)
 
     def test_a_link_that_comes_and_goes(self) -> None:
         """Each loss after it was found is news, and each time that it was found after a loss."""
