@@ -24,7 +24,7 @@ from c2c_agent.call.call import Call, Received
 from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.config.sections import Config
-from c2c_agent.report.metrics import AgiSample, AmiSample, Metrics, OutboxSample, Sample
+from c2c_agent.report.metrics import AgiSample, Metrics, OutboxSample, PbxSample, Sample
 from c2c_agent.web.operation import description
 
 _FENCE: Final = re.compile(r"^```\{generated\} ([a-z-]+)\n```$", re.MULTILINE)
@@ -67,10 +67,10 @@ class Section:
 def sections(root: type[Any] = Config) -> Iterator[Section]:
     """Every section, with all of its settings; raises UndescribedError."""
     types = get_type_hints(root)
-    own = [field for field in attrs.fields(root) if _below(types[field.name]) is None]
+    own = [field for field in attrs.fields(root) if _below(types[field.name], field) is None]
     yield Section("", "", [_setting(root, field, field.name) for field in own])
     for field in attrs.fields(root):
-        if (found := _below(types[field.name])) is not None:
+        if (found := _below(types[field.name], field)) is not None:
             section, brackets = found
             name = field.name + brackets
             yield Section(name, _described(root, field), list(_settings(section, name)))
@@ -80,20 +80,28 @@ def _settings(section: type[Any], path: str) -> Iterator[Setting]:
     types = get_type_hints(section)
     for field in attrs.fields(section):
         name = f"{path}.{field.name}"
-        if (found := _below(types[field.name])) is None:
+        if (found := _below(types[field.name], field)) is None:
             yield _setting(section, field, name)
         else:
             _described(section, field)
             yield from _settings(found[0], name + found[1])
 
 
-def _below(kind: Any) -> tuple[type[Any], str] | None:
-    """The section that a setting is, or is a list of, and the brackets that say so."""
+def _below(kind: Any, field: attrs.Attribute[Any]) -> tuple[type[Any], str] | None:
+    """The section that a setting is, or has several of, and the brackets that say so.
+
+    None where the setting says of its values itself what they are.
+    """
     kind = _without_none(kind)
     brackets = ""
     if get_origin(kind) is Sequence:
         [kind] = get_args(kind)
         brackets = "[]"
+    if get_origin(kind) is Mapping:
+        kind = get_args(kind)[1]
+        brackets = ".<name>"
+    if field.metadata.get("values"):
+        return None
     known = isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in _WITHIN
     return (kind, brackets) if known else None
 
@@ -169,7 +177,7 @@ def settings_man() -> str:
 
 
 def _section_text(section: Section, show: Callable[[Iterable[Setting]], str]) -> str:
-    heading = section.name.removesuffix("[]") or "Without a section"
+    heading = section.name.removesuffix("[]").removesuffix(".<name>") or "Without a section"
     return f"### {heading}\n\n{section.text}\n\n{show(section.settings)}"
 
 
@@ -323,8 +331,7 @@ def _json(value: object) -> str:
 def metrics() -> str:
     """Each metric that the agent has, in its own words."""
     sample = Sample(
-        ami=AmiSample(up=True, reconnects=0),
-        switchvox=True,
+        pbxs=[PbxSample("north", "asterisk", up=True, reconnects=0)],
         agi=AgiSample(open_sessions=0, refusals={"reason": 0}),
         outbox={"target": OutboxSample(0, 0, 0.0)},
     )

@@ -37,6 +37,7 @@ from c2c_agent.policy.keys import Key, key_digest
 from c2c_agent.policy.meter import Admission, LimitReached, Meter
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.policy.pbxs import PbxNames
 from c2c_agent.policy.token import Token
 from c2c_agent.report.delivery import Listed, Report, Target, reports
 from c2c_agent.report.live import Live
@@ -441,7 +442,8 @@ class FakeOutbox:
 class Desk:
     """An agent's core over fakes: where requests come in, and a PBX that does as it is told.
 
-    `kinds` of PBX there is one each, by default an Asterisk; `limits` are those of `CallsConfig`.
+    `kinds` of PBX there is one each, by default an Asterisk; one that has a name of its own is
+    given as kind and name, such as `asterisk north`. `limits` are those of `CallsConfig`.
     `shared`: other processes use the store, too, and have 10 s to answer.
     Time is the Clock's, beginning at EPOCH.
     """
@@ -453,9 +455,12 @@ class Desk:
         self.store.shared = shared
         self.tokens = FakeTokens()
         self.report_list = FakeReportList()
-        self.drivers = {kind: FakeDriver(self.store.kept) for kind in kinds or ["asterisk"]}
+        named = [kind.split() for kind in kinds or ["asterisk"]]
+        self.pbx_kinds = {words[-1]: words[0] for words in named}
+        self.pbx_limits: dict[str, int] = {}  # by name of PBX
+        self.drivers = {name: FakeDriver(self.store.kept) for name in self.pbx_kinds}
         self._limits = CallsConfig(**limits)
-        self.number_plans: dict[str, NumberPlan] = {}  # by kind of PBX
+        self.number_plans: dict[str, NumberPlan] = {}  # by name of PBX
         self.clock_set = 0.0
         self.stopped = False  # by the kill switch
         self.stop_reason = ""
@@ -471,7 +476,7 @@ class Desk:
         return driver
 
     def _open(self) -> None:
-        self.meter = Meter(self._limits.max_concurrent)
+        self.meter = Meter(self._limits.max_concurrent, self.pbx_limits)
         self.live = Live("pbx1", most=8, most_each=4, buffer=50_000)
         self.neighbours = Neighbours(self.store, self.drivers, answer_timeout=10, clock=self.clock)
         self.dispatcher = Dispatcher(
@@ -493,6 +498,7 @@ class Desk:
             dispatcher=self.dispatcher,
             store=self.store,
             drivers=self.drivers,
+            pbxs=PbxNames(self.pbx_kinds),
             limits=self._limits,
             meter=self.meter,
             number_plans=self.number_plans,

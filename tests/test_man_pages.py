@@ -7,7 +7,7 @@ looked for by a way of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
@@ -43,6 +43,8 @@ def settings(section: type[Any], path: str = "") -> Iterator[str]:
     for attribute in attrs.fields(section):
         name = f"{path}{attribute.name}"
         below, brackets = _below(types[attribute.name])
+        if attribute.metadata.get("values"):
+            below = None  # it says itself what stands there
         if below is None:
             yield name
         else:
@@ -57,6 +59,8 @@ def _below(kind: Any) -> tuple[type[Any] | None, str]:
     if get_origin(kind) is Sequence:
         [kind] = get_args(kind)
         brackets = "[]"
+    if get_origin(kind) is Mapping:
+        kind, brackets = get_args(kind)[1], ".<name>"
     # A rule of a leg, a pattern and hours are explained with the list that they stand in.
     explained = {"Hours", "LegRule", "Pattern", "SecondLegRule"}
     known = isinstance(kind, type) and attrs.has(kind) and kind.__name__ not in explained

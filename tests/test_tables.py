@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pytest
@@ -38,14 +38,21 @@ class Whole:
     on: bool = field(default=False, metadata=described("Whether."))
     below: Below | None = field(default=None, metadata=described("What is below."))
     many: Sequence[Below] = field(default=(), metadata=described("Some of them."))
+    named: Mapping[str, Below] = field(factory=dict, metadata=described("With names."))
+    like: Below | None = field(default=None, metadata=described("As above.", values="a mapping"))
 
 
 class TestSettings:
     def test_sections(self) -> None:
         """Those without a section of their own first; kinds and defaults from the fields."""
-        top, below, many = tables.sections(Whole)
+        top, below, many, named = tables.sections(Whole)
         assert top == tables.Section(
-            "", "", [tables.Setting("on", "true or false", "`false`", "Whether.")]
+            "",
+            "",
+            [
+                tables.Setting("on", "true or false", "`false`", "Whether."),
+                tables.Setting("like", "a mapping", "none", "As above."),
+            ],
         )
         assert (below.name, below.text) == ("below", "What is below.")
         assert below.settings == [
@@ -53,6 +60,7 @@ class TestSettings:
             tables.Setting("below.word", "a letter", "must be given", "Which | one."),
         ]
         assert [setting.name for setting in many.settings] == ["many[].count", "many[].word"]
+        assert named.settings[0].name == "named.<name>.count"
 
     def test_all(self) -> None:
         """Each setting of the configuration has a heading on the page, so that it can be linked."""
@@ -139,7 +147,7 @@ class TestMetrics:
         page = tables.metrics()
         assert "| `c2c_legs_total` | counter | `by`, `leg`, `status` |" in page
         assert "| `c2c_ring_seconds` | histogram | `leg` |" in page
-        assert "| `c2c_ami_up` | gauge |  |" in page
+        assert "| `c2c_ami_up` | gauge | `pbx` |" in page
         assert "_created" not in page
 
 

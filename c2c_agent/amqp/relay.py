@@ -97,6 +97,7 @@ class RelayDriver:
 
     `agents` are the ids of all agents that calls are given to; `server_id` is the relay's own.
     `events` says which events it hears, and whether it asks agents for its own: see RelayConfig.
+    It is that of Asterisks, and `of_kind` gives that of others; `observer` hears of all calls.
     """
 
     method = "asterisk.call"
@@ -121,6 +122,10 @@ class RelayDriver:
         self._publisher: Publisher | None = None
         self._channel: Any = None
         self.observer: PbxObserver  # set by who puts the parts together
+
+    def of_kind(self, kind: str) -> RelayedKind:
+        """The driver of one kind of PBX; which PBX of that kind, the agent's own key says."""
+        return RelayedKind(self, kind)
 
     # PbxDriver
 
@@ -384,6 +389,21 @@ class RelayDriver:
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: _log.failure("a mistake in the relay", failure)
         )
+
+
+class RelayedKind:
+    """The calls of one kind of PBX that a relay gives to agents: a `PbxDriver`."""
+
+    def __init__(self, relay: RelayDriver, kind: str) -> None:
+        self.method = f"{kind}.call"
+        self.observer: PbxObserver  # the relay has one for all kinds
+        self.unready = relay.unready
+        self.prepare = relay.prepare
+        self.originate = relay.originate
+        self.hang_up = relay.hang_up
+        self.hang_up_foreign = relay.hang_up_foreign
+        self.adopt = relay.adopt
+        self.settle = relay.settle
 
 
 async def _declare_jobs(channel: Any, agent: str) -> None:

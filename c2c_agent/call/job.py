@@ -76,6 +76,12 @@ class CallJob:
     #: What the PBX is told in the place of the numbers, where it wants them otherwise.
     dialed_first: str | None = None
     dialed_second: str | None = None
+    named_pbx: str | None = None  # the PBX among several; None: that which is called like its kind
+
+    @property
+    def pbx_name(self) -> str:
+        """The name of the PBX that it is placed on."""
+        return self.named_pbx or self.pbx
 
     @property
     def first_as_dialed(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from c2c_agent.config.files import operator_file
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import StopSwitch
 from c2c_agent.errors import C2CError, ConfigError, StoreError
+from c2c_agent.policy.pbxs import PbxNames
 from c2c_agent.store.postgres.extra import database_versions
 from c2c_agent.store.sqlite.store import SCHEMA_VERSION, connect
 
@@ -59,6 +60,12 @@ def _keys(config: Config) -> Iterator[Finding]:
             advice = "Give it `agent`: the agent_id of the agent beside its PBX."
             message = "names no agent, so a relay can give its calls to nobody."
             yield Finding(f"key {key.name}", message, advice)
+        elif not key.pbx and (several := _without_default(config.pbx_kinds)):
+            advice = (
+                "Give it `pbx`, such as `pbx: {asterisk: north}`: which PBX it means of each kind."
+            )
+            message = f"names no PBX, and there are several of the kind {several[0]}."
+            yield Finding(f"key {key.name}", message, advice)
         elif (wide := exposure.of_key(key)) is not None:
             yield wide
         elif key.allow:
@@ -66,6 +73,12 @@ def _keys(config: Config) -> Iterator[Finding]:
         else:
             advice = "Give it a list `allow` of the numbers or patterns that it may dial."
             yield Finding(f"key {key.name}", "allows nothing, so it can dial nothing.", advice)
+
+
+def _without_default(kinds: Mapping[str, str]) -> list[str]:
+    """The kinds of which there are several PBXs, and none for a key that names none."""
+    names = PbxNames(kinds)
+    return [kind for kind in sorted({*kinds.values()}) if names.default(kind) is None]
 
 
 def _stopped(config: Config) -> Iterator[Finding]:
@@ -76,10 +89,12 @@ def _stopped(config: Config) -> Iterator[Finding]:
 
 
 def _forwards(config: Config) -> Iterator[Finding]:
-    if config.asterisk is not None:
-        forwards = exposure.of_first_leg(config.asterisk.first_leg)
+    for name, pbx in config.every_pbx.items():
+        if pbx.asterisk is None:
+            continue
+        forwards = exposure.of_first_leg(pbx.asterisk.first_leg)
         if forwards is not None:
-            yield forwards
+            yield forwards if name == pbx.kind else forwards.on(name)
 
 
 def _store(config: Config) -> Finding:
@@ -141,12 +156,13 @@ def _private_files(config: Config) -> Iterator[Path]:
 def _secret_files(config: Config) -> Iterator[str]:
     if config.store.url is not None and config.store.password_file is not None:
         yield config.store.password_file
-    if config.asterisk is not None:
-        yield config.asterisk.ami.secret_file
-    if config.other is not None:
-        yield from other.secret_files(config.other)
-    if config.switchvox is not None:
-        yield config.switchvox.password_file
+    for pbx in config.every_pbx.values():
+        if pbx.asterisk is not None:
+            yield pbx.asterisk.ami.secret_file
+        if pbx.other is not None:
+            yield from other.secret_files(pbx.other)
+        if pbx.switchvox is not None:
+            yield pbx.switchvox.password_file
     if config.amqp is not None:
         own = (config.amqp.password_file, config.amqp.private_key_file)
         yield from (file for file in own if file is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from c2c_agent.errors import C2CError
 
@@ -23,6 +23,10 @@ class Finding:
     def failed(self) -> bool:
         """Whether calls do not work before something is done."""
         return bool(self.advice) and not self.warning
+
+    def on(self, pbx: str) -> Finding:
+        """The same, said of a PBX that has a name of its own."""
+        return evolve(self, name=f"PBX {pbx}: {self.name}")
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from c2c_agent.check import outside as beside
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.check.outside import Outside
 from c2c_agent.check.way_round import WayRound
-from c2c_agent.config.pbx import AsteriskConfig
+from c2c_agent.config.pbx import AsteriskConfig, PbxConfig
 from c2c_agent.config.sections import Config
 from c2c_agent.pbx.asterisk.bridge import agi_url
 
@@ -35,11 +35,11 @@ Looks: TypeAlias = Callable[[], Sequence[Finding]]
 class Within:
     """How an agent that runs checks itself: it places no test call, for it may be busy.
 
-    `link` is its own to Asterisk; None: it has none. `aside` takes looks that wait for files and
-    for the store, so that no call waits for them.
+    `links` are its own to Asterisks, by the names of these. `aside` takes looks that wait for files
+    and for the store, so that no call waits for them.
     """
 
-    link: AmiLink | None
+    links: Mapping[str, AmiLink]
     aside: Callable[[Looks], Awaitable[Sequence[Finding]]]
 
 
@@ -81,22 +81,36 @@ async def _checks(
         yield finding
     for finding in await beside.findings(config, outside, reactor):
         yield finding
-    if config.other is not None:
-        yield await other.finding(config.other, reactor)
-    if config.switchvox is not None:
-        async for finding in switchvox.findings(config.switchvox, reactor):
+    for name, pbx in config.every_pbx.items():
+        async with aclosing(_of_pbx(name, pbx, reactor, outside, within)) as found:
+            async for finding in found:
+                yield finding if name == pbx.kind else finding.on(name)
+
+
+async def _of_pbx(
+    name: str, pbx: PbxConfig, reactor: Any, outside: Outside, within: Within | None
+) -> AsyncGenerator[Finding, None]:
+    if pbx.other is not None:
+        yield await other.finding(pbx.other, reactor)
+    if pbx.switchvox is not None:
+        async for finding in switchvox.findings(pbx.switchvox, reactor):
             yield finding
-    if config.asterisk is not None:
-        async with aclosing(_around(config.asterisk, reactor, outside, within)) as around:
+    if pbx.asterisk is not None:
+        link = None if within is None else within.links.get(name)
+        async with aclosing(_around(pbx.asterisk, reactor, outside, within, link)) as around:
             async for finding in around:
                 yield finding
 
 
 async def _around(
-    asterisk: AsteriskConfig, reactor: Any, outside: Outside, within: Within | None
+    asterisk: AsteriskConfig,
+    reactor: Any,
+    outside: Outside,
+    within: Within | None,
+    link: AmiLink | None,
 ) -> AsyncGenerator[Finding, None]:
-    """The way of a call through an Asterisk, as far as it can be gone."""
-    way = WayRound(asterisk, reactor, None if within is None else within.link)
+    """The way of a call through an Asterisk, as far as it can be gone; `link`: the agent's own."""
+    way = WayRound(asterisk, reactor, link)
     try:
         yield await way.log_in()
         yield await way.rights()

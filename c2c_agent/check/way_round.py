@@ -349,7 +349,7 @@ class WayRound:
         except CannotListenError as error:
             address = listening(listen).address
             told = await agent()
-            if told == address:
+            if address in (told or "").split():
                 return False
             if getattr(error.socketError, "errno", None) != errno.EADDRINUSE:
                 message = (

@@ -23,8 +23,11 @@ def probe() -> None:
     metavar="FIRST SECOND",
     help="Place one call between these two, and watch it.",
 )
+@click.option("--pbx", metavar="NAME", help="Ask the Switchvox of this name, where several are.")
 @plain_errors
-def probe_switchvox(config_path: str | None, numbers: tuple[str, str] | None) -> None:
+def probe_switchvox(
+    config_path: str | None, numbers: tuple[str, str] | None, pbx: str | None
+) -> None:
     """Ask a Switchvox how it behaves.
 
     The report shows no numbers. Nothing is placed or changed, unless --call names two phones: they
@@ -36,9 +39,8 @@ def probe_switchvox(config_path: str | None, numbers: tuple[str, str] | None) ->
     from c2c_agent.check.switchvox_probe import Probe  # noqa: PLC0415
     from c2c_agent.pbx.switchvox.login import extend_client  # noqa: PLC0415
 
-    config = load(config_path).switchvox
-    if config is None:
-        give_up("The configuration has no section switchvox.")
+    config = load(config_path).pbx_of_kind("switchvox", pbx).switchvox
+    assert config is not None  # noqa: S101 - it is of that kind
     first, second = numbers or (None, None)
 
     async def tell(reactor: Any) -> None:

@@ -69,14 +69,15 @@ def run(config_path: str | None) -> None:
 def _words(error: Exception, config: Config) -> str:
     """Why the agent cannot listen, and which setting says that it should."""
     settings = {"http.listen": config.http.listen}
-    if config.asterisk is not None:
-        settings["asterisk.agi.listen"] = config.asterisk.agi.listen
+    for name, pbx in config.every_pbx.items():
+        if pbx.asterisk is not None:
+            where = "" if name == pbx.kind else f"pbxs.{name}."
+            settings[f"{where}asterisk.agi.listen"] = pbx.asterisk.agi.listen
     place = str(getattr(error, "port", None))
     named = [name for name, text in settings.items() if listening(text).place == place]
     words = ": ".join([*named[:1], str(error)])
     if getattr(getattr(error, "socketError", None), "errno", None) != errno.EADDRINUSE:
         return words
-    hint = (
-        " (a FreePBX has its own FastAGI server at 4573)" if "asterisk.agi.listen" in named else ""
-    )
+    is_fastagi = any(name.endswith("asterisk.agi.listen") for name in named)
+    hint = " (a FreePBX has its own FastAGI server at 4573)" if is_fastagi else ""
     return f"{words} Another program listens there: give this setting a port that is free{hint}."

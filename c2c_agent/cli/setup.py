@@ -11,7 +11,7 @@ from c2c_agent.cli.client import fastagi_of
 from c2c_agent.cli.options import config_option, path_of, plain_errors
 from c2c_agent.cli.overview import key_list
 from c2c_agent.config import files as configfile
-from c2c_agent.config.pbx import AgiConfig
+from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import ConfigError
 from c2c_agent.net.endpoints import is_taken
@@ -70,6 +70,7 @@ def setup() -> None:
     show_default=True,
     help="Asterisk's configuration is in this folder.",
 )
+@click.option("--pbx", metavar="NAME", help="The Asterisk's name in `pbxs`, where several are.")
 @config_option
 @plain_errors
 def set_up_asterisk(
@@ -78,6 +79,7 @@ def set_up_asterisk(
     undo: bool,
     allow: tuple[str, ...],
     asterisk_dir: str,
+    pbx: str | None,
     config_path: str | None,
 ) -> None:
     """Write the AMI user, the dialplan and the agent's configuration.
@@ -94,7 +96,7 @@ def set_up_asterisk(
         patterns = _patterns(" ".join(allow))
     except PatternError as error:
         raise click.BadParameter(str(error), param_hint="--allow") from error
-    place = apply.place(asterisk_dir, path_of(config_path))
+    place = apply.place(asterisk_dir, path_of(config_path), pbx)
     found = files.read(place)
     wishes = planning.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
     try:
@@ -106,7 +108,7 @@ def set_up_asterisk(
         plan = planning.plan(place, found, files.shipped(), wishes)
     for change in plan.changes:
         click.echo(_printable(planning.shown(change, hide=change.path == place.secret_file)))
-    notes = [*plan.notes, *apply.notes(plan), *_foreign(place.config)]
+    notes = [*plan.notes, *apply.notes(plan), *_foreign(place.config, pbx)]
     if dry_run or not plan.changes:
         _say(notes)
         click.echo("Nothing was written." if plan.changes else "Nothing has to change.")
@@ -122,15 +124,15 @@ def set_up_asterisk(
     click.echo("Now start the agent, and go the whole way round: c2c-agent check")
 
 
-def _foreign(config_path: str) -> list[str]:
+def _foreign(config_path: str, pbx: str | None) -> list[str]:
     """What to know of a program that has the agent's FastAGI port; nothing is sent to it."""
     try:
         config = configfile.load(config_path)
     except ConfigError:  # it is to be made, with the default
         config = Config(server_id="any")
-    agi = AgiConfig() if config.asterisk is None else config.asterisk.agi
-    listens = listening(agi.listen)
-    if not is_taken(listens) or fastagi_of(config) == listens.address:
+    asterisk = config.pbx_of_kind("asterisk", pbx).asterisk
+    listens = listening((asterisk or AsteriskConfig()).agi.listen)
+    if not is_taken(listens) or listens.address in (fastagi_of(config) or "").split():
         return []
     note = (
         f"Another program listens at {listens.address}, where the agent is to take FastAGI: set "

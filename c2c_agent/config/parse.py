@@ -25,7 +25,12 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from c2c_agent.config.pbx import AsteriskConfig, OtherSection, RelayConfig, SwitchvoxConfig
+from c2c_agent.config.pbx import (
+    AsteriskConfig,
+    OtherSection,
+    RelayConfig,
+    SwitchvoxConfig,
+)
 from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.errors import ConfigError

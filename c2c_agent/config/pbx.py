@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from attrs import Attribute, Factory, field, frozen
 from attrs.validators import and_, deep_iterable, deep_mapping, optional
 
+from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.config.rules import (
     WORD,
     ImpossibleValueError,
@@ -471,6 +472,58 @@ class SwitchvoxConfig:
     def is_followed(self) -> bool:
         """Whether its list can be looked at; an extension may not."""
         return self.follow and self.login == "admin"
+
+
+@frozen
+class PbxConfig:
+    """One PBX among several: the section of its kind, and its own limits.
+
+    `max_concurrent` calls at most may be in progress on it; None: it has no limit of its own.
+    """
+
+    asterisk: AsteriskConfig | None = field(
+        default=None,
+        metadata=described(
+            "An Asterisk, with the settings of the section `asterisk`. `{}` has their defaults.",
+            values="a mapping",
+        ),
+    )
+    switchvox: SwitchvoxConfig | None = field(
+        default=None,
+        metadata=described(
+            "A Switchvox, with the settings of the section `switchvox`.", values="a mapping"
+        ),
+    )
+    other: OtherSection | None = field(
+        default=None,
+        metadata=described(
+            "A PBX over HTTP, with the settings of the section `other`.", values="a mapping"
+        ),
+    )
+    max_concurrent: int | None = field(
+        default=None,
+        validator=optional(Within(1, 100_000, "calls")),
+        metadata=described(
+            "How many calls may be in progress on this PBX at once.",
+            values="1 to 100000 calls",
+            default="no limit of its own",
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if len(self._sections) != 1:
+            raise ImpossibleValueError(f"must have exactly one of {', '.join(PBX_KINDS)}")
+
+    @property
+    def _sections(self) -> Mapping[str, object]:
+        there = {kind: getattr(self, kind) for kind in PBX_KINDS}
+        return {kind: section for kind, section in there.items() if section is not None}
+
+    @property
+    def kind(self) -> str:
+        """Which of `PBX_KINDS` it is."""
+        (kind,) = self._sections
+        return kind
 
 
 @frozen

@@ -7,16 +7,18 @@ from files.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from attrs import Attribute, field, fields, frozen, has
-from attrs.validators import and_, optional
+from attrs import Attribute, Factory, field, fields, frozen, has
+from attrs.validators import and_, deep_mapping, optional
 
+from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.config.pbx import (
     AsteriskConfig,
     OtherSection,
+    PbxConfig,
     RelayConfig,
     SwitchvoxConfig,
 )
@@ -30,6 +32,7 @@ from c2c_agent.config.rules import (
     are_networks,
     is_agent_id,
 )
+from c2c_agent.errors import ConfigError
 from c2c_agent.policy.keys import OPERATOR, Key
 from c2c_agent.text import described
 
@@ -442,6 +445,21 @@ def _distinct_hashes(_instance: object, attribute: Attribute[Any], keys: Sequenc
         known[key.sha256] = key.name
 
 
+def _no_kind(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: a PBX has no name that its section alone would give it."""
+    if value in PBX_KINDS:
+        advice = f"{value!r} is the name of the PBX of the section {value}; take another"
+        raise ImpossibleValueError(advice, attribute.name, value)
+
+
+_is_pbx_name = and_(Shape(NAME, "1 to 64 letters, digits, _, . or -"), _no_kind)
+
+
+def _the_asterisk_beside(config: Config) -> AsteriskConfig | None:
+    """The Asterisk where none is configured: on this host, unless PBXs are named."""
+    return None if config.pbxs else AsteriskConfig()
+
+
 @frozen
 class Config:
     """The whole configuration."""
@@ -460,10 +478,20 @@ class Config:
             default="there is none",
         ),
     )
+    pbxs: Mapping[str, PbxConfig] = field(
+        factory=dict,
+        validator=deep_mapping(_is_pbx_name, lambda *_: None),
+        metadata=described(
+            "More than one PBX, or more than one of a kind, each with a name of its own. A request "
+            "names the kind (`pbx`), and the key says which PBX of this kind it is (`keys[].pbx`). "
+            "With `pbxs`, the section `asterisk` has no default. The PBX of a section `asterisk`, "
+            "`switchvox` or `other` beside it is called like its kind."
+        ),
+    )
     store: StoreConfig = field(factory=StoreConfig, metadata=described("Where requests are kept."))
     http: HttpConfig = field(factory=HttpConfig, metadata=described("The HTTP API."))
     asterisk: AsteriskConfig | None = field(
-        factory=AsteriskConfig,
+        default=Factory(_the_asterisk_beside, takes_self=True),
         metadata=described(
             "The Asterisk beside the agent. `asterisk: false` makes an agent without one."
         ),
@@ -505,6 +533,38 @@ class Config:
     log: LogConfig = field(factory=LogConfig, metadata=described("What is logged."))
 
     @property
+    def every_pbx(self) -> Mapping[str, PbxConfig]:
+        """All PBXs, by their names: one that has a section by itself is called like its kind."""
+        alone = {kind: getattr(self, kind) for kind in PBX_KINDS}
+        there = {kind: section for kind, section in alone.items() if section is not None}
+        return {
+            **{kind: PbxConfig(**{kind: section}) for kind, section in there.items()},
+            **self.pbxs,
+        }
+
+    @property
+    def pbx_kinds(self) -> Mapping[str, str]:
+        """The kinds of all PBXs, by their names; a relay gives calls of each kind to agents."""
+        relayed = () if self.relay is None else PBX_KINDS
+        beside = {name: pbx.kind for name, pbx in self.every_pbx.items()}
+        return {**{kind: kind for kind in relayed}, **beside}
+
+    def pbx_of_kind(self, kind: str, name: str | None = None) -> PbxConfig:
+        """The PBX of that name; None: that of the kind's own section, or the only one.
+
+        Raises ConfigError where there is none, or more than one.
+        """
+        there = {name: pbx for name, pbx in self.every_pbx.items() if pbx.kind == kind}
+        if name is None and len(there) == 1:
+            (name,) = there
+        found = there.get(kind if name is None else name)
+        if found is None:
+            known = f"; known are {', '.join(there)}" if there else ""
+            named = f"no {kind} PBX" if name is None or not there else f"no {kind} PBX {name!r}"
+            raise ConfigError(f"The configuration has {named}{known}.")
+        return found
+
+    @property
     def is_called_localhost(self) -> bool:
         """Whether the server_id is every host's; a host without a name of its own has no better."""
         return self.server_id.partition(".")[0] in {"localhost", "localhost4", "localhost6"}
@@ -514,8 +574,8 @@ class Config:
         if self.store.url is not None and self.asterisk is not None:
             advice = "must be false beside store.url: that store is for relays"
             raise ImpossibleValueError(advice, "asterisk")
-        for name in ("other", "switchvox"):
-            if self.store.url is not None and getattr(self, name) is not None:
+        for name in ("other", "switchvox", "pbxs"):
+            if self.store.url is not None and getattr(self, name):
                 advice = "must be left out beside store.url: that store is for relays"
                 raise ImpossibleValueError(advice, name)
         for index, webhook in enumerate(self.webhooks):
@@ -525,6 +585,20 @@ class Config:
                     advice = f"there is no key with the name {name!r}"
                     raise ImpossibleValueError(advice, "webhooks", index, "keys")
         self._check_broker(names - {OPERATOR})
+        self._check_pbxs()
+
+    def _check_pbxs(self) -> None:
+        """See that keys name PBXs that are there, and that a relay has no Asterisk."""
+        kinds = self.pbx_kinds
+        for index, key in enumerate(self.keys):
+            for kind, name in key.pbx.items():
+                if kinds.get(name) != kind:
+                    advice = f"there is no {kind} PBX with the name {name!r}"
+                    raise ImpossibleValueError(advice, "keys", index, "pbx", kind)
+        for name, pbx in self.pbxs.items():
+            if self.relay is not None and pbx.kind == "asterisk":
+                advice = "must be left out beside relay: a call goes to one or the other"
+                raise ImpossibleValueError(advice, "pbxs", name, "asterisk")
 
     def _check_broker(self, keys: Collection[str]) -> None:
         if self.amqp is not None and self.amqp.jobs_key not in {None, *keys}:
@@ -546,5 +620,8 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         for attribute in fields(type(old)):
             name = f"{path}.{attribute.name}".lstrip(".")
             yield from differences(getattr(old, attribute.name), getattr(new, attribute.name), name)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
+        for name in old:
+            yield from differences(old[name], new[name], f"{path}.{name}")
     elif old != new:
         yield path

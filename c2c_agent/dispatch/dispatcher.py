@@ -9,7 +9,7 @@ one order that matters: a call is durable before the PBX is given it. What a cal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
@@ -78,7 +78,7 @@ class StoreUnreadableError(C2CError):
 
 
 class Dispatcher:
-    """All calls in progress. It is the `PbxObserver` of its drivers."""
+    """All calls in progress. It is the `PbxObserver` of its drivers, by the names of their PBXs."""
 
     def __init__(
         self,
@@ -261,8 +261,9 @@ class Dispatcher:
             active.resumed()
             before_talk = call.job.seconds_before_talk if call.job is not None else 0
             admission = Admission(call.max_duration, call.max_duration + before_talk)
-            active.lease = self._meter.resume(call.key, admission, call.received.at)
-            driver = self._drivers.get(call.job.pbx) if call.job is not None else None
+            pbx = call.job.pbx_name if call.job is not None else None
+            active.lease = self._meter.resume(call.key, admission, call.received.at, pbx)
+            driver = None if pbx is None else self._drivers.get(pbx)
             if call.plan is None:
                 message = "The agent was restarted before the call was placed."
                 self.apply(active, Reject((Fault(ErrorCode.INTERNAL_ERROR, message),)))
@@ -296,28 +297,27 @@ class Dispatcher:
         active = self._active.get(request_id)
         return None if active is None else active.may_bridge()
 
-    def pbx_up(self, pbx: str | None = None) -> None:
-        """Settle every call that this PBX was given; None: that any was."""
-        for kind, driver in self._drivers.items():
-            placed = [active.call.request_id for active in self._placed_at(kind)]
-            if placed and pbx in {None, kind}:
-                driver.settle(placed)
+    def pbx_up(self, pbxs: Collection[str] | None = None) -> None:
+        """Settle every call that these PBXs were given; None: that any was."""
+        for name in self._drivers if pbxs is None else pbxs:
+            placed = [active.call.request_id for active in self._placed_at({name})]
+            if placed:
+                self._drivers[name].settle(placed)
 
-    def pbx_down(self, reason: str, pbx: str | None = None) -> None:
+    def pbx_down(self, reason: str, pbxs: Collection[str] | None = None) -> None:
         """Note it in the story of every call that goes on there without being heard."""
-        for active in self._placed_at(pbx):
+        for active in self._placed_at(self._drivers if pbxs is None else pbxs):
             self.apply(active, PbxLost(reason))
 
-    def observer_of(self, pbx: str) -> PbxObserver:
-        """Who hears the driver of one PBX among several."""
-        return _OnePbx(self, pbx)
+    def observer_of(self, *pbxs: str) -> PbxObserver:
+        """Who hears the driver of some PBXs among several, by their names."""
+        return _SomePbxs(self, pbxs)
 
-    def _placed_at(self, pbx: str | None) -> list[ActiveCall]:
+    def _placed_at(self, pbxs: Collection[str]) -> list[ActiveCall]:
         return [
             active
             for active in self._active.values()
-            if active.placed
-            and (pbx is None or (active.call.job is not None and active.call.job.pbx == pbx))
+            if active.placed and active.call.job is not None and active.call.job.pbx_name in pbxs
         ]
 
     # The machine at work
@@ -367,7 +367,7 @@ class Dispatcher:
     def _driver_of(self, active: ActiveCall) -> PbxDriver:
         job = active.call.job
         assert job is not None  # noqa: S101 - a call without a job is refused before any command
-        return self._drivers[job.pbx]
+        return self._drivers[job.pbx_name]
 
     def _send_when(self, stored: Deferred[bool], active: ActiveCall) -> None:
         """Give the PBX its order once the call is durable: whatever crashes then, it is known."""
@@ -421,12 +421,12 @@ class Dispatcher:
                 _log.failure("a mistake in what follows the calls")
 
 
-class _OnePbx:
-    """What one PBX says of itself is about its calls alone; all else goes to the dispatcher."""
+class _SomePbxs:
+    """What a PBX says of itself is about its calls alone; all else goes to the dispatcher."""
 
-    def __init__(self, dispatcher: Dispatcher, pbx: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, pbxs: Collection[str]) -> None:
         self._dispatcher = dispatcher
-        self._pbx = pbx
+        self._pbxs = pbxs
         self.leg_event = dispatcher.leg_event
         self.may_bridge = dispatcher.may_bridge
         self.until_stored = dispatcher.until_stored
@@ -434,8 +434,8 @@ class _OnePbx:
 
     def pbx_up(self) -> None:
         """It can be reached."""
-        self._dispatcher.pbx_up(self._pbx)
+        self._dispatcher.pbx_up(self._pbxs)
 
     def pbx_down(self, reason: str) -> None:
         """It cannot."""
-        self._dispatcher.pbx_down(reason, self._pbx)
+        self._dispatcher.pbx_down(reason, self._pbxs)

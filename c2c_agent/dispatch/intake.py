@@ -33,6 +33,7 @@ from c2c_agent.policy.hours import WeekTime
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Admission, Lease, LimitReached, Meter
 from c2c_agent.policy.numbers import NumberPlan, PlannedNumber
+from c2c_agent.policy.pbxs import PbxNames
 from c2c_agent.policy.token import Token
 from c2c_agent.store.call_store import CallStore, Claim, TokenStore
 
@@ -83,8 +84,8 @@ class Clock(Protocol):
 class Intake:
     """Takes requests for calls in.
 
-    `week_time` tells what the clock shows in a time zone. `number_plans` are those of the PBXs, by
-    their kind.
+    `week_time` tells what the clock shows in a time zone. `drivers` and `number_plans` are those of
+    the PBXs, by their names, and `pbxs` knows which of them a key means.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Intake:
         dispatcher: Dispatcher,
         store: CallStore,
         drivers: Mapping[str, PbxDriver],
+        pbxs: PbxNames,
         limits: CallsConfig,
         meter: Meter,
         tokens: TokenStore,
@@ -107,6 +109,7 @@ class Intake:
         self._dispatcher = dispatcher
         self._store = store
         self._drivers = drivers
+        self._pbxs = pbxs
         self._limits = limits
         self._meter = meter
         self._refusals: defaultdict[str, deque[float]] = defaultdict(
@@ -123,7 +126,7 @@ class Intake:
         None: it was no valid job, so nobody knows of which PBX; that which is the default counts.
         """
         kind = PBX_KINDS[0] if job is None else job.pbx
-        driver = self._drivers.get(kind)
+        driver = self._drivers.get(kind if job is None else job.pbx_name)
         return f"{kind}.call" if driver is None else driver.method
 
     def close(self) -> None:
@@ -344,19 +347,21 @@ class Intake:
             wanted += ("confirm",)
         if job.max_duration is not None:
             wanted += (f"max_duration {job.max_duration}",)
+        pbx = self._pbxs.of(key, job.pbx)
+        if isinstance(pbx, str) and pbx != job.pbx:
+            job = evolve(job, named_pbx=pbx)
         job, faults = self._plan_numbers(key, job)
         if token is not None:
             faults += token.faults(job)
         if key.hours and not key.may_call_at(self._week_time(self._clock.wall(), key.timezone)):
             faults.append(_NOT_NOW)
-        if job.pbx not in self._drivers:
-            message = f"No {job.pbx} PBX is configured here."
-            faults.append(Fault(ErrorCode.UNSUPPORTED_PBX, message))
+        if isinstance(pbx, Fault):
+            faults.append(pbx)
         return f"{key.name} {wanted}", job, faults
 
     def _plan_numbers(self, key: Key, job: CallJob) -> tuple[CallJob, list[Fault]]:
         """The job with its numbers as they are dialled, and what the key may not do of it."""
-        plan = key.numbers or self._number_plans.get(job.pbx)
+        plan = key.numbers or self._number_plans.get(job.pbx_name)
         if plan is None:
             return job, key.faults(job, self._limits.international_prefix)
         planned: dict[str, PlannedNumber] = {}
@@ -386,7 +391,7 @@ class Intake:
             return Reject(tuple(faults))
         if job.has_expired(self._clock.wall()):
             return Expire()
-        unready = _SHUTTING_DOWN if self._closed else self._drivers[job.pbx].unready()
+        unready = _SHUTTING_DOWN if self._closed else self._drivers[job.pbx_name].unready()
         if unready is not None:
             return Reject((Fault(ErrorCode.PBX_UNAVAILABLE, unready),))
         return None
@@ -431,7 +436,7 @@ class Intake:
         active.lease, longest = lease, lease.admission.max_duration
         job = evolve(job, max_duration=longest)
         active.call = evolve(active.call, job=job, max_duration=longest)
-        plan = await self._plan(self._drivers[job.pbx], active, job)
+        plan = await self._plan(self._drivers[job.pbx_name], active, job)
         if isinstance(plan, Reject):
             self._refuse(active, key, plan, must_keep=must_keep)
         else:
@@ -445,7 +450,7 @@ class Intake:
             case None:
                 return self._meter.admit(key, job, self._limits.max_duration, now)
             case Admission() as admission:
-                return self._meter.resume(key.name, admission, now)
+                return self._meter.resume(key.name, admission, now, job.pbx_name)
             case LimitReached() as reached:
                 return reached
 

@@ -177,7 +177,7 @@ class Neighbours:
         if call.state is CallState.ENDED:
             return
         await self._store.ask_to_cancel(call.request_id)
-        driver = self._drivers.get(call.job.pbx) if call.job is not None else None
+        driver = self._drivers.get(call.job.pbx_name) if call.job is not None else None
         if driver is not None and call.plan is not None:
             asked, said = call.pbx_request, call.pbx_response
             placed = PlacedCall(

@@ -2,5 +2,6 @@
 
 `pattern` reads Asterisk's extension patterns, `hours` the hours of a week, `numbers` which number
 is meant and how it is dialled. `keys` says what each API key may do, `token` what a part of a key
-may do, `meter` counts what it has used. It knows numbers and keys, and no call.
+may do, `pbxs` which PBX a key means, `meter` counts what was used. It knows numbers and keys, and
+no call.
 """

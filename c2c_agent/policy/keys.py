@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, optional
 
-from c2c_agent.call.job import CallJob, is_parameter
+from c2c_agent.call.job import PBX_KINDS, CallJob, is_parameter
 from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
@@ -38,6 +38,7 @@ AutoAnswer: TypeAlias = Literal["call-info", "alert-info", "ring-answer"]
 #: Seconds for which the same two numbers may be the same call.
 _LONGEST_WINDOW: Final = 300
 
+_PBX_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ANY_NAME: Final = re.compile(r"(?!api_key\Z).{1,64}")
 
 #: Ways to ask for a call over HTTP.
@@ -57,6 +58,12 @@ def _origin(_instance: object, _attribute: object, value: str) -> None:
             "must be an origin as browsers write it, such as https://crm.example.com: lower case, "
             f"without a path, a wildcard or the usual port, not {value!r}"
         )
+
+
+def _kind(_instance: object, _attribute: object, value: str) -> None:
+    """A validator: a kind of PBX."""
+    if value not in PBX_KINDS:
+        raise ValueError(f"pbx names kinds: {', '.join(PBX_KINDS)}, and not {value!r}")
 
 
 def _parameter(_instance: object, _attribute: object, value: str) -> None:
@@ -81,7 +88,9 @@ class Key:
     may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
     caller calls a parameter, and what it is called here. `repeat_window`: for so many seconds, the
     same two numbers again are the same call. `console`: it sees and ends the calls of all keys, and
-    looks after the agent. `numbers`: its own number plan, in the place of the PBX's.
+    looks after the agent. `pbx`: the kinds of PBX that it may use, and the name of the one that it
+    means of each; empty: all kinds (`pbxs`). `numbers`: its own number plan, in the place of the
+    PBX's.
     """
 
     name: str = field(
@@ -297,6 +306,18 @@ class Key:
             "that it may. For those who look after the agent, and for no program."
         ),
     )
+    pbx: Mapping[str, str] = field(
+        factory=dict,
+        hash=False,
+        validator=deep_mapping(_kind, matches_re(_PBX_NAME)),
+        metadata=described(
+            "Which kinds of PBX the key may use, and which PBX it means of each, by its name in "
+            "`pbxs`, such as `{asterisk: north, switchvox: hotel}`. A kind that is not named is "
+            "refused.",
+            values="mapping of kinds to names of PBXs",
+            default="of each kind the PBX of its own section, or else the only one",
+        ),
+    )
     numbers: NumberPlan | None = field(
         default=None,
         metadata=described(
@@ -470,6 +491,7 @@ class KeyRing:
 def operator_key(sha256: str, keys: Sequence[Key]) -> Key:
     """The key of the agent's own host: what some key may, it may; what one may not, it may not.
 
+    Of each kind it means the PBX that the first key means which names one.
     Who holds it can read the agent's files, so it sees and cancels every call.
     """
     everybody = any(key.dial_as is None for key in keys)
@@ -483,6 +505,7 @@ def operator_key(sha256: str, keys: Sequence[Key]) -> Key:
         else tuple(pattern for key in keys for pattern in key.dial_as or ()),
         auto_answer=next((key.auto_answer for key in keys if key.auto_answer is not None), None),
         console=True,
+        pbx={kind: name for key in reversed(keys) for kind, name in key.pbx.items()},
     )
 
 

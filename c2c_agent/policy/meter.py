@@ -13,8 +13,8 @@ calls at once cannot spend the same minutes twice, and none can use more than wa
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from attrs import define, field, frozen
@@ -58,6 +58,7 @@ class Lease:
     _meter: Meter
     _key_name: str
     _admitted_at: float
+    _pbx: str | None = None
     _released: bool = False
     _settled: bool = False
 
@@ -66,6 +67,7 @@ class Lease:
         if not self._released:
             self._released = True
             self._meter.release(self._key_name, dialled=dialled, at=self._admitted_at)
+            self._meter.leave(self._pbx)
 
     def settle(self, spent: float, now: float) -> None:
         """The call has ended, and was answered for so many seconds."""
@@ -148,13 +150,16 @@ class Use:
 
 
 class Meter:
-    """Counts what each key uses, and all together.
+    """Counts what each key uses, what each PBX has in progress, and all together.
 
-    The counting is by key name, so it goes on over a change of the configuration.
+    The counting is by name, so it goes on over a change of the configuration. `pbx_limits`: how
+    many calls may be in progress on a PBX, by its name, where it has a limit of its own.
     """
 
-    def __init__(self, max_concurrent: int) -> None:
+    def __init__(self, max_concurrent: int, pbx_limits: Mapping[str, int] | None = None) -> None:
         self.max_concurrent = max_concurrent
+        self.pbx_limits = {} if pbx_limits is None else pbx_limits
+        self._running_on: Counter[str] = Counter()
         self._usage: defaultdict[str, _Usage] = defaultdict(_Usage)
 
     @property
@@ -168,7 +173,8 @@ class Meter:
         `longest` is for how many seconds any call may talk; the job or the key may say less.
         """
         usage = self._usage[key.name]
-        if self.running >= self.max_concurrent:
+        most = self.pbx_limits.get(job.pbx_name, math.inf)
+        if self.running >= self.max_concurrent or self.running_on(job.pbx_name) >= most:
             return _too_many("This PBX has as many calls in progress as it may have.")
         if key.max_concurrent is not None and usage.running >= key.max_concurrent:
             return _too_many("This key has as many calls in progress as it may have.")
@@ -189,14 +195,21 @@ class Meter:
                 return _limited(message, usage.spent.wait(limit, now) if limit >= 1 else None)
         usage.minute.add(now)
         usage.day.add(now)
-        return self.resume(
-            key.name, Admission(longest, reserved=job.seconds_before_talk + longest), now
-        )
+        admission = Admission(longest, reserved=job.seconds_before_talk + longest)
+        return self.resume(key.name, admission, now, job.pbx_name)
 
-    def resume(self, key_name: str, admission: Admission, admitted_at: float) -> Lease:
+    def resume(
+        self, key_name: str, admission: Admission, admitted_at: float, pbx: str | None = None
+    ) -> Lease:
         """Count a call that was admitted before a restart, or by several processes together."""
         self.count(key_name, admission.reserved)
-        return Lease(admission, self, key_name, admitted_at)
+        if pbx is not None:
+            self._running_on[pbx] += 1
+        return Lease(admission, self, key_name, admitted_at, pbx)
+
+    def running_on(self, pbx: str) -> int:
+        """Calls in progress on the PBX of that name."""
+        return self._running_on[pbx]
 
     def use(self, key_name: str, now: float) -> Use:
         """What a key uses at present; what calls in progress have reserved is used."""
@@ -217,6 +230,11 @@ class Meter:
         usage.running -= 1
         if not dialled:
             usage.day.take_back(at)
+
+    def leave(self, pbx: str | None) -> None:
+        """One call on a PBX is over."""
+        if pbx is not None:
+            self._running_on[pbx] -= 1
 
     def settle(self, key_name: str, reserved: float, spent: float, now: float) -> None:
         """One call of the key has ended: so much was reserved, and so much was used of it."""

@@ -73,6 +73,7 @@ def call_summary(call: Call) -> Json:
     job = call.job
     return {
         **dialed_numbers(job),
+        **({} if job is None or job.named_pbx is None else {"pbx": job.named_pbx}),
         "state": call.state.value,
         "outcome": call.outcome.value if call.outcome is not None else None,
         "reason": call.reason.value if call.reason is not None else None,

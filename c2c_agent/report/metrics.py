@@ -8,7 +8,7 @@ number, no key, no id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import field, frozen
@@ -52,11 +52,17 @@ _TICK: Final = 1.0
 
 
 @frozen
-class AmiSample:
-    """The AMI link, as it is now."""
+class PbxSample:
+    """One PBX, as it is now: whether it can be reached, and the calls in progress on it.
 
+    `reconnects` of its AMI link; None: it has none.
+    """
+
+    name: str
+    kind: str
     up: bool
-    reconnects: int
+    calls: int = 0
+    reconnects: int | None = None
 
 
 @frozen
@@ -78,16 +84,15 @@ class OutboxSample:
 
 @frozen
 class Sample:
-    """What is asked for at each scrape. `ami` and `agi` are None in an agent without Asterisk."""
+    """What is asked for at each scrape. `agi` is None in an agent without Asterisk."""
 
     calls: Mapping[CallState, int] = field(factory=dict)
-    ami: AmiSample | None = None
+    pbxs: Sequence[PbxSample] = ()
     agi: AgiSample | None = None
     outbox: Mapping[str, OutboxSample] = field(factory=dict)  # by target
     streams: int = 0  # of live events
     streams_cut: int = 0  # because their readers were too slow
     stopped: bool = False  # by the kill switch
-    switchvox: bool | None = None  # whether it could be asked; None: there is none
 
 
 @frozen
@@ -231,21 +236,8 @@ class _Sampled(Collector):
             "Streams of live events that were cut, for their readers were too slow.",
             value=sample.streams_cut,
         )
-        if sample.ami is not None:
-            yield GaugeMetricFamily(
-                "c2c_ami_up", "Whether the AMI link is up.", value=float(sample.ami.up)
-            )
-            yield CounterMetricFamily(
-                "c2c_ami_reconnects",
-                "AMI links that came up after the first.",
-                value=sample.ami.reconnects,
-            )
-        if sample.switchvox is not None:
-            yield GaugeMetricFamily(
-                "c2c_switchvox_up",
-                "Whether the Switchvox could be asked when it last was.",
-                value=float(sample.switchvox),
-            )
+        if sample.pbxs:
+            yield from _pbxs(sample.pbxs)
         if sample.agi is not None:
             yield GaugeMetricFamily(
                 "c2c_agi_sessions", "FastAGI sessions that are open.", sample.agi.open_sessions
@@ -258,6 +250,36 @@ class _Sampled(Collector):
             for reason, count in sample.agi.refusals.items():
                 refused.add_metric([reason], count)
             yield refused
+
+
+def _pbxs(samples: Sequence[PbxSample]) -> Iterable[Metric]:
+    """How the PBXs can be reached, and how many calls are in progress on each.
+
+    The AMI link of the section `asterisk` has no label, as version 0.1 told of it.
+    """
+    up = GaugeMetricFamily(
+        "c2c_pbx_up",
+        "Whether the PBX can be reached, by its kind and its name.",
+        labels=["kind", "pbx"],
+    )
+    calls = GaugeMetricFamily(
+        "c2c_pbx_calls", "Calls in progress on the PBX.", labels=["kind", "pbx"]
+    )
+    ami_up = GaugeMetricFamily(
+        "c2c_ami_up", "Whether the AMI link is up, by the name of its PBX where that has one."
+    )
+    reconnects = CounterMetricFamily(
+        "c2c_ami_reconnects", "AMI links that came up after the first."
+    )
+    for one in samples:
+        up.add_metric([one.kind, one.name], float(one.up))
+        calls.add_metric([one.kind, one.name], one.calls)
+        if one.reconnects is not None:
+            label = {} if one.name == one.kind else {"pbx": one.name}
+            ami_up.add_sample("c2c_ami_up", label, float(one.up))
+            reconnects.add_sample("c2c_ami_reconnects_total", label, one.reconnects)
+    yield from (up, calls)
+    yield from (family for family in (ami_up, reconnects) if family.samples)
 
 
 def _outbox(targets: Mapping[str, OutboxSample]) -> Iterable[Metric]:

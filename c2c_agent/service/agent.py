@@ -7,11 +7,12 @@ stop:  HTTP listener ─> FastAGI sessions (the dialplan goes on alone) ─> AMI
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from attrs import evolve, fields, frozen
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from c2c_agent.host.sd_notify import Supervisor
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY
 from c2c_agent.service.parts import Parts
+from c2c_agent.service.pbxs import pbx_limits
 from c2c_agent.store.sqlite.store import Store
 
 _log = Logger()
@@ -32,18 +34,27 @@ _STAGE: Final = 5.0
 
 
 @frozen
+class _PbxLimits:
+    """Those of one PBX."""
+
+    max_concurrent: int | None
+
+
+@frozen
 class _AtOnce:
     """The settings that may change while calls go on.
 
-    Not a whole Config: what waits for a restart may name a key that is there no more.
+    Not a whole Config: what waits for a restart may name a key that is there no more. `pbxs` are
+    those that are there before as well.
     """
 
     calls: CallsConfig
     keys: Sequence[Key]
     log: LogConfig
+    pbxs: Mapping[str, _PbxLimits]
 
 
-_AT_ONCE: Final = frozenset(attribute.name for attribute in fields(_AtOnce))
+_AT_ONCE: Final = re.compile(r"(calls|keys|log)(\..*)?|pbxs\..*\.max_concurrent")
 
 
 class AgentService(Service):
@@ -56,7 +67,8 @@ class AgentService(Service):
 
     def __init__(self, config: Config, reactor: Any, supervisor: Supervisor | None = None) -> None:
         self._config = config
-        self._at_once = _AtOnce(config.calls, config.keys, config.log)
+        limits = {name: _PbxLimits(pbx.max_concurrent) for name, pbx in config.pbxs.items()}
+        self._at_once = _AtOnce(config.calls, config.keys, config.log, limits)
         self._reactor = reactor
         self._supervisor = supervisor or Supervisor(None, None, reactor)
         self.parts = Parts(config, reactor)
@@ -120,8 +132,8 @@ class AgentService(Service):
             last_first.push_async_callback(self._without_connections)
             for part in parts.services:
                 last_first.push_async_callback(self._stopped, part)
-            if parts.asterisk is not None:
-                last_first.push_async_callback(self._drained, parts.asterisk.agi)
+            for fastagi in parts.pbxs.fastagi.values():
+                last_first.push_async_callback(self._drained, fastagi.agi)
             last_first.callback(parts.dispatcher.stop)
             await self._stopped(parts.http)
             _log.info("stopping; {count} calls go on", count=parts.dispatcher.in_progress)
@@ -150,7 +162,11 @@ class AgentService(Service):
             self.parts.certificate.renew()
         # The longest talk stays: calls in progress were placed with it.
         calls = evolve(config.calls, max_duration=self._config.calls.max_duration)
-        after = _AtOnce(calls, config.keys, config.log)
+        limits = {
+            name: _PbxLimits(config.pbxs[name].max_concurrent) if name in config.pbxs else before
+            for name, before in self._at_once.pbxs.items()
+        }
+        after = _AtOnce(calls, config.keys, config.log, limits)
         self.parts.read_last = config
         changed = list(differences(self._at_once, after))
         self._at_once = after
@@ -159,11 +175,9 @@ class AgentService(Service):
         parts.keys.configure(config.keys)
         parts.intake.change(calls)
         parts.meter.max_concurrent = calls.max_concurrent
-        if parts.asterisk is not None:
-            parts.asterisk.limit(calls.max_concurrent)
+        parts.meter.pbx_limits = pbx_limits(config)
+        parts.pbxs.limit(calls.max_concurrent)
         waiting = [
-            name
-            for name in differences(self._config, config)
-            if name.partition(".")[0] not in _AT_ONCE
+            name for name in differences(self._config, config) if _AT_ONCE.fullmatch(name) is None
         ]
         return changed, [*waiting, *differences(calls, config.calls, "calls")]

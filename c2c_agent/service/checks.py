@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -25,9 +25,9 @@ _FRESH: Final = 5.0
 class Checks(Service):
     """Looks at the agent and its PBX, whenever somebody asks.
 
-    `config` gives the configuration that was read last, `link` is the agent's own to Asterisk, and
-    `build` makes the parts of an agent; it raises C2CError. `now` gives epoch seconds. `aside`
-    takes looks that wait for files and for the store.
+    `config` gives the configuration that was read last, `links` are the agent's own to Asterisks,
+    by their names, and `build` makes the parts of an agent; it raises C2CError. `now` gives epoch
+    seconds. `aside` takes looks that wait for files and for the store.
     """
 
     name = "checks"
@@ -35,7 +35,7 @@ class Checks(Service):
     def __init__(
         self,
         config: Callable[[], Config],
-        link: AmiLink | None,
+        links: Mapping[str, AmiLink],
         build: Callable[[Config], object],
         *,
         reactor: Any,
@@ -46,7 +46,7 @@ class Checks(Service):
         self._build = build
         self._reactor = reactor
         self._now = now
-        self._within = checks.Within(link, aside)
+        self._within = checks.Within(links, aside)
         self._running: Deferred[Json] | None = None
         self._waiting: list[Deferred[Json]] = []
         self._latest: Json = {}

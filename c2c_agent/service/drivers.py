@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.application.service import Service
 
+from c2c_agent.agi.channel import AgiChannel
 from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.amqp.jobs import JobConsumer
@@ -27,6 +27,7 @@ from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock
 from c2c_agent.net.endpoints import listener
+from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk.bridge import agi_url
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.policy.keys import KeyRing
@@ -37,16 +38,38 @@ _SPARE_SESSIONS: Final = 100
 
 @frozen
 class AsteriskParts:
-    """The way to one Asterisk: the driver, its AMI link, and who takes its FastAGI sessions."""
+    """The way to one Asterisk: the driver, and its AMI link."""
 
     driver: AsteriskDriver
     link: AmiLink
-    agi: AgiFactory
-    listener: Service
+
+
+class FastAgi:
+    """Where FastAGI sessions are taken: those of one Asterisk, or of several."""
+
+    def __init__(self, listen: str, limits: CallsConfig, reactor: Any) -> None:
+        self.address = listening(listen).address
+        self.agi = AgiFactory(self._accept, reactor)
+        self.listener = listener(listen, self.agi, reactor)
+        self._drivers: list[AsteriskDriver] = []
+        self.limit(limits.max_concurrent)
+
+    def add(self, driver: AsteriskDriver) -> None:
+        """Take the sessions of one Asterisk more."""
+        self._drivers.append(driver)
 
     def limit(self, max_concurrent: int) -> None:
-        """Take so many FastAGI sessions as that many calls need."""
+        """Take so many sessions as that many calls need."""
         self.agi.max_sessions = max_concurrent + _SPARE_SESSIONS
+
+    async def _accept(self, channel: AgiChannel) -> None:
+        """Give a session to the Asterisk that has the call which it names.
+
+        A name proves nothing: the driver asks for the secret of the call, which the channels of
+        that Asterisk alone know. Who names no call of any is answered alike by all.
+        """
+        theirs = (driver for driver in self._drivers if driver.has_call_of(channel))
+        await next(theirs, self._drivers[0]).accept(channel)
 
 
 def asterisk_parts(
@@ -75,10 +98,7 @@ def asterisk_parts(
         wall=clock.wall,
     )
     link.observer = driver
-    agi = AgiFactory(driver.accept, reactor)
-    parts = AsteriskParts(driver, link, agi, listener(config.agi.listen, agi, reactor))
-    parts.limit(limits.max_concurrent)
-    return parts
+    return AsteriskParts(driver, link)
 
 
 def relay_driver(

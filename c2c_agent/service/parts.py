@@ -8,14 +8,13 @@ thread runs, before `service.agent` starts them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from c2c_agent.amqp.link import AmqpLink, AmqpUser
-from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.config.files import operator_file
 from c2c_agent.config.sections import AmqpConfig, Config
 from c2c_agent.dispatch.dispatcher import Dispatcher
@@ -25,26 +24,19 @@ from c2c_agent.errors import of_setting
 from c2c_agent.host.clock import SteadyClock, week_time
 from c2c_agent.net.endpoints import ServerCertificate, listener
 from c2c_agent.net.listening import listening
-from c2c_agent.pbx.driver import PbxDriver
 from c2c_agent.policy.meter import Meter, Use
 from c2c_agent.policy.numbers import NumberPlan
+from c2c_agent.policy.pbxs import PbxNames
 from c2c_agent.report.live import Live
 from c2c_agent.report.metrics import LoopWatch, Metrics, Sample
 from c2c_agent.report.outbox import Outbox
 from c2c_agent.service.checks import Checks
-from c2c_agent.service.drivers import (
-    AsteriskParts,
-    asterisk_parts,
-    broker_link,
-    job_consumer,
-    relay_driver,
-)
+from c2c_agent.service.drivers import broker_link, job_consumer
 from c2c_agent.service.health import Health
 from c2c_agent.service.keys import AgentKeys
-from c2c_agent.service.other import OtherParts, other_parts
+from c2c_agent.service.pbxs import Pbxs, pbx_limits
 from c2c_agent.service.reporters import Reporters
 from c2c_agent.service.sharing import ForeignStreams, Sharing, neighbours_of
-from c2c_agent.service.switchvox import SwitchvoxParts, switchvox_parts
 from c2c_agent.service.tokens import RevokedElsewhere, TokenSecrets
 from c2c_agent.store.outbox_table import OutboxTable
 from c2c_agent.store.postgres.extra import shared_store
@@ -71,7 +63,7 @@ class Parts:
         self.directory = self.operator_file.parent
         self.clock = SteadyClock()
         self.switch = StopSwitch(self.directory)
-        self.meter = Meter(config.calls.max_concurrent)
+        self.meter = Meter(config.calls.max_concurrent, pbx_limits(config))
         self.live = Live(
             config.server_id,
             most=config.http.max_streams,
@@ -85,11 +77,8 @@ class Parts:
         self.tokens = TokenSecrets(config)
         self.tokens_table = TokensTable(self.store)
 
-        self.drivers: dict[str, PbxDriver] = {}
-        self.asterisk = self._asterisk()
-        self.relay = self._relay()
-        self.other = self._other()
-        self.switchvox = self._switchvox()
+        self.pbxs = Pbxs(config, self.keys.ring, clock=self.clock, reactor=reactor)
+        names = PbxNames(self.pbxs.kinds)
 
         reports = OutboxTable(self.store)
         self.reporters = Reporters(config, woken=self._woken, clock=self.clock, reactor=reactor)
@@ -102,28 +91,28 @@ class Parts:
         )
         neighbours = None
         if shared is not None:
-            neighbours = neighbours_of(shared, self.drivers, config.relay, reactor)
+            neighbours = neighbours_of(shared, self.pbxs.drivers, config.relay, reactor)
         self.dispatcher = Dispatcher(
             clock=reactor,
             now=self.clock.now,
             wall=self.clock.wall,
             store=self.store,
-            drivers=self.drivers,
+            drivers=self.pbxs.drivers,
             meter=self.meter,
             observers=(self.metrics, self.live),
             are_stopped=lambda: self.switch.state() is not None,
             outbox=self.outbox,
             neighbours=neighbours,
         )
-        for kind, driver in self.drivers.items():
-            driver.observer = self.dispatcher.observer_of(kind)
+        self.pbxs.observe(self.dispatcher)
         self.intake = Intake(
             clock=self.clock,
             week_time=week_time,
             new_id=lambda: str(uuid.uuid4()),
             dispatcher=self.dispatcher,
             store=self.store,
-            drivers=self.drivers,
+            drivers=self.pbxs.drivers,
+            pbxs=names,
             limits=config.calls,
             meter=self.meter,
             number_plans=_number_plans(config),
@@ -146,15 +135,14 @@ class Parts:
             dispatcher=self.dispatcher,
             outbox=self.outbox,
             live=self.live,
-            asterisk=self.asterisk,
-            other=None if self.other is None else self.other.driver,
-            switchvox=None if self.switchvox is None else self.switchvox.driver,
+            pbxs=self.pbxs,
+            meter=self.meter,
             broker=self.broker,
             now=self.clock.now,
         )
         self.checks = Checks(
             lambda: self.read_last,
-            None if self.asterisk is None else self.asterisk.link,
+            {name: asterisk.link for name, asterisk in self.pbxs.asterisks.items()},
             lambda checked: Parts(checked, reactor),
             reactor=reactor,
             now=self.clock.wall,
@@ -168,7 +156,8 @@ class Parts:
             self.retention(self.tokens_table.delete_old, "tokens that expired"),
             self.outbox,
             stop_watch,
-            *self._ways(),
+            *self.pbxs.services(),
+            *filter(None, [self.broker]),
             self.checks,
         ]
         if self.store.shared:
@@ -201,56 +190,6 @@ class Parts:
     def _woken(self) -> None:
         self.outbox.wake()
 
-    def _asterisk(self) -> AsteriskParts | None:
-        config = self._config.asterisk
-        if config is None:
-            return None
-        parts = asterisk_parts(config, self._config.calls, clock=self.clock, reactor=self._reactor)
-        self.drivers["asterisk"] = parts.driver
-        return parts
-
-    def _switchvox(self) -> SwitchvoxParts | None:
-        config = self._config.switchvox
-        if config is None:
-            return None
-        parts = switchvox_parts(config, clock=self.clock, reactor=self._reactor)
-        self.drivers["switchvox"] = parts.driver
-        return parts
-
-    def _relay(self) -> RelayDriver | None:
-        config = self._config.relay
-        if config is None or self._config.amqp is None:
-            return None
-        driver = relay_driver(
-            config,
-            self._config.server_id,
-            self.keys.ring,
-            clock=self.clock,
-            reactor=self._reactor,
-        )
-        self.drivers["asterisk"] = driver
-        return driver
-
-    def _other(self) -> OtherParts | None:
-        config = self._config.other
-        if config is None:
-            return None
-        parts = other_parts(config, self._config.calls, clock=self.clock, reactor=self._reactor)
-        self.drivers["other"] = parts.driver
-        return parts
-
-    def _ways(self) -> Iterator[Service]:
-        """What connects to the PBXs and to the broker, and what they connect to."""
-        if self.asterisk is not None:
-            yield self.asterisk.listener
-            yield self.asterisk.link
-        if self.other is not None:
-            yield self.other.service
-        if self.switchvox is not None:
-            yield self.switchvox.service
-        if self.broker is not None:
-            yield self.broker
-
     def _broker(self, config: AmqpConfig) -> AmqpLink:
         """The link to the broker, and who works over it."""
         server_id = self._config.server_id
@@ -268,12 +207,12 @@ class Parts:
                 reactor=self._reactor,
             )
             users.append(consumer)
-        if self.relay is not None:
-            users.append(self.relay)
+        if self.pbxs.relay is not None:
+            users.append(self.pbxs.relay)
         return broker_link(config, server_id, users, self._reactor)
 
     def _site(self, kill_switch: StopSwitchService) -> ApiSite:
-        http, asterisk = self._config.http, self._config.asterisk
+        http = self._config.http
         api = Api(
             config=http,
             server_id=self._config.server_id,
@@ -287,7 +226,7 @@ class Parts:
             standing=self.outbox.standing,
             kill_switch=kill_switch,
             check=self.checks.found,
-            fastagi=None if asterisk is None else listening(asterisk.agi.listen).address,
+            fastagi=self.pbxs.fastagi_addresses,
             signer=self.tokens.signer,
             tokens=self.tokens_table,
             report_list=OutboxTable(self.store),
@@ -305,6 +244,7 @@ class Parts:
 
 
 def _number_plans(config: Config) -> dict[str, NumberPlan]:
-    """The number plans of the PBXs that have one, by their kind."""
-    plan = None if config.asterisk is None else config.asterisk.numbers
-    return {} if plan is None else {"asterisk": plan}
+    """The number plans of the PBXs that have one, by their names."""
+    asterisks = {name: pbx.asterisk for name, pbx in config.every_pbx.items()}
+    plans = {name: one.numbers for name, one in asterisks.items() if one is not None}
+    return {name: plan for name, plan in plans.items() if plan is not None}

@@ -29,15 +29,20 @@ _SBIN: Final = "/usr/sbin:/usr/local/sbin"
 _PATIENCE: Final = 30.0
 
 
-def place(asterisk_dir: str, config: str) -> Place:
-    """Where everything lies; raises ConfigError where the agent's configuration cannot be used."""
+def place(asterisk_dir: str, config: str, pbx: str | None = None) -> Place:
+    """Where everything lies, for the Asterisk of that name among several.
+
+    Raises ConfigError where the agent's configuration cannot be used, or has no such Asterisk.
+    """
     file = Path(os.path.abspath(config))  # noqa: PTH100 - resolve() would follow a link
     folder = os.path.abspath(asterisk_dir)  # noqa: PTH100
     if files.text_of(file) is None:
         return Place(folder, str(file), str(file.parent / _SECRET_FILE))
-    asterisk = configfile.load(str(file)).asterisk
-    if asterisk is None:
+    loaded = configfile.load(str(file))
+    if "asterisk" not in loaded.pbx_kinds.values():
         raise SetupError(f"{file}: this agent has no Asterisk (asterisk is false).")
+    asterisk = loaded.pbx_of_kind("asterisk", pbx).asterisk
+    assert asterisk is not None  # noqa: S101 - it is of that kind
     ami = asterisk.ami
     return Place(folder, str(file), ami.secret_file, ami.username, asterisk.freepbx)
 

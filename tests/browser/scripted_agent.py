@@ -127,14 +127,12 @@ def main(path: str) -> None:
     parts = service.parts
     pbx = ScriptedPbx(reactor)
     pbx.observer = parts.dispatcher
-    parts.drivers["asterisk"] = pbx
-    assert parts.asterisk is not None
-    parts.services = [
-        part
-        for part in parts.services
-        if part not in (parts.asterisk.listener, parts.asterisk.link)
-    ]
-    parts.health._asterisk = parts.asterisk = None
+    parts.pbxs.drivers["asterisk"] = pbx
+    ways = [*parts.pbxs.services()]
+    parts.services = [part for part in parts.services if part not in ways]
+    parts.pbxs.asterisks.clear()
+    parts.pbxs.fastagi.clear()
+    parts.health._untried.clear()
     service.startService()
     parts.dispatcher.pbx_up()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

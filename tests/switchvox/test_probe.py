@@ -56,6 +56,20 @@ def test_without_a_call(running: Running, config: Path) -> None:
     assert running.fake.placed == []
 
 
+def test_of_several(running: Running, config: Path) -> None:
+    """One is asked by its name; without it, it is said which there are."""
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    own, far = {"switchvox": document["switchvox"]}, {"switchvox": {**document["switchvox"]}}
+    far["switchvox"]["url"] = "https://127.0.0.1:1"
+    config.write_text(yaml.safe_dump({"pbxs": {"hotel": own, "motel": far}}), encoding="utf-8")
+    done = probe(config, "--pbx", "hotel")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert running.fake.version in done.stdout
+    vague = probe(config)
+    assert vague.returncode == 1
+    assert "no switchvox PBX; known are hotel, motel." in vague.stderr
+
+
 def test_with_a_call(running: Running, config: Path) -> None:
     """It places one, and masks its numbers."""
     running.fake.stories = {"104": Story(0.7), "5554578299": Story(0.7, talks=1.0)}

@@ -210,6 +210,10 @@ class AsteriskDriver:
 
     # FastAGI
 
+    def has_call_of(self, channel: AgiChannel) -> bool:
+        """Whether the call that a channel names is one that was placed on this Asterisk."""
+        return _named_call(channel) in self._calls
+
     async def accept(self, channel: AgiChannel) -> None:
         """Hold the conversation with a channel that came to the bridge context."""
         uniqueid = channel.environment.uniqueid

@@ -73,7 +73,7 @@ def main() -> None:
     process: Any = reactor
     log.start(config.log.level, full_numbers=False)
     service = AgentService(config, process)
-    service.parts.drivers["asterisk"] = InstantDriver(service.parts.dispatcher, process)
+    service.parts.pbxs.drivers["asterisk"] = InstantDriver(service.parts.dispatcher, process)
     service.startService()
     process.addSystemEventTrigger("before", "shutdown", service.stopService)
     process.run()

@@ -73,6 +73,22 @@ class Heard:
         self.story.append(f"down: {reason}")
 
 
+def test_of_every_kind() -> None:
+    """Each kind has a driver that says its own method; all of them are the relay."""
+    relay = RelayDriver(
+        server_id="relay-a", agents=set, answer_timeout=10, clock=Clock(), now=lambda: NOW
+    )
+    for kind in ("asterisk", "switchvox", "other"):
+        driver = relay.of_kind(kind)
+        assert driver.method == f"{kind}.call"
+        assert driver.unready() == "The broker cannot be reached at present."
+    preparing = relay.of_kind("switchvox").prepare(REQUEST_ID, evolve(JOB, agent="pbx1"))
+    plans: list[OriginatePlan] = []
+    Deferred.fromCoroutine(preparing).addCallback(plans.append)
+    [plan] = plans
+    assert plan.data["agent"] == "pbx1"
+
+
 class RelayTest(SynchronousTestCase):
     """A relay of two agents; `job` is for pbx1."""
 

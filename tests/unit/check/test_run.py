@@ -11,7 +11,14 @@ from attrs import evolve
 
 from c2c_agent.check.exposure import open_listeners
 from c2c_agent.check.finding import Finding
-from c2c_agent.config.pbx import AgiConfig, AmiConfig, DialAsConfig, LegRule, SecondLegRule
+from c2c_agent.config.pbx import (
+    AgiConfig,
+    AmiConfig,
+    DialAsConfig,
+    LegRule,
+    PbxConfig,
+    SecondLegRule,
+)
 from c2c_agent.config.sections import AmqpConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.pbx.asterisk.bridge import agi_url
@@ -74,6 +81,27 @@ class AllIsWell(CheckTest):
         self.config = evolve(self.config, asterisk=None)
         assert [finding.name for finding in self.check()] == ["configuration", "key crm", "store"]
         assert self.pbx.host.journal == []
+
+    def test_several_asterisks(self) -> None:
+        """Each is gone round, and each line says of which it is; so does what keys lack."""
+        asterisk = self.config.asterisk
+        assert asterisk is not None
+        south = evolve(asterisk, first_leg=[LegRule(parse_pattern("_X."), "PJSIP/{number}")])
+        pbxs = {"north": PbxConfig(asterisk=asterisk), "south": PbxConfig(asterisk=south)}
+        key = evolve(CRM, pbx={"asterisk": "north"})
+        shop = evolve(CRM, name="shop", sha256="0" * 64)
+        self.config = evolve(self.config, asterisk=None, pbxs=pbxs, keys=[key, shop])
+        found = {finding.name: finding for finding in self.check()}
+        for name in ("north", "south"):
+            assert found[f"PBX {name}: AMI login"].message == "Asterisk 22.10.1 at 127.0.0.1:5038"
+            assert not found[f"PBX {name}: test call"].failed
+        assert "PBX north: asterisk.first_leg" not in found
+        assert found["PBX south: asterisk.first_leg"].warning
+        assert not found["key crm"].failed
+        assert found["key shop"].failed
+        assert found["key shop"].message == (
+            "names no PBX, and there are several of the kind asterisk."
+        )
 
     def test_contexts_that_the_configuration_names(self) -> None:
         """Each once; those that are only known when a call is made are not asked for."""

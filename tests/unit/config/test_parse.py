@@ -10,9 +10,11 @@ import pytest
 
 from c2c_agent.config.parse import parse
 from c2c_agent.config.pbx import (
+    AmiConfig,
     AsteriskConfig,
     LegRule,
     OtherSection,
+    PbxConfig,
     RelayConfig,
     SwitchvoxConfig,
 )
@@ -209,6 +211,127 @@ class TestWell:
         assert told({"switchvox": {**section, "url": "http://pbx"}}) == [
             "main.yml: switchvox.url: must begin with https://; it carries a password"
         ]
+
+    def test_pbxs(self) -> None:
+        """Each has a name of its own, and files are merged; then there is no Asterisk by itself."""
+        hotel: dict[str, Any] = {"url": "https://pbx", "username": "c2c", "password_file": "/p"}
+        base = {"base_url": "https://pbx", "place": {}}
+        config = parsed(
+            {
+                "pbxs": {
+                    "north": {"asterisk": {}, "max_concurrent": 3},
+                    "south": {"asterisk": {"ami": {"host": "pbx2"}}},
+                    "hotel": {"switchvox": hotel},
+                },
+                "keys": [a_key(pbx={"asterisk": "north", "other": "dialer"})],
+            },
+            {"pbxs": {"dialer": {"other": base}, "north": {"max_concurrent": 4}}},
+        )
+        assert config.asterisk is None
+        assert config.pbxs["north"] == PbxConfig(asterisk=AsteriskConfig(), max_concurrent=4)
+        assert config.pbxs["south"].asterisk == AsteriskConfig(ami=AmiConfig(host="pbx2"))
+        assert config.pbxs["hotel"] == PbxConfig(switchvox=SwitchvoxConfig(**hotel))
+        other = config.pbxs["dialer"].other
+        assert other is not None
+        assert other.where == ("pbxs", "dialer", "other")
+        assert other.files["pbxs", "dialer", "other"] == "conf.d/1.yml"
+        assert config.every_pbx == config.pbxs
+        assert config.pbx_kinds == {
+            "north": "asterisk",
+            "south": "asterisk",
+            "hotel": "switchvox",
+            "dialer": "other",
+        }
+
+    def test_pbxs_beside_sections(self) -> None:
+        """A PBX with a section of its own is called like its kind; so is each of a relay's."""
+        config = parsed({"asterisk": {}, "pbxs": {"north": {"asterisk": {}}}})
+        assert list(config.every_pbx) == ["asterisk", "north"]
+        section = {"base_url": "https://pbx", "place": {}}
+        relay = parsed(
+            {
+                "asterisk": False,
+                "relay": {},
+                "amqp": a_broker(),
+                "pbxs": {"dialer": {"other": section}},
+                "keys": [a_key(pbx={"switchvox": "switchvox", "other": "dialer"})],
+            }
+        )
+        assert relay.pbx_kinds == {
+            "asterisk": "asterisk",
+            "switchvox": "switchvox",
+            "other": "other",
+            "dialer": "other",
+        }
+        assert list(relay.every_pbx) == ["dialer"]
+
+    def test_pbx_of_a_kind(self) -> None:
+        """By its name; without one, that of the section, or the only one."""
+        several = parsed({"pbxs": {"north": {"asterisk": {}}, "south": {"asterisk": {}}}})
+        assert several.pbx_of_kind("asterisk", "south") == several.pbxs["south"]
+        assert parsed({}).pbx_of_kind("asterisk").asterisk == AsteriskConfig()
+        one = parsed({"pbxs": {"north": {"asterisk": {}}}})
+        assert one.pbx_of_kind("asterisk") == one.pbxs["north"]
+        for config, kind, name, message in (
+            (several, "asterisk", None, "no asterisk PBX; known are north, south."),
+            (several, "asterisk", "west", "no asterisk PBX 'west'; known are north, south."),
+            (several, "switchvox", "north", "no switchvox PBX."),
+        ):
+            with pytest.raises(ConfigError) as caught:
+                config.pbx_of_kind(kind, name)
+            assert str(caught.value) == f"The configuration has {message}"
+
+    @pytest.mark.parametrize(
+        ("document", "line"),
+        [
+            (
+                {"pbxs": {"north": {}}},
+                "pbxs.north: must have exactly one of asterisk, switchvox, other",
+            ),
+            (
+                {"pbxs": {"north": {"asterisk": {}, "other": {"base_url": "https://a"}}}},
+                "pbxs.north: must have exactly one of asterisk, switchvox, other",
+            ),
+            (
+                {"pbxs": {"other": {"asterisk": {}}}},
+                "pbxs.other: 'other' is the name of the PBX of the section other; take another",
+            ),
+            (
+                {"pbxs": {"north": {"asterisk": {"amy": {}}}}},
+                "pbxs.north.asterisk.amy: is unknown; did you mean 'ami'?",
+            ),
+            (
+                {"pbxs": {"north": {"asterisk": {}, "max_concurrent": 0}}},
+                "pbxs.north.max_concurrent: must be from 1 to 100000 calls, not 0",
+            ),
+            (
+                {"keys": [a_key(pbx={"asterisk": "north"})]},
+                "keys[0].pbx.asterisk: there is no asterisk PBX with the name 'north'",
+            ),
+            (
+                {"keys": [a_key(pbx={"avaya": "north"})]},
+                "keys[0]: pbx names kinds: asterisk, switchvox, other, and not 'avaya'",
+            ),
+            (
+                {
+                    "relay": {},
+                    "amqp": a_broker(),
+                    "pbxs": {"north": {"asterisk": {}}},
+                },
+                (
+                    "pbxs.north.asterisk: must be left out beside relay: a call goes to one or "
+                    "the other"
+                ),
+            ),
+            (
+                {"store": {"url": "postgresql://db/c2c"}, "pbxs": {"north": {"asterisk": {}}}},
+                "pbxs: must be left out beside store.url: that store is for relays",
+            ),
+        ],
+    )
+    def test_pbxs_that_cannot_be(self, document: dict[str, object], line: str) -> None:
+        """Each says what would be right, and where."""
+        assert told(document) == [f"main.yml: {line}"]
 
     def test_relay(self) -> None:
         """In the place of a PBX; a later file may take it back."""

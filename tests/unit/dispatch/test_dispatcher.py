@@ -836,6 +836,9 @@ class TheLink(DispatcherTest):
         other.pbx_up()
         assert self.desk.drivers["asterisk"].settled == []
         assert self.desk.drivers["other"].settled == [TWO]
+        self.desk.dispatcher.observer_of("asterisk", "other").pbx_up()
+        assert self.desk.drivers["asterisk"].settled == [ONE]
+        assert self.desk.drivers["other"].settled == [TWO, TWO]
         other.leg_event(TWO, Found())
         assert self.desk.call(TWO).timeline[-1].event == "pbx_found"
 

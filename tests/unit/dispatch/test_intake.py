@@ -260,6 +260,47 @@ class Refused(IntakeTest):
         ]
         assert codes(submission.answer) == ["not_allowed", "unsupported_pbx"]
 
+    def test_several_pbxs(self) -> None:
+        """The key says which of the kind it is; after a restart the same one is asked."""
+        self.desk = Desk("asterisk", "asterisk north", "switchvox hotel")
+        self.clock, self.store = self.desk.clock, self.desk.store
+        north = evolve(CRM, name="shop", pbx={"asterisk": "north"})
+        for key, request_id in ((CRM, ONE), (north, TWO)):
+            self.desk.submit(key, request_id=request_id)
+        assert self.desk.drivers["asterisk"].originated == [ONE]
+        assert self.desk.drivers["north"].originated == [TWO]
+        assert self.desk.meter.running_on("north") == 1
+        self.desk.restart()
+        assert [call.request_id for call in self.desk.drivers["north"].adopted] == [TWO]
+        assert self.desk.meter.running_on("north") == 1
+        self.desk.dispatcher.observer_of("north").pbx_up()
+        assert self.desk.drivers["asterisk"].settled == []
+        assert self.desk.drivers["north"].settled == [TWO]
+        self.desk.drivers["north"].tells(TWO, ENDED)
+        assert self.desk.meter.running_on("north") == 0
+        self.desk.drivers["asterisk"].tells(ONE, ENDED)
+
+    def test_the_pbx_that_a_key_names(self) -> None:
+        """What it may not use, and what is not there, is refused; so is one call too many."""
+        self.desk = Desk("asterisk north", "asterisk south", "switchvox hotel")
+        self.clock, self.store = self.desk.clock, self.desk.store
+        self.desk.meter.pbx_limits = {"south": 1}
+        self.desk.number_plans["south"] = NumberPlan("DE", "national", outside="0")
+        key = evolve(CRM, pbx={"asterisk": "south"}, allow=[parse_pattern("_X.")])
+        self.desk.submit(key, request_id=ONE, dial_second="0049301234567")
+        call = self.desk.call(ONE)
+        assert call.job is not None
+        assert (call.job.pbx, call.job.pbx_name) == ("asterisk", "south")
+        assert call.job.dialed_second == "00301234567"  # by the plan of that PBX
+        many = self.told(self.desk.submit(key, request_id=TWO))
+        assert codes(many.answer) == ["too_many_calls"]
+        other = self.told(self.desk.submit(key, pbx="switchvox"))
+        assert codes(other.answer) == ["not_allowed"]
+        assert self.desk.intake.method_of(other.call.job) == "switchvox.call"
+        vague = self.told(self.desk.submit())
+        assert codes(vague.answer) == ["unsupported_pbx"]
+        self.desk.drivers["south"].tells(ONE, ENDED)
+
     def test_an_id_that_is_none(self) -> None:
         """It is stored under one of our own."""
         submission = self.told(self.desk.submit(request_id="17"))

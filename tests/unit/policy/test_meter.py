@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,27 @@ class TestConcurrency:
         assert meter.running == 3
         meter.release("crm")
         assert [code(admit(meter, crm, 0.0)) for _ in range(2)] == [None, TOO_MANY]
+
+    def test_cap_of_a_pbx(self) -> None:
+        """Counted for each PBX by itself, those of before a restart as well; an end makes room."""
+        meter = Meter(100, {"north": 2})
+        north, south = evolve(job(), named_pbx="north"), evolve(job(), named_pbx="south")
+        resumed = meter.resume("crm", Admission(600, 630), 0.0, "north")
+        first = meter.admit(key(), north, 600, 0.0)
+        assert isinstance(first, Lease)
+        assert meter.running_on("north") == 2
+        reached = meter.admit(key("shop"), north, 600, 0.0)
+        assert isinstance(reached, LimitReached)
+        assert reached.fault == Fault(
+            TOO_MANY, "This PBX has as many calls in progress as it may have."
+        )
+        for other in (south, job()):
+            assert isinstance(meter.admit(key(), other, 600, 0.0), Lease)
+        for lease in (first, resumed):
+            for _ in range(2):  # the second has no meaning
+                lease.release(dialled=True)
+        assert meter.running_on("north") == 0
+        assert isinstance(meter.admit(key(), north, 600, 0.0), Lease)
 
     def test_cap_of_all(self) -> None:
         """All keys together have one, too, and the message says which was reached."""

@@ -33,7 +33,7 @@ from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.report.metrics import AgiSample, AmiSample, LoopWatch, Metrics, OutboxSample, Sample
+from c2c_agent.report.metrics import AgiSample, LoopWatch, Metrics, OutboxSample, PbxSample, Sample
 from tests.fakes import DISK_FULL, EPOCH, DeskTest, uuid
 from tests.playbook import PLAN, Playbook, a_call
 
@@ -175,15 +175,17 @@ class Parts(SynchronousTestCase):
         samples = [
             Sample(
                 {CallState.CONNECTED: 2, CallState.ENDED: 1},
-                AmiSample(up=True, reconnects=3),
+                [PbxSample("asterisk", "asterisk", up=True, calls=3, reconnects=3)],
                 AgiSample(4, {"too_many": 5, "malformed": 0}),
             ),
-            Sample(ami=AmiSample(up=False, reconnects=3)),
+            Sample(pbxs=[PbxSample("asterisk", "asterisk", up=False, reconnects=3)]),
         ]
         metrics = Metrics(lambda: samples.pop(0))
         assert told(metrics) == {
             "c2c_calls connected": 2,
             "c2c_calls ended": 1,
+            "c2c_pbx_up asterisk asterisk": 1,
+            "c2c_pbx_calls asterisk asterisk": 3,
             "c2c_ami_up": 1,
             "c2c_ami_reconnects_total": 3,
             "c2c_agi_sessions": 4,
@@ -207,10 +209,27 @@ class Parts(SynchronousTestCase):
             "c2c_event_streams_cut_total": 2,
         }
 
-    def test_a_switchvox(self) -> None:
-        """Whether it could be asked; nothing where there is none."""
-        assert told(Metrics(lambda: Sample(switchvox=True))) == {"c2c_switchvox_up": 1}
-        assert "c2c_switchvox_up" not in told(Metrics(Sample))
+    def test_several_pbxs(self) -> None:
+        """Each has its own lines; an AMI link is told apart by a label where its PBX has a name."""
+        samples = [
+            PbxSample("north", "asterisk", up=True, calls=2, reconnects=1),
+            PbxSample("south", "asterisk", up=False, reconnects=4),
+            PbxSample("switchvox", "switchvox", up=True, calls=1),
+        ]
+        assert told(Metrics(lambda: Sample(pbxs=samples))) == {
+            "c2c_pbx_up asterisk north": 1,
+            "c2c_pbx_up switchvox switchvox": 1,
+            "c2c_pbx_calls asterisk north": 2,
+            "c2c_pbx_calls switchvox switchvox": 1,
+            "c2c_ami_up north": 1,
+            "c2c_ami_reconnects_total north": 1,
+            "c2c_ami_reconnects_total south": 4,
+        }
+
+    def test_no_ami_link(self) -> None:
+        """Nothing is said of one where no PBX has one."""
+        told_of = told(Metrics(lambda: Sample(pbxs=[PbxSample("hotel", "switchvox", up=True)])))
+        assert told_of == {"c2c_pbx_up switchvox hotel": 1}
 
     def test_lost_calls(self) -> None:
         """Those of which something was missed; not those that a PBX never tells the end of."""
@@ -352,7 +371,7 @@ class Documents(SynchronousTestCase):
         """They ask for nothing that there is not, in words that YAML and JSON can be read from."""
         metrics = Metrics(
             lambda: Sample(
-                ami=AmiSample(up=True, reconnects=0),
+                pbxs=[PbxSample("asterisk", "asterisk", up=True, reconnects=0)],
                 agi=AgiSample(0, {"too_many": 0}),
                 outbox={"crm": OutboxSample(0, 0, 0.0)},
             )

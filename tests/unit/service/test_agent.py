@@ -33,7 +33,7 @@ from c2c_agent.ami.message import Message as AmiMessage
 from c2c_agent.call.events import Gone
 from c2c_agent.call.evidence import CallEvidence, LegEvidence
 from c2c_agent.cli.client import Client, operator_secret, place_of
-from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig
+from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, PbxConfig
 from c2c_agent.config.sections import CallsConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ConfigError, StoreError
@@ -60,7 +60,7 @@ NO_CERTIFICATE = "ssl:8443:privateKey=/nonexistent.pem"
 HTTP_PORT, AGI_PORT, AMI_PORT = 8470, 8475, 5038
 #: Seconds that a store may take on the busiest disk: not to be waited for.
 PATIENCE = 60.0
-ONE = uuid(1)
+ONE, TWO = uuid(1), uuid(2)
 PLACE = f"/c2c/v2?dial_first=100&dial_second=200&request_id={ONE}"
 AUTHORIZED = f"Authorization: Bearer {CRM_SECRET}"
 
@@ -138,8 +138,7 @@ class AgentTest(SynchronousTestCase):
 
     def link_of(self, agent: AgentService) -> AmiLink:
         """Its link to Asterisk."""
-        assert agent.parts.asterisk is not None
-        return agent.parts.asterisk.link
+        return agent.parts.pbxs.asterisks["asterisk"].link
 
     def stop(self, agent: AgentService) -> None:
         """Stop it, however many turns that takes."""
@@ -375,6 +374,140 @@ class NotStarting(AgentTest):
         ami = AmiConfig(secret_file="/nonexistent/ami.secret")
         self.config = evolve(self.config, asterisk=evolve(self.config.asterisk, ami=ami))
         with pytest.raises(ConfigError, match=r"/nonexistent/ami\.secret"):
+            self.agent()
+
+
+class SeveralPbxs(AgentTest):
+    """Two Asterisks, each with an AMI link of its own, at one FastAGI listener."""
+
+    def setUp(self) -> None:
+        """Two that are alike, and a key for each; what one is sent, `orders_of` has."""
+        super().setUp()
+        self.sessions: list[FakeSession] = []
+        asterisk = self.config.asterisk
+        assert asterisk is not None
+        self.config = evolve(
+            self.config,
+            asterisk=None,
+            pbxs={name: PbxConfig(asterisk=asterisk) for name in ("north", "south")},
+            keys=[
+                evolve(CRM, pbx={"asterisk": "north"}),
+                evolve(SHOP, pbx={"asterisk": "south"}),
+            ],
+        )
+
+    def take_order(self, session: FakeSession, action: Any) -> None:
+        """Accept it, and keep over whose link it came."""
+        super().take_order(session, action)
+        self.sessions.append(session)
+
+    def placed(self, request_id: str, secret: str) -> None:
+        """A call is placed with a key."""
+        target = f"/c2c/v2?dial_first=100&dial_second=200&request_id={request_id}"
+        answer = self.asks(target, f"Authorization: Bearer {secret}")
+        assert answer.json["response"]["status"] == "success"
+
+    def bridged(self, request_id: str, secret: str, answer: str) -> None:
+        """A channel comes for a call with a secret; the agent answers so."""
+        session = Playbook(self.host.factory(AGI_PORT), self.host)
+        session.play(
+            f"""
+            agi_network: yes
+            agi_network_script: c2c
+            agi_channel: PJSIP/100-00000001
+            agi_uniqueid: c2c-{request_id}
+            agi_arg_1: {request_id}
+
+            > GET VARIABLE "C2C_SECRET"
+            200 result=1 ({secret})
+            > {answer}
+            """
+        )
+        session.play("= lost")
+
+    def test_each_has_its_own_link(self) -> None:
+        """One listener, two links; the key says over which an order goes."""
+        agent = self.started()
+        assert self.host.journal == ["listen 8475", "connect 5038", "connect 5038", "listen 8470"]
+        self.placed(ONE, CRM_SECRET)
+        self.placed(TWO, SHOP_SECRET)
+        north, south = self.sessions
+        assert north is self.asterisk.sessions[0]
+        assert south is self.asterisk.sessions[1]
+        status = self.asks(f"/c2c/v2/status/{TWO}").json["c2c_status"]
+        assert status["call"]["pbx"] == "south"
+        health = self.asks("/healthz").json
+        assert health["fastagi"] == f"127.0.0.1:{AGI_PORT}"
+        self.stop(agent)
+
+    def test_fastagi_is_shared(self) -> None:
+        """Each call is bridged for who knows its secret, on whichever Asterisk it is."""
+        agent = self.started()
+        self.placed(ONE, CRM_SECRET)
+        first = self.secret_sent()
+        self.placed(TWO, SHOP_SECRET)
+        second = self.secret_sent()
+        dial = 'EXEC "Dial" "Local/200@from-phones,30,giS(14400)U(c2c-answered^PJSIP/100-00000001)"'
+        self.bridged(TWO, first, 'SET VARIABLE "C2C_DONE" "1"')
+        self.bridged(TWO, second, dial)
+        self.bridged(ONE, first, dial)
+        self.bridged(uuid(9), first, 'SET VARIABLE "C2C_DONE" "1"')
+        self.stop(agent)
+
+    def test_one_is_away(self) -> None:
+        """Its line says so, and the calls of the other go on."""
+        agent = self.started()
+        self.asterisk.sessions[1].hang_up()
+        self.host.turn()
+        answer = self.asks("/readyz")
+        assert answer.code == 503
+        assert answer.json["parts"]["pbx north"] == "ok"
+        assert "ok" not in answer.json["parts"]["pbx south"]
+        told = self.asks("/metrics").content.decode().splitlines()
+        assert 'c2c_pbx_up{kind="asterisk",pbx="north"} 1.0' in told
+        assert 'c2c_pbx_up{kind="asterisk",pbx="south"} 0.0' in told
+        assert 'c2c_ami_up{pbx="north"} 1.0' in told
+        self.placed(ONE, CRM_SECRET)
+        away = self.asks(
+            "/c2c/v2?dial_first=100&dial_second=200", f"Authorization: Bearer {SHOP_SECRET}"
+        )
+        assert away.faults == ["pbx_unavailable"]
+        self.stop(agent)
+
+    def test_limits_at_a_reload(self) -> None:
+        """They count at once; a PBX more waits for a restart, and is no key's before."""
+        agent = self.started()
+        self.placed(ONE, CRM_SECRET)
+        north = evolve(self.config.pbxs["north"], max_concurrent=1)
+        limited = evolve(self.config, pbxs={**self.config.pbxs, "north": north})
+        assert agent.change(limited) == (["pbxs.north.max_concurrent"], [])
+        assert self.asks(PLACE.replace(ONE, TWO), AUTHORIZED).faults == ["too_many_calls"]
+        assert agent.change(limited) == ([], [])
+        more = evolve(
+            self.config,
+            pbxs={**self.config.pbxs, "west": north},
+            keys=[evolve(CRM, pbx={"asterisk": "west"})],
+        )
+        changed, waiting = agent.change(more)
+        assert (changed, waiting) == (["keys", "pbxs.north.max_concurrent"], ["pbxs"])
+        assert self.asks(PLACE.replace(ONE, uuid(3)), AUTHORIZED).faults == ["unsupported_pbx"]
+        self.stop(agent)
+
+    def test_what_systemd_is_told(self) -> None:
+        """How many there are, and which of them cannot be reached."""
+        agent = self.started()
+        assert agent.parts.health._summary() == "Calls go to 2 PBXs"
+        self.asterisk.sessions[1].hang_up()
+        self.host.turn()
+        away = "Calls go to 2 PBXs; no AMI link, trying again: south"
+        assert agent.parts.health._summary() == away
+        self.stop(agent)
+
+    def test_a_fault_of_one(self) -> None:
+        """The error names the PBX."""
+        south = PbxConfig(asterisk=AsteriskConfig(ami=AmiConfig(secret_file="/nonexistent")))
+        self.config = evolve(self.config, pbxs={**self.config.pbxs, "south": south})
+        with pytest.raises(ConfigError, match=r"pbxs\.south: asterisk\.ami\.secret_file: /none"):
             self.agent()
 
 
@@ -911,7 +1044,7 @@ class OnTheLoopback(TestCase):
         port = (await self.port_of(agent)).getHost().port
         client = Client(place_of(f"http://127.0.0.1:{port}"), operator_secret(config))
         assert await deferToThread(client.calls, 5) == []
-        while not agent.parts.asterisk.link.is_up:  # type: ignore[union-attr]
+        while not agent.parts.pbxs.asterisks["asterisk"].link.is_up:
             await deferLater(reactor, 0.01)
         await agent.stopService()
         assert asterisk.sessions[0].heard[-1] == "Logoff"

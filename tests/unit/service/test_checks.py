@@ -50,7 +50,7 @@ class Checking(CheckTest):
         self.held: Deferred[Sequence[Finding]] | None = None
         self.checks = Checks(
             lambda: self.config,
-            self.own,
+            {"asterisk": self.own},
             self.build,
             reactor=host,
             now=lambda: 1_435_628_937.25,
@@ -147,7 +147,7 @@ class Checking(CheckTest):
         )
         self.checks = Checks(
             lambda: self.config,
-            lost,
+            {"asterisk": lost},
             self.build,
             reactor=self.pbx.host,
             now=lambda: 0.0,

@@ -18,7 +18,14 @@ from unittest import mock
 import pytest
 from attrs import evolve
 
-from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, OtherSection, RelayConfig
+from c2c_agent.config.pbx import (
+    AmiConfig,
+    AsteriskConfig,
+    OtherSection,
+    PbxConfig,
+    RelayConfig,
+    SwitchvoxConfig,
+)
 from c2c_agent.config.sections import AmqpConfig, Config, HttpConfig, StoreConfig, WebhookConfig
 from c2c_agent.errors import ConfigError
 from c2c_agent.service.agent import AgentService
@@ -169,7 +176,38 @@ def of_other(folder: Path) -> Config:
     )
 
 
-CONFIGURATIONS = pytest.mark.parametrize("configuration", [of_a_pbx, of_a_relay, of_other])
+def of_several(folder: Path) -> Config:
+    """An agent with PBXs of all kinds, two of them Asterisks."""
+    other = of_other(folder).other
+    assert other is not None
+    secret = str(folder / "ami.secret")
+    north = AsteriskConfig(ami=AmiConfig(secret_file=secret))
+    south = evolve(north, ami=evolve(north.ami, host="127.0.0.2"))
+    hotel = SwitchvoxConfig("https://127.0.0.3", "c2c-agent", secret)
+    return Config(
+        server_id="pbx1.example.com",
+        store=StoreConfig(path=str(folder / "state" / "c2c.sqlite3")),
+        pbxs={
+            "north": PbxConfig(asterisk=north, max_concurrent=2),
+            "south": PbxConfig(asterisk=south),
+            "hotel": PbxConfig(switchvox=hotel),
+            "dialer": PbxConfig(other=other),
+        },
+        keys=[evolve(CRM, pbx={"asterisk": "south", "other": "dialer"})],
+    )
+
+
+CONFIGURATIONS = pytest.mark.parametrize(
+    "configuration", [of_a_pbx, of_a_relay, of_other, of_several]
+)
+
+#: The PBXs of these configurations. A relay has one of each kind.
+PBXS: dict[Callable[[Path], Config], list[str]] = {
+    of_a_pbx: ["asterisk"],
+    of_a_relay: ["asterisk", "switchvox", "other"],
+    of_other: ["other"],
+    of_several: ["north", "south", "hotel", "dialer"],
+}
 
 
 @CONFIGURATIONS
@@ -188,7 +226,7 @@ def test_nothing_is_changed(tmp_path: Path, configuration: Callable[[Path], Conf
     assert host.journal == []
     assert host.getDelayedCalls() == []
     assert not (folder / "state").exists()
-    assert list(parts.drivers) == ["other" if configuration is of_other else "asterisk"]
+    assert list(parts.pbxs.drivers) == PBXS[configuration]
 
 
 def test_a_reload_changes_nothing_either(tmp_path: Path) -> None:

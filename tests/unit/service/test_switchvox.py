@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from c2c_agent.config.pbx import SwitchvoxConfig, TlsConfig
+from c2c_agent.config.pbx import PbxConfig, SwitchvoxConfig, TlsConfig
 from c2c_agent.config.sections import Config, StoreConfig
 from c2c_agent.errors import ConfigError
+from c2c_agent.report.metrics import PbxSample
 from c2c_agent.service.parts import Parts
 from tests.memory_host import MemoryHost
 
@@ -34,31 +35,45 @@ def test_its_parts(config: Config) -> None:
     """A driver of its kind, and nothing is asked before the start."""
     host = MemoryHost()
     parts = Parts(config, host)
-    assert list(parts.drivers) == ["switchvox"]
-    assert parts.drivers["switchvox"].method == "switchvox.call"
+    assert list(parts.pbxs.drivers) == ["switchvox"]
+    assert parts.pbxs.drivers["switchvox"].method == "switchvox.call"
     assert host.getDelayedCalls() == []
     assert parts.health.readiness()["switchvox"] == "It has not been asked yet."
-    assert parts.health.sample().switchvox is False
+    assert parts.health.sample().pbxs == [PbxSample("switchvox", "switchvox", up=False)]
+
+
+def test_one_that_has_a_name(config: Config) -> None:
+    """The driver is under that name, and its faults are of that PBX."""
+    assert config.switchvox is not None
+    named = evolve(config, switchvox=None, pbxs={"hotel": PbxConfig(switchvox=config.switchvox)})
+    parts = Parts(named, MemoryHost())
+    assert list(parts.pbxs.drivers) == ["hotel"]
+    assert parts.health.readiness()["pbx hotel"] == "It has not been asked yet."
+    assert parts.health.sample().pbxs == [PbxSample("hotel", "switchvox", up=False)]
+    assert parts.health._summary() == "Calls go to a Switchvox"
+    away = PbxConfig(switchvox=evolve(config.switchvox, password_file="/nowhere"))
+    with pytest.raises(ConfigError, match=r"pbxs\.hotel: .*/nowhere"):
+        Parts(evolve(named, pbxs={"hotel": away}), MemoryHost())
 
 
 def test_it_looks_once_in_a_minute(config: Config) -> None:
     """From its start to its end; what is away is tried by the driver itself."""
     host = MemoryHost()
     parts = Parts(config, host)
-    assert parts.switchvox is not None
-    driver, tried = parts.switchvox.driver, []
+    switchvox = parts.pbxs.asked["switchvox"]
+    driver, tried = switchvox.driver, []
 
     async def try_it() -> None:
         tried.append(host.seconds())
         driver._is_up = len(tried) < 3
 
     driver.try_it = try_it  # type: ignore[method-assign]
-    parts.switchvox.service.startService()
+    switchvox.service.startService()
     for _ in range(5):
         host.advance(60)
     assert len(tried) == 3
-    assert parts.health.sample().switchvox is False
-    parts.switchvox.service.stopService()
+    assert not parts.health.sample().pbxs[0].up
+    switchvox.service.stopService()
     assert host.getDelayedCalls() == []
 
 

@@ -169,6 +169,23 @@ class TestSetUp:
         assert result.exit_code == 1
         assert "asterisk is false" in result.output
 
+    def test_one_of_several_asterisks(self, plain: Host) -> None:
+        """It is said which one is here; its secret goes where its section says."""
+        plain.config.parent.mkdir()
+        secret = plain.config.parent / "south.secret"
+        plain.config.write_text(
+            "pbxs:\n"
+            "  north: {asterisk: {}}\n"
+            f"  south: {{asterisk: {{ami: {{secret_file: {secret}, username: c2c-south}}}}}}\n"
+        )
+        vague = plain.run()
+        assert vague.exit_code == 1
+        assert "no asterisk PBX; known are north, south." in vague.output
+        assert plain.run("--pbx", "south", "--allow", "_1XX").exit_code == 0
+        assert secret.exists()
+        files = [path for path in plain.etc.rglob("*.conf") if path.is_file()]
+        assert any(b"[c2c-south]" in path.read_bytes() for path in files)
+
     def test_readable_by_all(self, plain: Host) -> None:
         """Where the secret goes into a file that everybody can read, it is said."""
         (plain.etc / "manager.conf").chmod(0o644)

@@ -212,6 +212,7 @@ class Placing(ApiTest):
     def test_the_method_where_no_pbx_is_configured(self) -> None:
         """That of the PBX which is the default."""
         self.desk.drivers.clear()
+        self.desk.pbx_kinds.clear()
         assert self.get(PREFIX, CALL_PARAMETERS)["method"] == "asterisk.call"
 
     def test_every_code_comes_from_somewhere(self) -> None:

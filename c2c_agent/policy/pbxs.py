@@ -1,0 +1,46 @@
+"""Which PBX a call goes to: the request names the kind, and the key says which of that kind.
+
+Pure. An agent without named PBXs has at most one of each kind, which is called like the kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from c2c_agent.errors import ErrorCode, Fault
+from c2c_agent.policy.keys import OPERATOR, Key
+
+
+class PbxNames:
+    """The PBXs that are there: the kind of each, by its name."""
+
+    def __init__(self, kinds: Mapping[str, str]) -> None:
+        self._kinds = kinds
+
+    def of(self, key: Key, kind: str) -> str | Fault:
+        """The name of the PBX of this kind that the key means, or why it may use none.
+
+        The key of the agent's own host may use every kind.
+        """
+        there, named = self._of_kind(kind), key.pbx.get(kind)
+        if key.pbx and named is None and key.name != OPERATOR:
+            message = f"This key may place no calls through a PBX of the kind {kind}."
+            return Fault(ErrorCode.NOT_ALLOWED, message)
+        if named is not None:
+            # One that the configuration has, and not yet the agent, waits for a restart.
+            message = f"The {kind} PBX of this key is not there."
+            return named if named in there else Fault(ErrorCode.UNSUPPORTED_PBX, message)
+        if not there:
+            return Fault(ErrorCode.UNSUPPORTED_PBX, f"No {kind} PBX is configured here.")
+        message = f"There are several {kind} PBXs here, and this key names none."
+        return self.default(kind) or Fault(ErrorCode.UNSUPPORTED_PBX, message)
+
+    def default(self, kind: str) -> str | None:
+        """The PBX of a key that names none: that of the kind's own section, or the only one."""
+        there = self._of_kind(kind)
+        if kind in there:
+            return kind
+        return there[0] if len(there) == 1 else None
+
+    def _of_kind(self, kind: str) -> list[str]:
+        return [name for name, its in self._kinds.items() if its == kind]
