@@ -342,6 +342,7 @@ class FakeDriver:
         self.reason: str | None = None  # why no call can be placed
         self.refusal: Exception | None = None  # what `prepare` raises
         self.mistake: Exception | None = None  # what `originate` raises
+        self.lasts: str | None = None  # why no call can be hung up
         self.found_out: LegEvent | None = None  # what `settle` tells at once
         self.prepared: list[str] = []
         self.originated: list[str] = []
@@ -402,6 +403,9 @@ class FakeDriver:
         assert plan.order == "made by this driver"
         if self.mistake is not None:
             raise self.mistake
+
+    def cannot_hang_up(self) -> str | None:
+        return self.lasts
 
     def hang_up(self, request_id: str) -> None:
         self.hung_up.append(request_id)

@@ -94,7 +94,9 @@ class JobConsumer:
         if active is None:
             return
         if active.call.received.method == _METHOD:
-            self._dispatcher.cancel(request_id)
+            why = self._dispatcher.cancel(request_id)
+            if why is not None:
+                _log.warn("call {call}: {why}", call=request_id, why=why)
             await self._dispatcher.until_stored(request_id)
         else:
             _log.warn(

@@ -159,6 +159,10 @@ class RelayDriver:
         )
         self._in_background(self._publish(request_id, job))
 
+    def cannot_hang_up(self) -> str | None:
+        """The agent is told in any case; what its PBX can do is not known here."""
+        return None
+
     def hang_up(self, request_id: str) -> None:
         """Have the agent hang up whatever exists of the call."""
         job = self._jobs.get(request_id)
@@ -400,6 +404,7 @@ class RelayedKind:
         self.unready = relay.unready
         self.prepare = relay.prepare
         self.originate = relay.originate
+        self.cannot_hang_up = relay.cannot_hang_up
         self.hang_up = relay.hang_up
         self.hang_up_foreign = relay.hang_up_foreign
         self.adopt = relay.adopt

@@ -145,42 +145,57 @@ class Dispatcher:
         active = self._active.get(request_id)
         return active is not None and await self._saving.until_stored(active.durability)
 
-    def cancel(self, request_id: str) -> None:
-        """Hang up whatever exists of a call; nothing where it has ended."""
+    def cancel(self, request_id: str) -> str | None:
+        """Hang up whatever exists of a call; nothing where it has ended.
+
+        Gives why that cannot be done, where the PBX has the call and hangs none up. Then the call
+        is not cancelled, and goes on.
+        """
         active = self._active.get(request_id)
         if active is None:
-            return
+            return None
+        if active.placed and (why := self._driver_of(active).cannot_hang_up()) is not None:
+            return why
         active.ownership = active.ownership.cancelled()
         if active.ownership.is_decided:
             job = active.call.job
             self.apply(active, Cancel(expired=job is not None and job.has_expired(self._wall())))
+        return None
 
     def hang_up_all(self) -> int:
-        """Hang up whatever exists of all calls; how many there are."""
+        """Hang up whatever exists of all calls; how many there are that can be hung up."""
         going = [active for active in self._active.values() if not active.ended]
+        lasting = 0
         for active in going:
             with _log.failuresHandled("a call could not be hung up; the others are"):
-                self.cancel(active.call.request_id)
-        return len(going)
+                why = self.cancel(active.call.request_id)
+                if why is not None:
+                    lasting += 1
+                    _log.warn("call {call}: {why}", call=active.call.request_id, why=why)
+        return len(going) - lasting
 
     def kill_switch_fault(self) -> Fault | None:
         """What keeps every call from being placed, where calls are stopped; None: they are not."""
         return _CALLS_STOPPED if self._are_stopped() else None
 
-    async def cancel_anywhere(self, call: Call) -> None:
+    async def cancel_anywhere(self, call: Call) -> str | None:
         """Hang up whatever exists of a call, of this process or of another.
 
-        Returns when that survives a crash; where it cannot be stored, after a moment.
+        Returns when that survives a crash; where it cannot be stored, after a moment. Gives why it
+        cannot be hung up, where its PBX hangs none up.
         """
         active = self._active.get(call.request_id)
         if active is not None and (active.ownership.is_decided or active.call is call):
-            self.cancel(call.request_id)
+            why = self.cancel(call.request_id)
+            if why is not None:
+                return why
             if active.ownership.is_decided:
                 stored = Deferred.fromCoroutine(self.until_stored(call.request_id))
                 with suppress(TimedOut):
                     await stored.addTimeout(_MOMENT, self._clock)
         elif self._neighbours is not None:
             await self._neighbours.cancel(call)
+        return None
 
     # Questions
 

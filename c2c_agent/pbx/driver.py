@@ -90,6 +90,9 @@ class PbxDriver(Protocol):
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
         """Carry the plan out. At most once for each call."""
 
+    def cannot_hang_up(self) -> str | None:
+        """Why this PBX hangs no call up, in words for a caller; None: it does."""
+
     def hang_up(self, request_id: str) -> None:
         """Hang up whatever exists of the call, also what comes to be while this is tried."""
 

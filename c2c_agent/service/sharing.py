@@ -77,7 +77,7 @@ class Sharing:
         neighbours: Neighbours,
         *,
         keys: Callable[[Sequence[KeyRow]], None],
-        cancel: Callable[[str], None],
+        cancel: Callable[[str], object],
         clock: IReactorTime,
     ) -> None:
         self._store = store

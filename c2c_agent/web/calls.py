@@ -125,12 +125,12 @@ class Calls:
         if call is None or not self._access.is_of(caller, call):
             message = f"This key placed no call with the id {ask.item}."
             return self._fail(Fault(ErrorCode.NOT_FOUND, message), method=_CANCEL)
-        await self._dispatcher.cancel_anywhere(call)
+        why = await self._dispatcher.cancel_anywhere(call)
         body = answers.response(
             call.request_id,
-            (),
+            () if why is None else (Fault(ErrorCode.UNSUPPORTED_PBX, why),),
             status_url=ask.status_url(call.request_id),
-            method=_CANCEL,
+            method=_CANCEL if call.job is None else f"{call.job.pbx}.cancel",
             server_id=self._server_id,
         )
         if call.outcome is not None:

@@ -102,6 +102,9 @@ class ScriptedPbx:
             )
             self._clock.callLater(0.1, self.observer.leg_event, request_id, Gone(evidence))
 
+    def cannot_hang_up(self) -> str | None:
+        return None
+
     def hang_up_foreign(self, call: PlacedCall) -> None:
         self.hang_up(call.request_id)
 

@@ -141,6 +141,10 @@ class AsteriskDriver:
         sent.addCallbacks(answered, failed)
         sent.addErrback(lambda failure: _log.failure("call {call}", failure, call=request_id))
 
+    def cannot_hang_up(self) -> str | None:
+        """It always can."""
+        return None
+
     def hang_up(self, request_id: str) -> None:
         """Hang up whatever there is of a call."""
         call = self._calls.get(request_id)

@@ -67,6 +67,7 @@ _HEARD: Final = 3
 _SPARE: Final = 60.0
 
 _AWAY: Final = "The PBX cannot be reached at present."
+_NO_CANCEL: Final = "Calls cannot be cancelled on this PBX; whoever talks has to hang up."
 
 
 @define(eq=False)
@@ -212,13 +213,14 @@ class OtherDriver:
             self._look_later(request_id, call)
         _in_background(self._place(request_id, call))
 
+    def cannot_hang_up(self) -> str | None:
+        """Nobody has said how."""
+        return None if self._program.cancel else _NO_CANCEL
+
     def hang_up(self, request_id: str) -> None:
         """Hang up whatever there is of a call, or comes to be."""
         call = self._calls.get(request_id)
-        if call is None:
-            return
-        if not self._program.cancel:
-            _log.warn("call {call}: other.cancel is not configured", call=request_id)
+        if call is None or not self._program.cancel:
             return
         call.hang_ups, call.heard = _HANG_UPS, 0
         if not call.open and not call.hanging_up:

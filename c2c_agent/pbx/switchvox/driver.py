@@ -113,6 +113,7 @@ _LATEST: Final = 60.0
 _PATIENCE: Final = 2
 
 _AWAY: Final = "The PBX cannot be reached at present."
+_NO_CANCEL: Final = "Calls cannot be cancelled on this PBX; whoever talks has to hang up."
 
 
 @define(eq=False)
@@ -297,6 +298,10 @@ class SwitchvoxDriver:
 
     def _refuse_here(self, request_id: str, message: str) -> None:
         self._tell(request_id, OriginateUnsent(message, ErrorCode.TOO_MANY_CALLS))
+
+    def cannot_hang_up(self) -> str | None:
+        """An extension's login may not, nor is it known which call it is without the list."""
+        return None if self._config.is_followed else _NO_CANCEL
 
     def hang_up(self, request_id: str) -> None:
         """Hang up a call, once it is known which of those listed it is."""

@@ -49,6 +49,10 @@ class InstantDriver:
         for event in events:
             self._reactor.callLater(0, self.observer.leg_event, request_id, event)
 
+    def cannot_hang_up(self) -> str | None:
+        """Nothing is there."""
+        return None
+
     def hang_up(self, request_id: str) -> None:
         """Nothing is there."""
 

@@ -214,6 +214,16 @@ class Cancelling(JobTest):
         self.desk.store.commit()
         assert self.broker.settled[tag] == "ack"
 
+    def test_that_cannot_be_hung_up(self) -> None:
+        """It goes on, and the message is done with."""
+        self.give()
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstRinging())
+        self.desk.driver.lasts = "Calls cannot be cancelled on this PBX."
+        tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
+        assert self.desk.driver.hung_up == []
+        assert self.broker.settled[tag] == "ack"
+        assert not self.desk.call(ONE).cancelled
+
     def test_what_was_no_job(self) -> None:
         """The broker hears of all calls, by their ids; those of HTTP are not its to end."""
         self.desk.submit(request_id=ONE)

@@ -293,6 +293,23 @@ class TheEnd(DispatcherTest):
             Outcome.UNKNOWN,
         )
 
+    def test_that_cannot_be_hung_up(self) -> None:
+        """Then it is not cancelled: it goes on, and ends as it does."""
+        active = self.place(ONE, FirstRinging())
+        waiting = self.place(TWO, FirstRinging(), FirstAnswered())
+        self.driver.lasts = "No."
+        assert self.desk.dispatcher.cancel(ONE) == "No."
+        anywhere = Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(waiting.call))
+        assert self.successResultOf(anywhere) == "No."
+        assert self.desk.dispatcher.hang_up_all() == 0
+        assert self.driver.hung_up == []
+        self.driver.tells(ONE, Gone(TALKED))
+        assert active.call.outcome is Outcome.CONNECTED
+        assert active.call.hung_up_by is not HungUpBy.CANCEL
+        self.driver.lasts = None
+        assert self.desk.dispatcher.hang_up_all() == 1
+        self.driver.tells(TWO, Gone(TALKED))
+
     def test_gone_in_every_state(self) -> None:
         """Wherever it was, Gone ends it."""
         for number, (state, events) in enumerate(WAY.items()):

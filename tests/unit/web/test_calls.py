@@ -436,6 +436,28 @@ class Cancelling(ApiTest):
         }
         assert self.driver.hung_up == [ONE]
 
+    def test_on_a_pbx_that_hangs_none_up(self) -> None:
+        """It is said so, and the call goes on; before its order goes out, it can be cancelled."""
+        self.placed(ONE)
+        self.driver.lasts = "Calls cannot be cancelled on this PBX."
+        body = self.cancel(ONE)
+        assert self.faults(body) == [("unsupported_pbx", "Calls cannot be cancelled on this PBX.")]
+        assert body["response"]["request_id"] == ONE
+        assert self.driver.hung_up == []
+        assert not self.desk.call(ONE).cancelled
+        self.driver.hold_plans()
+        self.desk.submit(request_id=TWO)
+        assert self.cancel(TWO)["response"]["status"] == "success"
+        self.driver.make_plans()
+        assert self.desk.call(TWO).outcome == "cancelled"
+
+    def test_the_method(self) -> None:
+        """It is that of the kind of PBX which has the call."""
+        self.desk.drivers["other"] = self.driver
+        self.desk.pbx_kinds["other"] = "other"
+        self.desk.submit(request_id=ONE, pbx="other")
+        assert self.cancel(ONE)["method"] == "other.cancel"
+
     def test_the_operator(self) -> None:
         """The agent's own host may cancel every call."""
         self.placed(ONE)

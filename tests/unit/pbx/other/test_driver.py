@@ -433,6 +433,14 @@ class TestRestart(DriverTestCase):
         self.driver.hang_up(ID)
         assert self.back_end.targets()[-1] == "DELETE /c/c1"
 
+    def test_whether_it_can_be_hung_up(self) -> None:
+        """Where it is said how."""
+        assert self.driver.cannot_hang_up() is None
+        self.begin(status=STATUS)
+        why = self.driver.cannot_hang_up()
+        assert why is not None
+        assert "cannot be cancelled" in why
+
     def test_it_was_cancelled(self) -> None:
         """It is hung up at once."""
         self.adopt(cancelled=True)

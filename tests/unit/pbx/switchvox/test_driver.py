@@ -439,6 +439,12 @@ class OrderTest(DriverTestCase):
         self.place(a_job("102"), "b")
         self.assertEqual(self.told("b"), ["OriginateUnsent"])
 
+    def test_whether_calls_can_be_cancelled(self) -> None:
+        self.assertIsNone(self.driver.cannot_hang_up())
+        for settings in ({"login": "extension"}, {"follow": False}):
+            self.begin(**settings)
+            self.assertIn("cannot be cancelled", str(self.driver.cannot_hang_up()))
+
     def test_cancelled_while_its_order_is_open(self) -> None:
         self.fake.stories = {"101": Story(None)}
         self.place()
