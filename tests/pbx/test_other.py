@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 from attrs import evolve
 
 from tests.pbx.agents import AgentProcess
+from tests.pbx.ari import PASSWORD, PORT, give_ari, section
 from tests.pbx.conftest import StartPhone, alone
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
@@ -27,26 +27,7 @@ from tests.pbx.sip_scenario import (
     Behaviour,
 )
 
-EXAMPLES: Final = Path(__file__).parents[2] / "examples" / "other"
-ARI_PORT: Final = 8088
-PASSWORD: Final = "the-password-of-ari"
 ADDRESSES: Final = {"16": "127.0.0.116", "22": "127.0.0.122"}
-
-MODULES: Final = (
-    "res_http_websocket",
-    "res_stasis",
-    "res_stasis_answer",
-    "res_stasis_recording",
-    "res_stasis_playback",
-    "res_stasis_snoop",
-    "res_ari",
-    "res_ari_model",
-    "res_ari_asterisk",
-    "res_ari_channels",
-)
-
-#: What only this version has, and needs for ARI.
-MORE_MODULES: Final = {"16": (), "22": ("res_websocket_client",)}
 
 #: In half a second a look comes; so much later than it happened a stage may be noted.
 LOOK: Final = 1.0
@@ -56,17 +37,7 @@ LOOK: Final = 1.0
 def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
     """A real Asterisk with ARI, in the place of the one that other tests share."""
     host = AsteriskHost(request.param, ADDRESSES[request.param])
-    files = host.files
-    files["http.conf"] = (
-        f"[general]\nenabled = yes\nbindaddr = {host.address}\nbindport = {ARI_PORT}\n"
-    )
-    files["ari.conf"] = (
-        f"[general]\nenabled = yes\n[c2c-agent]\ntype = user\npassword = {PASSWORD}\n"
-    )
-    modules = (*MODULES[:1], *MORE_MODULES[request.param], *MODULES[1:])
-    files["modules.conf"] += "".join(f"load = {name}.so\n" for name in modules)
-    dialplan = (EXAMPLES / "asterisk-ari.extensions.conf").read_text(encoding="utf-8")
-    files["extensions.conf"] += f"\n{dialplan}\n[phones]\ninclude => from-phones\n"
+    give_ari(host)
     with alone(host.address, request.config), host:
         yield host
 
@@ -77,16 +48,7 @@ def agent(
 ) -> Iterator[AgentProcess]:
     """An agent that reaches this Asterisk by the example."""
     directory = tmp_path_factory.mktemp("agent")
-    password = directory / "ari.password"
-    password.write_text(PASSWORD + "\n", encoding="utf-8")
-    password.chmod(0o640)
-    example = yaml.safe_load((EXAMPLES / "asterisk-ari.yml").read_text(encoding="utf-8"))
-    section = {
-        **example["other"],
-        "base_url": f"http://{asterisk.address}:{ARI_PORT}",
-        "secrets": {"password": {"file": str(password)}},
-    }
-    changes = {"asterisk": False, "other": section}
+    changes = {"asterisk": False, "other": section(asterisk, directory)}
     with AgentProcess(asterisk, directory, changes) as running:
         yield running
 
@@ -211,20 +173,12 @@ class TestCheck:
     def test_well(self, agent: AgentProcess) -> None:
         """Its line says what was asked."""
         done = agent.run("check")
-        assert f"http://{agent.host.address}:{ARI_PORT} answered the check" in done.stdout
+        assert f"http://{agent.host.address}:{PORT} answered the check" in done.stdout
 
     def test_wrong_password(self, asterisk: AsteriskHost, tmp_path: Path) -> None:
         """In Asterisk's words."""
-        password = tmp_path / "wrong"
-        password.write_text("wrong\n", encoding="utf-8")
-        password.chmod(0o640)
-        example = yaml.safe_load((EXAMPLES / "asterisk-ari.yml").read_text(encoding="utf-8"))
-        section = {
-            **example["other"],
-            "base_url": f"http://{asterisk.address}:{ARI_PORT}",
-            "secrets": {"password": {"file": str(password)}},
-        }
-        other = AgentProcess(asterisk, tmp_path, {"asterisk": False, "other": section})
+        changes = {"asterisk": False, "other": section(asterisk, tmp_path, "wrong")}
+        other = AgentProcess(asterisk, tmp_path, changes)
         done = other.run("check")
         assert done.returncode == 1
         assert "Authentication required" in done.stdout

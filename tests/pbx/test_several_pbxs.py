@@ -26,7 +26,7 @@ def south(asterisk: AsteriskHost) -> Iterator[AsteriskHost]:
     """A second Asterisk, of the other version."""
     version = "16" if asterisk.version == "22" else "22"
     number = int(asterisk.address.rpartition(".")[2])
-    with AsteriskHost(version, f"127.0.0.{number + 100}") as host:
+    with AsteriskHost(version, f"127.0.0.{number + 140}") as host:
         yield host
 
 
