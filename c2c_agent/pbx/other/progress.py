@@ -74,7 +74,8 @@ class FollowedCall:
         )
 
     def _lasted(self) -> bool:
-        if self.gone_at is None or self.placed_at is None:
+        """Whether it is known that the first rang out: then nobody may have missed an answer."""
+        if self.missed or self.gone_at is None or self.placed_at is None:
             return False
         return self.gone_at - self.placed_at >= self.timeout - _SLACK
 

@@ -147,6 +147,14 @@ class TestProgress(TestCase):
         assert story.over(40).reason is UnknownReason.LOST
         assert FollowedCall(30, 0.0).evidence.timed_out is None
 
+    def test_nobody_watched(self) -> None:
+        """However long that lasted: they may have talked meanwhile, or nobody was rung at all."""
+        story = Story()
+        story.followed = evolve(story.followed, missed=True)
+        call = story.over(40)
+        assert (call.outcome, call.reason) == (Outcome.UNKNOWN, UnknownReason.LOST)
+        assert call.first.source is None
+
     def test_overdue(self) -> None:
         """The first since its order, the second since the first answered."""
         call = FollowedCall(30, 1000.0)
