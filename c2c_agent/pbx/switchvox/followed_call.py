@@ -271,7 +271,10 @@ def _keep(call: FollowedCall, entry: CurrentCall, heard: Listed) -> FollowedCall
 
 
 def _sought(call: FollowedCall, _heard: Sought, now: float) -> Step:
-    return Step(evolve(call, sought_since=now, found_told=False))
+    # Who asks again and again does not wait for longer.
+    is_sought = call.sought_since is not None and not call.found_told
+    since = call.sought_since if is_sought else now
+    return Step(evolve(call, sought_since=since, found_told=False))
 
 
 def _found(call: FollowedCall) -> tuple[tuple[LegEvent, ...], FollowedCall]:

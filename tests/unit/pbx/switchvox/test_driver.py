@@ -649,6 +649,17 @@ class RestartTest(DriverTestCase):
         self.pass_time(60)
         self.assertEqual(self.call().reason, UnknownReason.LOST)
 
+    def test_it_is_lost_however_often_it_is_sought(self) -> None:
+        self.fake.log_after = None
+        self.place()
+        self.pass_time(1)
+        self.fake.restart()
+        self.restart()
+        for _ in range(12):  # its guard runs out again and again
+            self.pass_time(5)
+            self.driver.settle([ID])
+        self.assertEqual(self.call().reason, UnknownReason.LOST)
+
     def test_without_the_time_of_its_order_it_is_not_guessed(self) -> None:
         self.place()
         self.pass_time(5)

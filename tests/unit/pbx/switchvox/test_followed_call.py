@@ -126,6 +126,13 @@ class FollowedCallTest(TestCase):
         )
         self.assertEqual(told.count(Found()), 1)
 
+    def test_to_ask_again_prolongs_nothing(self) -> None:
+        asked: list[tuple[float, Heard]] = [(float(at), Sought()) for at in range(6, 20, 5)]
+        call, _ = self.play((5, NoAnswer("cut")), *asked, (19, NOTHING))
+        self.assertEqual(call.phase, Phase.LOST)
+        call, _ = self.play((20, NOTHING), call=call)
+        self.assertEqual(call.phase, Phase.ENDING)
+
     def test_of_several_one_may_be_it_but_not_for_ever(self) -> None:
         several = Listed(Match(several=True))
         call, _ = self.play((4, ACCEPTED), *((float(at), several) for at in range(5, 120)))
