@@ -15,6 +15,8 @@ from tests.pbx.sip_scenario import Behaviour
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(120)]
 
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+
 PACKAGE: Final = "/root/c2c-agent_1.deb"
 NEXT_PACKAGE: Final = "/root/c2c-agent_2.deb"
 CONFIG: Final = "/etc/c2c-agent/c2c-agent.yml"
@@ -79,6 +81,12 @@ class TestLife:
         assert host.run("systemctl is-active c2c-agent", status=3) == "inactive\n"
         assert host.run("systemctl is-enabled c2c-agent", status=1) == "disabled\n"
         host.run("man --where c2c-agent c2c-agent.yml")
+
+    def test_examples(self, host: PbxHost) -> None:
+        """Those for other PBXs can be read, and are the ones that were tested."""
+        for example in (*EXAMPLES.glob("other/*"), EXAMPLES / "pbxs.yml"):
+            packaged = f"/usr/share/doc/c2c-agent/examples/{example.relative_to(EXAMPLES)}"
+            assert host.run(f"cat {packaged}") == example.read_text(encoding="utf-8")
 
     def test_completion(self, host: PbxHost) -> None:
         """The shells know the commands."""
