@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from attrs import evolve
 from twisted.internet import reactor as _reactor
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
 
-from c2c_agent.call.call import Call
+from c2c_agent.call.call import Call, CallState
 from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.net.fresh_request import FreshRequests, NotConnectedError
 from c2c_agent.pbx.other.connection import requests_of
 from c2c_agent.pbx.other.program import Program, Timeouts
+from tests.certificates import Authority
 from tests.other.caller import Caller
 from tests.other.test_examples import asynchronous
 from tests.unit.pbx.other.back_end import program
@@ -185,6 +189,93 @@ class FaultTest(TestCase):
         await caller.up()
         call = await caller.ended(await caller.place())
         assert call.outcome is Outcome.REJECTED
+
+    @asynchronous
+    async def test_its_certificate_has_changed(self) -> None:
+        """Since the agent saw it last: nothing is said to whoever shows another."""
+        temporary = TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        folder = Path(temporary.name)
+        authority = Authority(folder)
+        servers = _Servers(says(TAKEN))
+
+        def listen(authority: Authority, port: int = 0) -> Any:
+            issued = authority.issue("pbx", "127.0.0.1")
+            context = DefaultOpenSSLContextFactory(str(issued.key), str(issued.certificate))
+            return reactor.listenSSL(port, servers, context, interface="127.0.0.1")
+
+        listening = listen(authority)
+        port = listening.getHost().port
+        made = program(
+            base_url=f"https://127.0.0.1:{port}",
+            tls={"ca_file": str(authority.file)},
+            place={"success": {"status": 200, "/ok": [1]}},
+        )
+        caller = Caller(made, {})
+        self.addCleanup(caller.driver.stop)
+        await caller.up()
+        first = await caller.ended(await caller.place())
+        assert first.reason is UnknownReason.NOT_TOLD
+        assert servers.received.count(b"POST /call ") == 1
+        await listening.stopListening()
+        listening = listen(Authority(folder), port)  # another, of the same name
+        self.addCleanup(listening.stopListening)
+        second = await caller.ended(await caller.place())
+        assert second.outcome is Outcome.REJECTED
+        assert second.answer is not None
+        assert "certificate" in second.answer.faults[0].message
+        assert servers.received.count(b"POST /call ") == 1
+
+    @asynchronous
+    async def test_it_blocks_our_address(self) -> None:
+        """It says so, or ends every connection at once: over TLS, nothing has left then."""
+        call = await self.order(says(b'{"error": "blocked"}', HEAD.replace(b"200 OK", b"403 No")))
+        assert call.outcome is Outcome.PBX_ERROR
+        servers = _Servers(None)
+        listening = reactor.listenTCP(0, servers, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        caller = Caller(program(base_url=f"https://127.0.0.1:{listening.getHost().port}"), {})
+        self.addCleanup(caller.driver.stop)
+        await caller.up()
+        call = await caller.ended(await caller.place())
+        assert call.outcome is Outcome.REJECTED
+        assert b"POST" not in servers.received
+
+    @asynchronous
+    async def test_it_restarts_meanwhile(self) -> None:
+        """It has forgotten the call then; the order is not given again, and nothing is claimed."""
+        state = ["ringing"]
+
+        def answer(transport: Any) -> None:
+            says(b'{"ok": 1, "state": "%s"}' % state[0].encode())(transport)
+            transport.loseConnection()
+
+        servers = _Servers(answer)
+        listening = reactor.listenTCP(0, servers, interface="127.0.0.1")
+        port = listening.getHost().port
+        rules = [
+            {"when": {"/state": "ringing"}, "tell": "first_ringing"},
+            {"when": {"/state": "none"}, "tell": "gone"},
+        ]
+        request = {"method": "POST", "path": "/state/{call_id}", "json": {}, "rules": rules}
+        made = program(
+            base_url=f"http://127.0.0.1:{port}",
+            place={"success": {"status": 200, "/ok": [1]}},
+            status={"every": 0.5, "requests": [request]},
+        )
+        caller = Caller(made, {})
+        self.addCleanup(caller.driver.stop)
+        await caller.up()
+        request_id = await caller.place(ring=30)
+        await caller.until(request_id, CallState.FIRST_RINGING)
+        await listening.stopListening()
+        await caller.sleep(1.2)
+        state[0] = "none"
+        listening = reactor.listenTCP(port, servers, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        call = await caller.ended(request_id)
+        assert call.outcome is Outcome.UNKNOWN
+        assert servers.received.count(b"POST /call ") == 1
 
     @asynchronous
     async def test_an_address_that_is_refused(self) -> None:

@@ -49,8 +49,8 @@ class AgentTest(TestCase):
         authority = Authority(folder)
         issued = authority.issue("switchvox", "127.0.0.1")
         context = DefaultOpenSSLContextFactory(str(issued.key), str(issued.certificate))
-        site = FakeServer(self.fake).site
-        port = at.listenSSL(0, site, context, interface="127.0.0.1")
+        self.site = FakeServer(self.fake).site
+        port = self.port = at.listenSSL(0, self.site, context, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         password = folder / "switchvox.password"
         password.write_text(self.fake.password + "\n", encoding="utf-8")
@@ -154,6 +154,23 @@ class AgentTest(TestCase):
         await answered
         status = await self.ask(f"/c2c/v2/status/{request_id}", wait="10")
         self.assertEqual(status["c2c_status"]["call"]["outcome"], "cancelled")
+
+    async def test_its_certificate_has_changed(self) -> None:
+        await self.start(self.config)
+        number = self.port.getHost().port
+        await self.port.stopListening()
+        another = TemporaryDirectory()
+        self.addCleanup(another.cleanup)
+        stranger = Authority(Path(another.name)).issue("switchvox", "127.0.0.1")
+        context = DefaultOpenSSLContextFactory(str(stranger.key), str(stranger.certificate))
+        at: Any = reactor
+        self.port = at.listenSSL(number, self.site, context, interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+        asked = len(self.fake.asked)
+        answer = await self.ask("/c2c/v2", dial_first="101", dial_second="102", pbx="switchvox")
+        [error] = answer["response"]["errors"]
+        self.assertEqual(error["error"]["code"], "pbx_unavailable")
+        self.assertEqual((self.fake.written, len(self.fake.asked)), ([], asked))
 
     async def test_the_check_is_content_without_any_call(self) -> None:
         assert self.config.switchvox is not None
