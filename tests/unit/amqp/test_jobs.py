@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from pika.exceptions import ChannelClosedByBroker, NackError
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.amqp.jobs import JobConsumer
 from c2c_agent.amqp.messages import CANCEL, cancel_message, encode
-from c2c_agent.call.events import FirstAnswered, FirstRinging, OriginateAccepted, SecondAnswered
+from c2c_agent.call.events import (
+    FirstAnswered,
+    FirstRinging,
+    Gone,
+    OriginateAccepted,
+    SecondAnswered,
+)
+from c2c_agent.call.evidence import CallEvidence
 from c2c_agent.call.outcome import Outcome
 from tests.fake_broker import FakeConnection
 from tests.fakes import CRM, EPOCH, Desk, uuid
 
-ONE = uuid(1)
+ONE, TWO = uuid(1), uuid(2)
 
 
 class JobTest(SynchronousTestCase):
@@ -84,6 +92,23 @@ class Taking(JobTest):
         assert self.broker.settled == {}
         self.desk.store.commit()
         assert self.broker.settled == {tag: "ack"}
+
+    def test_the_pbx(self) -> None:
+        """The job says of which kind it is, and the agent's key which of that kind."""
+        self.desk = Desk("asterisk north", "asterisk south", "switchvox hotel", "other")
+        assert self.key is not None
+        self.key = evolve(self.key, pbx={"asterisk": "south", "switchvox": "hotel"})
+        self.start()
+        self.give()
+        assert self.desk.drivers["south"].originated == [ONE]
+        self.give(request_id=TWO, pbx="switchvox")
+        assert self.desk.drivers["hotel"].originated == [TWO]
+        self.give(request_id=uuid(3), pbx="other")
+        refused = self.desk.call(uuid(3))
+        assert refused.answer is not None
+        assert [fault.code.value for fault in refused.answer.faults] == ["not_allowed"]
+        for driver, request_id in (("south", ONE), ("hotel", TWO)):
+            self.desk.drivers[driver].tells(request_id, Gone(CallEvidence(lost=True)))
 
     def test_again_while_its_answer_is_not_durable(self) -> None:
         """That it was answered does not make it safe."""
