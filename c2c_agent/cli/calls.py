@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.outcome import UnknownReason
 from c2c_agent.cli.client import Client, ClientError, NobodyThere, local_place, operator_secret
 from c2c_agent.cli.options import T, client_of, config_option, load, plain_errors, url_option
@@ -50,6 +51,12 @@ EXIT_STATUS: Final[Mapping[str, int]] = {
 )
 @click.option("--auto-answer", is_flag=True, help="Let the first phone answer by itself.")
 @click.option("--confirm", is_flag=True, help="Ask FIRST to press 1 before SECOND is rung.")
+@click.option(
+    "--pbx",
+    metavar="KIND",
+    type=click.Choice(PBX_KINDS),
+    help="Which kind of PBX; the default is asterisk.",
+)
 @click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
 @url_option
 @config_option
@@ -62,6 +69,7 @@ def call(
     timeout: int | None,
     auto_answer: bool,
     confirm: bool,
+    pbx: str | None,
     wait: bool,
     url: str | None,
     ca_file: str | None,
@@ -82,6 +90,8 @@ def call(
         asked["auto_answer"] = "true"
     if confirm:
         asked["confirm"] = "true"
+    if pbx is not None:
+        asked["pbx"] = pbx
     response = client.call(asked)["response"]
     request_id = response["request_id"]
     for entry in response["errors"]:

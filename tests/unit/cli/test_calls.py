@@ -62,6 +62,7 @@ class TestCall:
             "--timeout",
             "20",
             "--auto-answer",
+            "--pbx=switchvox",
             "--confirm",
         )
         assert agent.asked[0].form == {
@@ -70,6 +71,7 @@ class TestCall:
             "dial_as": "101",
             "timeout": "20",
             "auto_answer": "true",
+            "pbx": "switchvox",
             "confirm": "true",
         }
 
