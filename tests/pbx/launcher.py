@@ -1,8 +1,9 @@
 """The real agent, in a process that kills itself at a chosen boundary of one call.
 
 `python -m tests.pbx.launcher run --config FILE` is `c2c-agent run` with its seams wrapped: each
-commit, each report that is settled, each write to AMI, FastAGI, an HTTP client or a webhook. Just
-before and just after each of them is a boundary, with a name. The environment says what to do:
+commit, each report that is settled, each write to AMI, FastAGI, an HTTP client or a webhook, and
+each request to a PBX over HTTP, which lasts until its answer. Just before and just after each of
+them is a boundary, with a name. The environment says what to do:
 
     C2C_BOUNDARY_REQUEST   the request whose boundaries count
     C2C_BOUNDARY_TRACE     a file that takes the name of each boundary that is passed
@@ -22,16 +23,18 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
 from twisted.internet.tcp import Connection
+from twisted.web._newclient import HTTP11ClientProtocol
 
 from c2c_agent.__main__ import main
 from c2c_agent.agi.protocol import AgiProtocol
 from c2c_agent.ami.protocol import AmiProtocol
+from c2c_agent.net.fresh_request import FreshRequests
 from c2c_agent.report import metrics
 from c2c_agent.report.delivery import Report, Waiting
 from c2c_agent.report.lane import Lane
@@ -43,6 +46,9 @@ from tests.pbx.linkedid import linkedid_of
 
 _ACTION: Final = re.compile(rb"Action: (\w+)")
 _VARIABLE: Final = re.compile(rb"Variable: (\w+)\(")
+_CALL: Final = re.compile(rb'"method": "\w+\.call", "server_id"')
+#: What a Switchvox is asked.
+_METHOD: Final = re.compile(r'"method": ?"([\w.]+)"')
 _TYPE: Final = re.compile(rb'"type": ?"(call\.\w+)"')
 #: What makes a channel's name differ from call to call.
 _CHANNEL_NUMBER: Final = re.compile(r"-[0-9a-f]{8}")
@@ -79,6 +85,14 @@ class Boundaries:
         done = work()
         for name in numbered:
             self._pass(f"after {name}")
+        return done
+
+    async def around_waiting(self, name: str, work: Awaitable[Any]) -> Any:
+        """The same for what takes its time."""
+        numbered = self._number(name)
+        self._pass(f"before {numbered}")
+        done = await work
+        self._pass(f"after {numbered}")
         return done
 
     def _number(self, name: str) -> str:
@@ -133,6 +147,21 @@ def _wrap_store(boundaries: Boundaries) -> None:
     SqlStore._changed = named_change  # type: ignore[method-assign]
 
 
+def _wrap_requests(boundaries: Boundaries) -> None:
+    send = FreshRequests.__call__
+
+    async def named_send(self: FreshRequests, *request: Any) -> Any:
+        work = send(self, *request)
+        if not boundaries.begun:
+            return await work
+        method, target, _, body, _ = request
+        named = _METHOD.search(body)
+        name = named[1] if named else f"{method} /{target.split('/')[1]}"
+        return await boundaries.around_waiting(f"PBX {name}", work)
+
+    FreshRequests.__call__ = named_send  # type: ignore[method-assign]
+
+
 def _wrap_connections(boundaries: Boundaries) -> None:
     write, read = Connection.writeSomeData, Connection._dataReceived
 
@@ -173,12 +202,16 @@ def _name_of(boundaries: Boundaries, protocol: Any, data: bytes) -> str | None:
             return None
         words = data.decode().strip().partition(",")[0]
         return f"AGI {_CHANNEL_NUMBER.sub('', words)}"
-    if not boundaries.concerns(data):
-        return None
+    return _name_over_http(protocol, data) if boundaries.concerns(data) else None
+
+
+def _name_over_http(protocol: Any, data: bytes) -> str | None:
     if data.startswith(b"HTTP/"):
-        return "HTTP answer" if b'"asterisk.call"' in data else None  # or a status, for the test
+        return "HTTP answer" if _CALL.search(data) else None  # or a status, for the test
     event = _TYPE.search(data)
-    return f"report {event[1].decode()}" if event else None
+    if event:
+        return f"report {event[1].decode()}"
+    return "write to the PBX" if isinstance(protocol, HTTP11ClientProtocol) else None
 
 
 def _keep_longest_delay(longest: Longest) -> None:
@@ -202,6 +235,7 @@ if __name__ == "__main__":
         )
         _wrap_store(wrapped)
         _wrap_connections(wrapped)
+        _wrap_requests(wrapped)
     if "C2C_LOOP_TICK" in environment:
         metrics._TICK = float(environment["C2C_LOOP_TICK"])  # type: ignore[misc]
         _keep_longest_delay(Longest(Path(environment["C2C_LOOP_LONGEST"])))
