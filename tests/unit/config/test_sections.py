@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from attrs import asdict
+from attrs import asdict, evolve
 
-from c2c_agent.config.pbx import AgiConfig, AmiConfig, AsteriskConfig, DialAsConfig, LegRule
+from c2c_agent.config.pbx import (
+    AgiConfig,
+    AmiConfig,
+    AsteriskConfig,
+    DialAsConfig,
+    LegRule,
+    PbxConfig,
+)
 from c2c_agent.config.rules import ImpossibleValueError
 from c2c_agent.config.sections import (
     CallsConfig,
@@ -16,6 +23,7 @@ from c2c_agent.config.sections import (
     LogConfig,
     StoreConfig,
     WebhookConfig,
+    differences,
 )
 from c2c_agent.policy.keys import OPERATOR, Key
 from c2c_agent.policy.pattern import parse_pattern
@@ -401,3 +409,14 @@ def test_a_ca_file_without_tls() -> None:
     """It would vouch for nobody."""
     with pytest.raises(ImpossibleValueError, match="no effect without tls"):
         AmiConfig(ca_file="/etc/c2c-agent/ami-ca.pem")
+
+
+def test_differences() -> None:
+    """The dotted names of settings; of what has names, only where the same names are there."""
+    north = PbxConfig(asterisk=AsteriskConfig())
+    before = Config("pbx1", pbxs={"north": north, "south": north})
+    after = evolve(before, pbxs={"north": evolve(north, max_concurrent=3), "south": north})
+    assert [*differences(before, after)] == ["pbxs.north.max_concurrent"]
+    assert [*differences(before, evolve(before, pbxs={"north": north}))] == ["pbxs"]
+    assert [*differences(before, evolve(before, server_id="pbx2"))] == ["server_id"]
+    assert [*differences(before, before)] == []
