@@ -12,6 +12,7 @@ from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.linkedid import linkedid_of
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import Behaviour
 from tests.pbx.waiting import wait_until
@@ -103,7 +104,7 @@ def test_both_at_once(
             for request_id, witness in ((first, in_the_north), (second, in_the_south)):
                 call = agent.ended(request_id)
                 assert (call["outcome"], call["hung_up_by"]) == ("connected", "second"), call
-                assert witness.wait_until_gone(f"c2c-{request_id}", 10).originates == 1
+                assert witness.wait_until_gone(linkedid_of(request_id), 10).originates == 1
         for one in phones:
             assert len(one.calls()) == 1
     finally:
