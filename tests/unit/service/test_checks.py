@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.ami.message import Message
 from c2c_agent.check.finding import Finding
+from c2c_agent.config.pbx import PbxConfig
 from c2c_agent.config.sections import WebhookConfig
 from c2c_agent.service.checks import Checks
 from tests.unit.check.pbx_under_check import CONTEXTS, CheckTest
@@ -135,6 +136,23 @@ class Checking(CheckTest):
         self.checks.startService()
         self.checks.stopService()
         self.failureResultOf(asked, CancelledError)
+
+    def test_of_an_asterisk_that_has_a_name(self) -> None:
+        """Its own link is asked, and each line says of which it is."""
+        north = PbxConfig(asterisk=self.config.asterisk)
+        self.config = evolve(self.config, asterisk=None, pbxs={"north": north})
+        self.checks = Checks(
+            lambda: self.config,
+            {"north": self.own},
+            self.build,
+            reactor=self.pbx.host,
+            now=lambda: 0.0,
+            aside=self.aside,
+        )
+        connections = self.pbx.host.journal.count("connect 5038")
+        names = [finding["name"] for finding in self.found()["findings"]]
+        assert "PBX north: AMI login" in names
+        assert self.pbx.host.journal.count("connect 5038") == connections
 
     def test_the_link_is_lost(self) -> None:
         """That is a finding, and no other connection is made."""
