@@ -34,6 +34,7 @@ class HungUpBy(StrEnum):
     SECOND = "second"
     CANCEL = "cancel"  # a request to cancel
     LIMIT = "limit"  # the longest duration that the configuration allows
+    MEDIA_TIMEOUT = "media_timeout"  # the PBX, which heard nothing of one of them any more
 
 
 @frozen

@@ -27,8 +27,8 @@ def all_evidence(call: Call, told: CallEvidence) -> CallEvidence:
     """The evidence told at the end, together with what was seen (and stored) on the way."""
     return evolve(
         told,
-        first=_with_source(told, _merge_leg(call.first, told.first)),
-        second=_with_source(told, _merge_leg(call.second, _possible(call, told.second))),
+        first=_rung(_with_source(told, _merge_leg(call.first, told.first))),
+        second=_rung(_with_source(told, _merge_leg(call.second, _possible(call, told.second)))),
         dialed=told.dialed or call.dialed_at is not None,
         hung_up_by=_LEGS.get(call.hung_up_by) if told.hung_up_by is None else told.hung_up_by,
         hung_up_at=call.hung_up_at if told.hung_up_at is None else told.hung_up_at,
@@ -43,6 +43,12 @@ def _with_source(told: CallEvidence, leg: LegEvidence) -> LegEvidence:
     if leg.source is not None or leg == LegEvidence():
         return leg
     return evolve(leg, source=Source.REPORTED if told.lost else Source.WATCHED)
+
+
+def _rung(leg: LegEvidence) -> LegEvidence:
+    """A leg without the ringing that was let hear where nothing rang, and nobody answered."""
+    is_heard_only = leg.unrung and leg.answered_at is None
+    return evolve(leg, ringing_at=None) if is_heard_only else leg
 
 
 def second_over(call: Call, told: SecondEnded) -> Call:

@@ -7,6 +7,10 @@ from typing import Final
 
 from attrs import frozen
 
+#: The cause by which a PBX ends a channel that no media comes from any more: "requested circuit or
+#: channel not available". Asterisk's res_pjsip_sdp_rtp.c does so (`rtp_timeout` of an endpoint).
+NO_MEDIA: Final = 44
+
 
 class Leg(StrEnum):
     """The two halves of a call."""
@@ -63,8 +67,8 @@ class LegEvidence:
     `cause` the ITU-T Q.850 cause of the channel's end, `sip` the response code behind it: all of
     what had the leg's last word, which `by` tells; None: nothing had, or nobody knows. `tried`:
     what refused or rang out before, oldest first, MOST_TRIED at the most. `source` is that of the
-    last word; None: the driver does not say, and it was watched or reported. Times are seconds on
-    the clock of the program.
+    last word; None: the driver does not say, and it was watched or reported. `unrung`: no device of
+    it rang, whatever the other side was let hear. Times are seconds on the clock of the program.
     """
 
     channel: str | None = None
@@ -78,6 +82,7 @@ class LegEvidence:
     source: Source | None = None
     by: SaidBy | None = None
     tried: tuple[Attempt, ...] = ()
+    unrung: bool = False
 
 
 @frozen

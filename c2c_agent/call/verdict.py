@@ -18,7 +18,14 @@ from attrs import frozen
 
 from c2c_agent.call.call import Call, CallState, HungUpBy, OriginatePlan, end_of_talk
 from c2c_agent.call.ending import SLACK, all_evidence
-from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, NotConfirmed, SaidBy
+from c2c_agent.call.evidence import (
+    NO_MEDIA,
+    CallEvidence,
+    Leg,
+    LegEvidence,
+    NotConfirmed,
+    SaidBy,
+)
 from c2c_agent.call.outcome import Outcome, UnknownReason
 
 
@@ -163,6 +170,8 @@ def _by_status(leg: LegEvidence) -> LegResult:
     if leg.status == "CHANUNAVAIL" and leg.ringing_at is not None:
         # A dialplan behind the leg gave up by itself: the phone rang, and it passed no cause on.
         return LegResult.NO_ANSWER
+    if leg.status == "NOANSWER" and leg.unrung:
+        return LegResult.UNREACHABLE  # a dialplan has let ring, and had nobody to ring
     if leg.status == "BUSY" and leg.sip is not None and leg.sip < _FINAL:
         # The phone itself never said so: it forwards calls, which is not followed, and app_dial
         # counts that as busy (seen on 16.28 and 22.10; SIP's last word is then "100 Trying").
@@ -259,17 +268,16 @@ def _decisive_leg(evidence: CallEvidence, result: Outcome) -> LegEvidence:
     if result.value.startswith(Leg.SECOND.value):
         return evidence.second
     if result is Outcome.CONNECTED:
-        return evidence.first if evidence.hung_up_by is Leg.FIRST else evidence.second
+        leg = _fell_silent(evidence) or evidence.hung_up_by
+        return evidence.first if leg is Leg.FIRST else evidence.second
     return evidence.first
 
 
 def _who_hung_up(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpBy | None:
     """Who ended the call; None where nobody did, or nobody knows."""
-    leg = evidence.hung_up_by
-    if result is Outcome.CONNECTED and leg is not None:
-        if evidence.lost:
-            return _who_made_it_end(call, evidence, leg)
-        return HungUpBy.LIMIT if _ends_with_its_limit(call, evidence) else HungUpBy(leg.value)
+    by = _who_ended_the_talk(call, evidence) if result is Outcome.CONNECTED else None
+    if by is not None:
+        return by
     if call.cancelled:
         return HungUpBy.CANCEL
     if result is Outcome.ABANDONED:
@@ -277,6 +285,32 @@ def _who_hung_up(call: Call, evidence: CallEvidence, result: Outcome) -> HungUpB
     if result is Outcome.CONNECTED and _reached_its_limit(call, evidence):
         return HungUpBy.LIMIT
     return None
+
+
+def _who_ended_the_talk(call: Call, evidence: CallEvidence) -> HungUpBy | None:
+    """Which of the two, or what did so in the place of one; None where no leg was told to have."""
+    leg = evidence.hung_up_by
+    if _fell_silent(evidence) is not None:
+        return HungUpBy.MEDIA_TIMEOUT
+    if leg is None:
+        return None
+    if evidence.lost:
+        return _who_made_it_end(call, evidence, leg)
+    return HungUpBy.LIMIT if _ends_with_its_limit(call, evidence) else HungUpBy(leg.value)
+
+
+def _fell_silent(evidence: CallEvidence) -> Leg | None:
+    """The leg of which the PBX has heard nothing any more; None where that was not the end.
+
+    A phone may hang up with that cause, too: so not where one of the two was seen to hang up.
+    """
+    if evidence.hung_up_by is not None and not evidence.lost:
+        return None
+    legs = ((Leg.SECOND, evidence.second), (Leg.FIRST, evidence.first))
+    silent = [leg for leg, told in legs if told.cause == NO_MEDIA]
+    if evidence.hung_up_by is not None:
+        silent = [leg for leg in silent if leg is evidence.hung_up_by]
+    return silent[0] if silent else None
 
 
 def _who_made_it_end(call: Call, evidence: CallEvidence, leg: Leg) -> HungUpBy:

@@ -32,6 +32,8 @@ PHONES: Final = {
     "280": "from-phones",
     **dict.fromkeys(("190", "191", "192", "285"), "from-phones"),
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
+    "185": "from-phones",
+    "286": "from-phones",
 }
 
 #: The kind of a phone that is not of the usual one: a template of `pjsip.conf`.
@@ -41,6 +43,7 @@ KINDS: Final = {
     "155": "permitted-phone",
     **dict.fromkeys(("190", "191"), "withholding-phone"),
     "285": "trunk",
+    **dict.fromkeys(("185", "286"), "heard-phone"),
 }
 
 #: Users whose phones say themselves where they are.

@@ -83,6 +83,8 @@ class TalkerCall:
     ended_at: float | None = None
     #: Whether the talker itself ended the talk.
     hung_up: bool = False
+    #: Whether nothing comes of it any more, as where its line is cut.
+    mute: bool = False
     sent: int = 0
     received: int = 0
     #: Packets of voice by who they came from.
@@ -321,7 +323,7 @@ class Talker:
     # Voice
 
     def _speak(self, call: TalkerCall) -> None:
-        if call.target is None:
+        if call.target is None or call.mute:
             return
         if not call._voice:
             call._voice = tone(call.codec, self.hz)

@@ -273,12 +273,14 @@ class CallTrace:
         the talk or left it to another of the same side, nor whoever was made to leave.
         """
         for channel, leg, at in self._hangups:
-            leaves_a_talk = self._leaves_by_itself(channel) or self._goes_on(channel, leg, at)
+            leaves_a_talk = self._leaves_by_itself(channel, leg) or self._goes_on(channel, leg, at)
             if not leaves_a_talk and not self._was_over(leg, at):
                 return leg, at
         return None, None
 
-    def _leaves_by_itself(self, channel: Channel) -> bool:
+    def _leaves_by_itself(self, channel: Channel, leg: Leg) -> bool:
+        if not channel.is_device and self._tree.fell_silent(leg):
+            return True  # it went with the phone behind it
         is_root = channel.uniqueid == self.root and self._tree.is_taken
         has_transferred = self._left is not None and self._left[0] is channel
         has_left = self._tree.has_left(channel)
@@ -593,6 +595,7 @@ class CallTrace:
             ended_at=self._ended_at(leg),
             by=word.by,
             tried=word.tried,
+            unrung=trace.ringing_at is not None and not self.lost and self._tree.is_unrung(leg),
         )
         if shown is None:
             return told

@@ -28,7 +28,7 @@ from typing import Final
 from attrs import define, field
 
 from c2c_agent.ami.message import Message
-from c2c_agent.call.evidence import Leg
+from c2c_agent.call.evidence import NO_MEDIA, Leg
 
 #: Seconds within which channels end that end together.
 APART: Final = 1.0
@@ -225,9 +225,25 @@ class ChannelTree:
         """All channels of a leg, in the order in which they were told of."""
         return [one for one in self.channels.values() if self.leg_of(one.uniqueid) is leg]
 
+    def _devices_of(self, leg: Leg) -> list[Channel]:
+        return [channel for channel in self.of_leg(leg) if channel.is_device]
+
+    def is_unrung(self, leg: Leg) -> bool:
+        """Whether no device of it rang: there was none, or each one refused at once.
+
+        Dial and Queue can let the other side hear ringing before any device rings.
+        """
+        return all(device.refused and not device.rang for device in self._devices_of(leg))
+
+    def fell_silent(self, leg: Leg) -> bool:
+        """Whether Asterisk has ended a talk because nothing was heard of a device any more."""
+        return any(
+            device.cause == NO_MEDIA and device.asked_at is None for device in self._devices_of(leg)
+        )
+
     def device_of(self, leg: Leg) -> Channel | None:
         """The leg's phone or trunk: of several the one that answered, else the last one tried."""
-        devices = [channel for channel in self.of_leg(leg) if channel.is_device]
+        devices = self._devices_of(leg)
         answered = [channel for channel in devices if channel.answered]
         return (answered or devices)[-1] if devices else None
 

@@ -102,6 +102,30 @@ def test_a_phone_that_forwards_is_not_busy(
     assert leg_result(leg) is expected
 
 
+@pytest.mark.parametrize(
+    ("status", "cause", "expected"),
+    [
+        ("NOANSWER", 0, LegResult.UNREACHABLE),  # a queue without members lets ring, 22.10
+        ("CHANUNAVAIL", 16, LegResult.UNREACHABLE),  # a ring group without any
+        ("NOANSWER", 19, LegResult.UNREACHABLE),  # whose only phone there said 480
+        ("CHANUNAVAIL", 17, LegResult.BUSY),
+    ],
+)
+def test_ringing_that_was_let_hear_alone(status: str, cause: int, expected: LegResult) -> None:
+    """Nothing has rung, whatever the dialplan let hear; so nobody can have left it ringing."""
+    leg = LegEvidence(status=status, cause=cause, ringing_at=RANG, ended_at=2.0, unrung=True)
+    end = verdict(a_call(), CallEvidence(first=ANSWERED, second=leg, dialed=True))
+    assert end.outcome.value == f"second_{expected.value}"
+    assert end.evidence.second.ringing_at is None
+
+
+def test_what_has_let_ring_and_answered() -> None:
+    """A voicemail or a queue: for so long its caller heard it ring."""
+    leg = LegEvidence(status="ANSWER", ringing_at=RANG, answered_at=2.0, unrung=True)
+    end = verdict(a_call(), CallEvidence(first=ANSWERED, second=leg, dialed=True))
+    assert (end.outcome, end.evidence.second.ringing_at) == (Outcome.CONNECTED, RANG)
+
+
 def test_a_leg_that_was_seen_answering_was_answered() -> None:
     """Also where nobody told a status."""
     assert leg_result(LegEvidence(answered_at=3.0, cause=19)) is LegResult.ANSWERED
@@ -352,6 +376,29 @@ class TestWhoHungUp:
         assert self.who(call, unwatched) is HungUpBy.LIMIT
         longer = evolve(call, max_duration=62)
         assert self.who(longer, unwatched) is HungUpBy(by.value)
+
+    @pytest.mark.parametrize("leg", list(Leg))
+    def test_a_phone_fell_silent(self, leg: Leg) -> None:
+        """The PBX ended the talk; the cause is that of the phone that was not heard any more."""
+        silent = evolve(getattr(TALKED, leg.value), cause=44)
+        told = evolve(TALKED, **{leg.value: silent})
+        end = verdict(a_call(), told)
+        assert (end.outcome, end.hung_up_by) == (Outcome.CONNECTED, HungUpBy.MEDIA_TIMEOUT)
+        assert end.cause == 44
+
+    def test_a_phone_that_hangs_up_with_that_cause(self) -> None:
+        """It was seen to do so, and nothing fell silent; nor did its peer, which has it, too."""
+        both = evolve(
+            TALKED, first=evolve(TALKED.first, cause=44), second=evolve(TALKED.second, cause=44)
+        )
+        assert self.who(a_call(), evolve(both, hung_up_by=Leg.SECOND)) is HungUpBy.SECOND
+
+    def test_a_phone_fell_silent_while_nobody_watched(self) -> None:
+        """All that is known is which leg ended first, and why."""
+        silent = evolve(TALKED, first=evolve(TALKED.first, cause=44), lost=True)
+        told = evolve(silent, hung_up_by=Leg.FIRST)
+        assert self.who(a_call(), told) is HungUpBy.MEDIA_TIMEOUT
+        assert self.who(a_call(), evolve(told, hung_up_by=Leg.SECOND)) is HungUpBy.SECOND
 
     def test_abandoned(self) -> None:
         """That is what it means."""

@@ -901,6 +901,15 @@ def optimize(trace: CallTrace, *, told: bool = True) -> None:
 
 
 class TestTaken:
+    @pytest.mark.parametrize(("cause", "by"), [("44", None), ("16", Leg.SECOND)])
+    def test_a_channel_between_ends_with_a_silent_phone(self, cause: str, by: Leg | None) -> None:
+        """Its request to be hung up is then no word of the second's."""
+        trace = taken_talk()
+        trace.observe(event("Hangup", Uniqueid="p2", Channel="PJSIP/200-2", Cause=cause), 9.0)
+        name = HALVES["LocalOneChannel"]
+        trace.observe(event("HangupRequest", Uniqueid="l1", Channel=name), 9.0)
+        assert trace.evidence().hung_up_by is by
+
     @pytest.mark.parametrize("told", [True, False])
     @pytest.mark.parametrize("leg", list(Leg))
     def test_what_ends_by_itself_is_nobody_s_end(self, leg: Leg, *, told: bool) -> None:

@@ -79,3 +79,49 @@ class TestLeft:
         phone = tree.channel("17.1", "PJSIP/200-2")
         assert tree.named("PJSIP/200-2") is phone
         assert tree.named("PJSIP/201-3") is None
+
+
+class TestUnrung:
+    """Whether nothing rang, whatever was let hear."""
+
+    def tree(self, **device: bool) -> ChannelTree:
+        """A second leg with a Local channel, and perhaps a device behind it."""
+        tree = ChannelTree(ROOT)
+        tree.channel("l1", "Local/600@x-1;1").rang_at = 1.0  # Dial's option r
+        tree.tie_to_caller("l1")
+        if device:
+            phone = tree.channel("p1", "PJSIP/200-2")
+            phone.rang_at, phone.refused = 1.0 if device["rang"] else None, device["refused"]
+            tree.tie("p1", "l1")
+        return tree
+
+    def test_no_device(self) -> None:
+        """Nothing can have rung."""
+        assert self.tree().is_unrung(Leg.SECOND)
+
+    @pytest.mark.parametrize(
+        ("rang", "refused", "unrung"),
+        [
+            (False, True, True),
+            (True, True, False),
+            (True, False, False),
+            (False, False, False),  # a trunk says nothing of it; so does a queue of its members
+        ],
+    )
+    def test_a_device(self, *, rang: bool, refused: bool, unrung: bool) -> None:
+        """It said at once that it would not."""
+        assert self.tree(rang=rang, refused=refused).is_unrung(Leg.SECOND) is unrung
+
+
+@pytest.mark.parametrize(
+    ("cause", "hung_up", "silent"),
+    [(44, False, True), (44, True, False), (16, False, False), (None, False, False)],
+)
+def test_fell_silent(cause: int | None, *, hung_up: bool, silent: bool) -> None:
+    """Asterisk ended it for that reason; a phone may hang up with the same cause."""
+    tree = ChannelTree(ROOT)
+    phone = tree.channel("p1", "PJSIP/200-2")
+    tree.tie_to_caller("p1")
+    phone.cause, phone.asked_at = cause, 1.0 if hung_up else None
+    assert tree.fell_silent(Leg.SECOND) is silent
+    assert not tree.fell_silent(Leg.FIRST)
