@@ -72,8 +72,16 @@ class AsteriskHost:
     files of `etc/` and those that the product ships, unless a test changes them before the start.
     """
 
-    def __init__(self, version: str, address: str | None = None, *, verbosity: int = 3) -> None:
+    def __init__(
+        self,
+        version: str,
+        address: str | None = None,
+        *,
+        verbosity: int = 3,
+        image: str = "c2c-agent-test/asterisk",
+    ) -> None:
         self.version = version
+        self._image = f"{image}:{version}"
         self.address = address or ADDRESSES[version]
         number = int(self.address.rpartition(".")[2])
         self.phones_address = f"127.0.1.{number}"
@@ -216,13 +224,13 @@ class AsteriskHost:
         """Return the entries of a family of AstDB, by key."""
         return dict(_DATABASE_LINE.findall(self.cli(f"database show {family}")))
 
-    def cdrs(self, linkedid: str) -> list[dict[str, str]]:
-        """Return the CDRs that were written so far for one call, with cdr_csv's columns."""
+    def cdrs(self, linkedid: str | None = None) -> list[dict[str, str]]:
+        """Return the CDRs that were written so far, of one call or all, with cdr_csv's columns."""
         code, text = self._execute("cat", _CDR_FILE)
         if code != 0:
             return []  # none was ever written
         rows = csv.DictReader(text.splitlines(), fieldnames=_CDR_COLUMNS)
-        return [row for row in rows if row["linkedid"] == linkedid]
+        return [row for row in rows if linkedid in {None, row["linkedid"]}]
 
     def logs(self, since: float | None = None) -> str:
         """Return what it logged, all or since a point of `time.time()`."""
@@ -240,14 +248,13 @@ class AsteriskHost:
 
     def _create(self) -> Container:
         """Make the container with our configuration over the image's own, not yet started."""
-        image = f"c2c-agent-test/asterisk:{self.version}"
         try:
             engine = docker.from_env()
             self._remove_leftover(engine)
             if _ami_greets(self.address, self.ami_port):
                 raise HostError(f"another Asterisk answers at {self.address}:{self.ami_port}")
             container = engine.containers.create(
-                image,
+                self._image,
                 ["asterisk", "-f", "-n", "-U", "asterisk", *["-v"] * self._verbosity],
                 name=self._name,
                 network_mode="host",
@@ -255,7 +262,7 @@ class AsteriskHost:
                 labels={LABEL: os.environ.get("C2C_TEST_RUN", "by hand")},
             )
         except ImageNotFound:
-            raise HostError(f"no image {image}: scripts/test builds it") from None
+            raise HostError(f"no image {self._image}: scripts/test builds it") from None
         except DockerException as error:
             raise HostError(f"no Docker engine to be used here: {error}") from error
         container.put_archive("/etc/asterisk", pbx_files.as_archive(self.files))
