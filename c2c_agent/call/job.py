@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -18,6 +18,10 @@ from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 PBX_KINDS: Final = ("asterisk", "switchvox", "other")
+
+#: Whether whoever answers first has to say by a key that a person is there; `auto`: only where a
+#: dialplan answers, and no device.
+Confirm: TypeAlias = Literal[True, False, "auto"]
 
 #: Objects and lists within each other in a request: more than anybody means, and few enough for all
 #: that is done with them later.
@@ -66,7 +70,7 @@ class CallJob:
     pbx: str = "asterisk"
     request_id: str | None = None  # the caller's own; None: one is made
     expires: float | None = None  # epoch seconds; later than that no call may begin
-    confirm: bool = False  # whoever answers first has to say by a key that a person is there
+    confirm: Confirm = False
     agent: str | None = None  # beside the PBX that a relay gives it to
     auto_answer: str | None = None  # the profile by which the first phone answers by itself
     max_duration: int | None = None  # seconds of talk at most; None: what the configuration says
@@ -118,7 +122,7 @@ class JobRules:
     names: Collection[str] = field(factory=frozenset)
     auto_answer: str | None = None
     auto_answer_always: bool = False
-    confirm: bool = False
+    confirm: Confirm = False
     agent: str | None = None
     default_first: str | None = None
     default_as: str | None = None
@@ -151,7 +155,7 @@ def parse_job(parameters: Mapping[str, object], rules: JobRules) -> CallJob:
     expires = reader.expires()
     wants_auto_answer = reader.flag("auto_answer")
     auto_answer = reader.auto_answer(wants_auto_answer)
-    confirm = reader.flag("confirm")
+    confirm = reader.confirm()
     max_duration = reader.max_duration()
     metadata = reader.metadata()
     if reader.faults:
@@ -272,6 +276,12 @@ class _Reader:
             self.faults.append(Fault(ErrorCode.NOT_ALLOWED, message))
         return self._rules.auto_answer if wanted else None
 
+    def confirm(self) -> Confirm | None:
+        """Whether the first is to confirm; None where nothing is said."""
+        if self._given("confirm") == "auto":
+            return "auto"
+        return self.flag("confirm", "true, false nor auto")
+
     def metadata(self) -> Mapping[str, str]:
         """The caller's own words: an object, or one by one as `metadata.<name>`."""
         given = self._given("metadata")
@@ -293,8 +303,8 @@ class _Reader:
             self._wrong(f"metadata: a value is a text of at most {_LONGEST_METADATA} characters.")
         return {name: value for name, value in words.items() if isinstance(value, str)}
 
-    def flag(self, name: str) -> bool | None:
+    def flag(self, name: str, choices: str = "true nor false") -> bool | None:
         value = self._given(name)
         if value is not None and value not in _YES and value not in _NO:
-            self._wrong(f"{name} is neither true nor false.")
+            self._wrong(f"{name} is neither {choices}.")
         return None if value is None else value in _YES

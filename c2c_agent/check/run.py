@@ -82,35 +82,31 @@ async def _checks(
     for finding in await beside.findings(config, outside, reactor):
         yield finding
     for name, pbx in config.every_pbx.items():
-        async with aclosing(_of_pbx(name, pbx, reactor, outside, within)) as found:
+        link = None if within is None else within.links.get(name)
+        way = None if pbx.asterisk is None else WayRound(pbx.asterisk, config.keys, reactor, link)
+        async with aclosing(_of_pbx(pbx, way, reactor, outside, within)) as found:
             async for finding in found:
                 yield finding if name == pbx.kind else finding.on(name)
 
 
 async def _of_pbx(
-    name: str, pbx: PbxConfig, reactor: Any, outside: Outside, within: Within | None
+    pbx: PbxConfig, way: WayRound | None, reactor: Any, outside: Outside, within: Within | None
 ) -> AsyncGenerator[Finding, None]:
     if pbx.other is not None:
         yield await other.finding(pbx.other, reactor)
     if pbx.switchvox is not None:
         async for finding in switchvox.findings(pbx.switchvox, reactor):
             yield finding
-    if pbx.asterisk is not None:
-        link = None if within is None else within.links.get(name)
-        async with aclosing(_around(pbx.asterisk, reactor, outside, within, link)) as around:
+    if pbx.asterisk is not None and way is not None:
+        async with aclosing(_around(way, pbx.asterisk, outside, within)) as around:
             async for finding in around:
                 yield finding
 
 
 async def _around(
-    asterisk: AsteriskConfig,
-    reactor: Any,
-    outside: Outside,
-    within: Within | None,
-    link: AmiLink | None,
+    way: WayRound, asterisk: AsteriskConfig, outside: Outside, within: Within | None
 ) -> AsyncGenerator[Finding, None]:
-    """The way of a call through an Asterisk, as far as it can be gone; `link`: the agent's own."""
-    way = WayRound(asterisk, reactor, link)
+    """The way of a call through an Asterisk, as far as it can be gone."""
     try:
         yield await way.log_in()
         yield await way.rights()
@@ -118,6 +114,8 @@ async def _around(
             yield finding
         for context in [*way.contexts(), *await way.contexts_of_endpoints()]:
             yield await way.context(context)
+        for finding in await way.answering():
+            yield finding
         if within is None:
             for finding in await _test_call(way, asterisk, outside):
                 yield finding

@@ -25,7 +25,7 @@ from c2c_agent.agi.protocol import AgiFactory
 from c2c_agent.ami import actions
 from c2c_agent.ami.link import AmiLink, ami_endpoint
 from c2c_agent.ami.message import Message
-from c2c_agent.check import exposure, lightness
+from c2c_agent.check import answering, exposure, lightness
 from c2c_agent.check.finding import CheckFailed, Finding
 from c2c_agent.config.files import read_secret
 from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, LegRule
@@ -34,6 +34,7 @@ from c2c_agent.errors import ConfigError
 from c2c_agent.net.listening import listening
 from c2c_agent.pbx.asterisk import bridge
 from c2c_agent.pbx.asterisk.channel_id import check_id
+from c2c_agent.policy.keys import Key
 
 #: Seconds for the link to come up, and for the test call to come round.
 _PATIENCE: Final = 10.0
@@ -44,6 +45,7 @@ _LOOK: Final = 0.05
 #: Contexts of asterisk-conf/c2c-bridge.conf besides the bridge context itself.
 _HELPERS: Final = (
     "c2c-answered",
+    "c2c-answered-by",
     "c2c-as-user",
     "c2c-language",
     "c2c-auto-answer",
@@ -70,6 +72,9 @@ FOREIGN: Final = (
 _USER: Final = re.compile(r"[A-Za-z0-9_*#+.-]{1,32}")
 _MOST_DEVICES: Final = 500
 
+#: As many contexts are looked at, of users and included by theirs.
+_MOST_CONTEXTS: Final = 200
+
 #: What writes our side of Asterisk's configuration.
 _SETUP: Final = "c2c-agent setup asterisk"
 
@@ -84,8 +89,15 @@ class WayRound:
     `link` is one that somebody else has opened, and closes; None: one of its own is opened.
     """
 
-    def __init__(self, config: AsteriskConfig, reactor: Any, link: AmiLink | None = None) -> None:
+    def __init__(
+        self,
+        config: AsteriskConfig,
+        keys: Sequence[Key],
+        reactor: Any,
+        link: AmiLink | None = None,
+    ) -> None:
         self._config = config
+        self._keys = keys
         self._reactor = reactor
         self._link = link
         self._is_own = link is None
@@ -93,6 +105,9 @@ class WayRound:
         self._hung_up = Deferred[str]()
         self._channel_id = check_id()
         self._foreign_id = f"foreign-{uuid.uuid4()}"
+        self._devices: list[str] = []
+        self._of_users: list[str] = []
+        self._listed: dict[str, list[Message]] = {}
         #: Whether AMI tells of calls that are not the agent's.
         self.hears_foreign_calls = False
         #: Whether AMI tells when an event happened.
@@ -207,17 +222,19 @@ class WayRound:
             return []
         named = [item.get("Device").partition("/") for item in listed]
         users = [name for kind, _, name in named if kind == "PJSIP" and _USER.fullmatch(name)]
+        self._devices = users
         found = []
         for user in users[:_MOST_DEVICES]:
             answer = await link.send(actions.getvar(f"PJSIP_ENDPOINT({user},context)"))
             found.append(answer.get("Value").strip())
         known = self.contexts()
-        return [one for one in dict.fromkeys(found) if CONTEXT.fullmatch(one) and one not in known]
+        self._of_users = [one for one in dict.fromkeys(found) if CONTEXT.fullmatch(one)]
+        return [one for one in self._of_users if one not in known]
 
     async def context(self, name: str) -> Finding:
         """Whether a context exists in the dialplan."""
         try:
-            items = await self._the_link().collect(actions.show_dialplan(name))
+            items = self._listed[name] = await self._list(name)
         except actions.ActionRefused as error:
             advice = (
                 f"Write the context [{name}], or include its file from extensions.conf "
@@ -239,6 +256,33 @@ class WayRound:
                 warning=True,
             )
         return light or Finding(f"context {name}", "is there")
+
+    async def _list(self, context: str) -> list[Message]:
+        return list(await self._the_link().collect(actions.show_dialplan(context)))
+
+    async def answering(self) -> list[Finding]:
+        """Whether numbers that answer by themselves may be rung first, and nobody is asked."""
+        waiting = dict.fromkeys([*self._contexts_of_users(), *self._of_users])
+        seen: dict[str, list[Message]] = {}
+        while waiting and len(seen) < _MOST_CONTEXTS:
+            name = next(iter(waiting))
+            del waiting[name]
+            try:
+                seen[name] = self._listed.get(name) or await self._list(name)
+            except actions.ActionRefused:  # included, and not there
+                seen[name] = []
+            waiting |= dict.fromkeys(
+                other for other in answering.included(seen[name]) if other not in seen
+            )
+        items = [item for listed in seen.values() for item in listed]
+        found = answering.of_contexts(items, self._is_rung_unasked)
+        return [] if found is None else [found]
+
+    def _is_rung_unasked(self, number: str) -> bool:
+        """Whether a key may have it rung first through a context, with nobody asked there."""
+        return number not in self._devices and any(
+            not key.confirm and key.may_ring_first(number) for key in self._keys
+        )
 
     def _lightness(self, name: str, items: Sequence[Message]) -> Finding | None:
         """What a context makes dear, or loses."""

@@ -52,6 +52,9 @@ EXIT_STATUS: Final[Mapping[str, int]] = {
 @click.option("--auto-answer", is_flag=True, help="Let the first phone answer by itself.")
 @click.option("--confirm", is_flag=True, help="Ask FIRST to press 1 before SECOND is rung.")
 @click.option(
+    "--confirm-auto", is_flag=True, help="The same, but only if the dialplan answers, not a phone."
+)
+@click.option(
     "--pbx",
     metavar="KIND",
     type=click.Choice(PBX_KINDS),
@@ -69,6 +72,7 @@ def call(
     timeout: int | None,
     auto_answer: bool,
     confirm: bool,
+    confirm_auto: bool,
     pbx: str | None,
     wait: bool,
     url: str | None,
@@ -88,8 +92,8 @@ def call(
         asked["timeout"] = str(timeout)
     if auto_answer:
         asked["auto_answer"] = "true"
-    if confirm:
-        asked["confirm"] = "true"
+    if confirm or confirm_auto:
+        asked["confirm"] = "true" if confirm else "auto"
     if pbx is not None:
         asked["pbx"] = pbx
     response = client.call(asked)["response"]

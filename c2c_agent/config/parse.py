@@ -290,8 +290,9 @@ def _hours(value: object, _kind: type[Hours]) -> Hours:
 
 def _choice(value: object, kind: Any) -> Any:
     choices = get_args(kind)
-    if value not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        words = (str(one).lower() if isinstance(one, bool) else one for one in choices)
+        raise ValueError(f"must be one of {', '.join(words)}, not {value!r}")
     return value
 
 

@@ -344,7 +344,7 @@ class Intake:
         if job.auto_answer is not None:
             wanted += (job.auto_answer,)
         if job.confirm:
-            wanted += ("confirm",)
+            wanted += ("confirm auto" if job.confirm == "auto" else "confirm",)
         if job.max_duration is not None:
             wanted += (f"max_duration {job.max_duration}",)
         pbx = self._pbxs.of(key, job.pbx)

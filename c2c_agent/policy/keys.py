@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, optional
 
-from c2c_agent.call.job import PBX_KINDS, CallJob, is_parameter
+from c2c_agent.call.job import PBX_KINDS, CallJob, Confirm, is_parameter
 from c2c_agent.call.number import NumberError, read_number
 from c2c_agent.errors import ErrorCode, Fault
 from c2c_agent.policy.hours import Hours, WeekTime
@@ -81,8 +81,8 @@ class Key:
     means: none of its own. `hours` empty: always; else those of `timezone`, None being the host's.
     `auto_answer`: how a call that asks for it has the first phone answer by itself; None: it may
     not, for that opens a microphone. `auto_answer_always`: every call does, unless it says no.
-    `confirm`: whoever answers first is asked to press 1, unless a call says no. `agent`: to which
-    agent a relay gives its calls. `first`, `second`: which of the allowed numbers may be that leg;
+    `confirm`: whether whoever answers first is asked to press 1. `agent`: to which agent a relay
+    gives its calls. `first`, `second`: which of the allowed numbers may be that leg;
     None: all. `default_first` is rung first where a request names nobody. `origins`: which pages
     may use the key in a browser; empty: no browser is told that any may. `methods`: by which calls
     may be placed; None: by all. `http_errors`: the HTTP status says what went wrong. `map`: what a
@@ -213,12 +213,14 @@ class Key:
             "Whether every call of the key does so, unless it says `auto_answer=false`."
         ),
     )
-    confirm: bool = field(
+    confirm: Confirm = field(
         default=False,
         metadata=described(
             "Whether whoever answers the first phone is asked to press 1 before the second is "
-            "rung, so that no voicemail box is ever connected. A call may say otherwise "
-            "(`confirm`)."
+            "rung, so that no voicemail box is ever connected. `auto`: only where the dialplan "
+            "answers (a queue, a PIN, an announcement), and no phone or trunk does. A call may say "
+            "otherwise (`confirm`).",
+            values="true, false or auto",
         ),
     )
     agent: str | None = field(

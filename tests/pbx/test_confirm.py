@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.pbx.agents import AgentProcess
+from c2c_agent.policy.keys import key_digest
+from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
+from tests.pbx.freepbx import INTERNAL, agent_at_freepbx
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.linkedid import linkedid_of
 from tests.pbx.sip_scenario import ANSWERS, Behaviour
@@ -160,6 +163,103 @@ class TestWhileTheAgentIsAway:
         agent = AgentProcess(asterisk, tmp_path)
         agent.start()
         request_id = agent.call("100", "200", confirm="true")
+        agent.stored(request_id, "first_ringing")
+        agent.kill()
+        first.decide()
+        second.wait_for(lambda call: call.ended_at, 15, "the talk is over")
+        with agent:
+            assert agent.ended(request_id)["outcome"] == "connected"
+
+
+@pytest.fixture(scope="module")
+def freepbx(asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """An agent in the FreePBX corner, which asks with few words."""
+    directory = tmp_path_factory.mktemp("freepbx")
+    with agent_at_freepbx(asterisk, directory, confirm_prompt="beep") as agent:
+        yield agent
+
+
+class TestWhereADialplanAnswers:
+    """`confirm=auto`: a person is asked for only where no device has answered."""
+
+    @pytest.mark.parametrize(
+        ("number", "answers"),
+        [("100", "100"), ("101", "101"), ("630", "202")],
+        ids=["a-phone", "another-users", "follow-me"],
+    )
+    def test_a_device(
+        self, freepbx: AgentProcess, phone: StartPhone, number: str, answers: str
+    ) -> None:
+        """Not asked, however many dialplans it was dialled through."""
+        first, second = phone(answers), phone("200", TALKS)
+        call = freepbx.ended(freepbx.call(number, "200", dial_as="100", confirm="auto"))
+        assert call["outcome"] == "connected"
+        answered = first.calls()[0].answered_at
+        assert answered is not None
+        assert second.calls()[0].invite.at - answered < 0.9
+
+    def test_outside(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """A trunk is a device."""
+        first, second = phone("101"), phone("200", TALKS)
+        call = agent.ended(agent.call("301", "200", dial_as="100", confirm="auto"))
+        assert call["outcome"] == "connected"
+        answered = first.calls()[0].answered_at
+        assert answered is not None
+        assert second.calls()[0].invite.at - answered < 0.9
+
+    @pytest.mark.parametrize("number", ["294", "621"], ids=["voicemail", "PIN"])
+    def test_nobody_is_there(
+        self,
+        asterisk: AsteriskHost,
+        tmp_path: Path,
+        phone: StartPhone,
+        number: str,
+    ) -> None:
+        """What answers by itself presses no key, and the second is left in peace."""
+        second = phone("200", TALKS)
+        context = {"294": "from-phones", "621": INTERNAL}[number]
+        changes = {"confirm_prompt": "beep", "dial_as": {"contexts": {"100": context}}}
+        with AgentProcess(asterisk, tmp_path, asterisk_changes=changes) as agent:
+            call = agent.ended(agent.call(number, "200", dial_as="100", confirm="auto"))
+        assert call["outcome"] == "first_no_answer"
+        assert "first_not_confirmed" in events(call)
+        assert second.calls() == []
+
+    def test_a_queue_whose_agent_comes(self, freepbx: AgentProcess, phone: StartPhone) -> None:
+        """Its music is no person; the one who comes then presses 1."""
+        agent_of_queue = phone("201", Behaviour(ring_seconds=2, presses="1"))
+        second = phone("200", TALKS)
+        call = freepbx.ended(freepbx.call("611", "200", dial_as="100", confirm="auto"))
+        assert call["outcome"] == "connected"
+        answered = agent_of_queue.calls()[0].answered_at
+        assert answered is not None
+        assert second.calls()[0].invite.at > answered
+
+    def test_check_names_them(self, asterisk: AsteriskHost, tmp_path: Path) -> None:
+        """Where a key may have them rung first, and nobody is asked for."""
+        agent = agent_at_freepbx(asterisk, tmp_path)
+        key = {"name": "crm", "sha256": key_digest(KEY), "allow": ["_6XX"]}
+        for confirm, is_named in ((False, True), ("auto", False)):
+            agent.configure("keys", [{**key, "confirm": confirm}])
+            checked = agent.run("check")
+            assert ("610 (Queue), 611 (Answer)" in checked.stdout) is is_named, checked.stdout
+
+    def test_without_it(self, freepbx: AgentProcess, phone: StartPhone) -> None:
+        """The second rings for a queue's music: that is what it is for."""
+        agent_of_queue = phone("201", Behaviour(ring_seconds=2))
+        second = phone("200", TALKS)
+        call = freepbx.ended(freepbx.call("611", "200", dial_as="100"))
+        assert call["outcome"] == "connected"
+        assert second.calls()[0].invite.at < agent_of_queue.calls()[0].invite.at + 1.5
+
+    def test_while_the_agent_is_away(
+        self, asterisk: AsteriskHost, tmp_path: Path, phone: StartPhone
+    ) -> None:
+        """The dialplan asks by itself, and only there."""
+        first, second = phone("202", WAITS), phone("200", TALKS)
+        agent = agent_at_freepbx(asterisk, tmp_path, confirm_prompt="beep")
+        agent.start()
+        request_id = agent.call("630", "200", dial_as="100", confirm="auto")
         agent.stored(request_id, "first_ringing")
         agent.kill()
         first.decide()

@@ -67,6 +67,8 @@ def make_plan(
         variables["__C2C_AUTO_ANSWER"] = job.auto_answer
     if job.confirm:
         variables["_C2C_CONFIRM"] = config.confirm_prompt
+    if job.confirm == "auto":
+        variables["_C2C_CONFIRM_WHERE"] = "dialplan"  # answers, and no device
     as_user = [_as_set(name) for name in config.dial_as.set_var]
     if config.dial_as.language:
         as_user.append(_LANGUAGE)

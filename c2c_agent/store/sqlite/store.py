@@ -44,7 +44,7 @@ _ANSWERED: Final = f"""
     ), 0) - answered_at, min(
         ended_at - answered_at,
         json_extract(record, '$.max_duration') + coalesce(json_extract(record, '$.job.timeout'), 0)
-            + {CONFIRM_SECONDS} * coalesce(json_extract(record, '$.job.confirm'), 0)
+            + {CONFIRM_SECONDS} * (coalesce(json_extract(record, '$.job.confirm'), 0) != 0)
     )))
     FROM (
         SELECT *, json_extract(record, '$.first.answered_at') AS answered_at FROM calls

@@ -67,6 +67,12 @@ class TestJobs:
         job = parse_job(read, rules)
         assert (job.auto_answer, job.confirm) == (None, False)
 
+    def test_confirm_auto(self) -> None:
+        """As it was wanted, whatever the agent's own key says."""
+        wanted = parse_job({"dial_first": "1", "dial_second": "2", "confirm": "auto"}, JobRules())
+        read = read_job(encode(job_message(REQUEST_ID, wanted, 1003.5)))
+        assert parse_job(read, JobRules(confirm=True)).confirm == "auto"
+
     def test_what_nothing_is_said_of(self) -> None:
         """There the agent's own key decides."""
         message = job_message(REQUEST_ID, JOB, 1003.5)

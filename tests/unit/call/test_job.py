@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.call.job import CallJob, JobRules, is_request_id, parse_job
+from c2c_agent.call.job import CallJob, Confirm, JobRules, is_request_id, parse_job
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 
 RULES = JobRules(timeout=30, max_timeout=120, names=frozenset({"front-desk", "alice", "*97"}))
@@ -436,10 +436,11 @@ class TestConfirm:
 
     CALL: ClassVar[dict[str, object]] = {"dial_first": "100", "dial_second": "200"}
 
-    @pytest.mark.parametrize("usual", [True, False])
-    def test_what_the_request_says_counts(self, usual: bool) -> None:
+    @pytest.mark.parametrize("usual", [True, False, "auto"])
+    def test_what_the_request_says_counts(self, usual: Confirm) -> None:
         """Where it says nothing, the key does."""
         rules = JobRules(confirm=usual)
+        assert parse_job({**self.CALL, "confirm": "auto"}, rules).confirm == "auto"
         assert parse_job(self.CALL, rules).confirm is usual
         assert parse_job({**self.CALL, "confirm": "true"}, rules).confirm
         refused = parse_job({**self.CALL, "confirm": False}, rules)
@@ -448,7 +449,7 @@ class TestConfirm:
 
     def test_nonsense(self) -> None:
         """Neither yes nor no."""
-        with pytest.raises(ApiError, match="confirm is neither true nor false"):
+        with pytest.raises(ApiError, match="confirm is neither true, false nor auto"):
             parse_job({**self.CALL, "confirm": "press 1"}, JobRules())
 
 

@@ -38,6 +38,7 @@ AGI_URL = "agi://127.0.0.1:8475/c2c"
 CONTEXTS = (
     "c2c-bridge",
     "c2c-answered",
+    "c2c-answered-by",
     "c2c-as-user",
     "c2c-language",
     "c2c-auto-answer",
@@ -70,6 +71,8 @@ class PbxUnderCheck:
         self.extensions = ["s"]  # of each context
         self.application = "CHANNEL(hangup_handler_push)=c2c-first-result,s,1 c2c-taken"  # they run
         self.sets: dict[str, str] = {}  # what a context sets, beside that
+        self.included: dict[str, list[str]] = {}  # in a context
+        self.answers: dict[str, str] = {}  # what an extension of a context does
         self.devices: list[str] = []
         self.system_name = ""
         self.rights = ["Originate", "Hangup"]  # actions that the AMI user may send, among others
@@ -116,6 +119,11 @@ class PbxUnderCheck:
                 Extension=extension,
                 AppData=self.application,
             )
+        items = [{"IncludeContext": name} for name in self.included.get(context, ())]
+        if context in self.answers:
+            items.append({"Extension": "600", "Application": self.answers[context]})
+        for item in items:
+            session.sends(Event="ListDialplan", ActionID=action.action_id, Context=context, **item)
         if context in self.sets:
             told = {"Application": "Set", "AppData": self.sets[context], "Context": context}
             session.sends(Event="ListDialplan", ActionID=action.action_id, Extension="s", **told)

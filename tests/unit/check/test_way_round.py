@@ -12,8 +12,11 @@ from attrs import evolve
 from twisted.internet.error import CannotListenError
 
 from c2c_agent.ami.message import Message
+from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import AgiConfig, AmiConfig
+from c2c_agent.policy.pattern import parse_pattern
 from c2c_agent.setup.files import shipped as shipped_files
+from tests.fakes import CRM
 from tests.unit.ami.fake_asterisk import (
     FakeSession,
     refuse_login,
@@ -243,6 +246,40 @@ class TheDialplan(CheckTest):
             assert f"[{name}]" in failed.advice
             assert "dialplan reload" in failed.advice
             assert "c2c-agent setup asterisk" in failed.advice
+
+
+class TheNumbersThatAnswer(CheckTest):
+    """What answers by itself where a first leg is dialled."""
+
+    def setUp(self) -> None:
+        """A user's context includes one with a queue, and one that is not there."""
+        super().setUp()
+        self.pbx.devices = ["PJSIP/101"]
+        self.pbx.contexts |= {"sales", "queues"}
+        self.pbx.included = {"sales": ["queues", "gone"], "queues": ["sales"]}
+        self.pbx.answers = {"queues": "Queue"}
+        self.key = evolve(CRM, allow=(parse_pattern("_6XX"),), deny=())
+        self.config = evolve(self.config, keys=[self.key])
+
+    def numbers(self) -> list[Finding]:
+        """What is found of them."""
+        return [finding for finding in self.check() if finding.name == "first numbers"]
+
+    def test_no_person_is_asked_for(self) -> None:
+        """Named, wherever in the user's context it is included from."""
+        [found] = self.numbers()
+        assert "600 (Queue)" in found.message
+        assert not found.failed
+
+    def test_a_person_is_asked_for(self) -> None:
+        """The key does so already."""
+        self.config = evolve(self.config, keys=[evolve(self.key, confirm="auto")])
+        assert self.numbers() == []
+
+    def test_a_device_of_that_number(self) -> None:
+        """It is rung itself."""
+        self.pbx.devices.append("PJSIP/600")
+        assert self.numbers() == []
 
 
 class TheWayRound(CheckTest):

@@ -75,6 +75,13 @@ class TestCall:
             "confirm": "true",
         }
 
+    def test_confirm_auto(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """Asked for as such; to be asked in any case is more."""
+        agent.script = [answer(), answer()]
+        run(tmp_path, "call", "100", "200", "--confirm-auto")
+        run(tmp_path, "call", "100", "200", "--confirm-auto", "--confirm")
+        assert [one.form["confirm"] for one in agent.asked] == ["auto", "true"]
+
     def test_wrong_options(self, agent: FakeAgent, tmp_path: Path) -> None:
         """Said by the command itself, with exit status 2."""
         assert run(tmp_path, "call", "100").exit_code == 2

@@ -712,6 +712,10 @@ ERRORS: dict[str, tuple[list[object], list[str]]] = {
             )
         ],
     ),
+    "key's confirm": (
+        [{"keys": [a_key(confirm=1)]}],
+        ["main.yml: keys[0].confirm: must be one of true, false, auto, not 1"],
+    ),
     "keys of one name": (
         [{"keys": [a_key("a"), a_key("b"), a_key("a")]}, {"keys": [a_key("c")]}],
         ["main.yml: keys[2]: each needs a name of its own; 'a' stands there twice"],

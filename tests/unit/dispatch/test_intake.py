@@ -1174,8 +1174,11 @@ class AutoAnswers(IntakeTest):
         job = self.desk.call(ONE).job
         assert job is not None
         assert job.confirm
-        otherwise = self.successResultOf(self.desk.submit(careful, request_id=ONE, confirm=False))
-        assert codes(otherwise.answer) == ["request_id_conflict"]
+        for other in (False, "auto"):
+            otherwise = self.successResultOf(
+                self.desk.submit(careful, request_id=ONE, confirm=other)
+            )
+            assert codes(otherwise.answer) == ["request_id_conflict"]
 
     def test_not_allowed(self) -> None:
         """A key without a profile: refused, and stored as that."""

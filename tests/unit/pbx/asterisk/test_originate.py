@@ -101,6 +101,14 @@ class TestVariables:
         assert "_C2C_CONFIRM=hello&press-1" in variables(made)
         assert made.confirm_seconds > 3 * 5
         assert plan(AsteriskConfig()).confirm_seconds == 0
+        assert not any("CONFIRM_WHERE" in variable for variable in variables(made))
+
+    def test_confirm_where_a_dialplan_answers(self) -> None:
+        """The dialplan finds out what has; it may take as long."""
+        made = plan(AsteriskConfig(), evolve(JOB, confirm="auto"))
+        assert "_C2C_CONFIRM=followme/options" in variables(made)
+        assert "_C2C_CONFIRM_WHERE=dialplan" in variables(made)
+        assert made.confirm_seconds > 3 * 5
 
     def test_variables_of_the_dial_as_endpoint(self) -> None:
         """Each as it is set for the channel that runs that user's dialplan, and as it is there."""

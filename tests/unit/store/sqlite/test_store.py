@@ -296,7 +296,8 @@ class Finding(StoreTests, contract.Finding):
             await store.save(one)
             assert store.answered_since(0.0)[-1] == ("crm", 65.0, one.answered_seconds)
         answered = LegEvidence(answered_at=10.0)
-        for number, job in enumerate((JOB, evolve(JOB, confirm=True), None), start=len(known)):
+        jobs = (JOB, evolve(JOB, confirm=True), evolve(JOB, confirm="auto"), None)
+        for number, job in enumerate(jobs, start=len(known)):
             one = ended(call(number, at=5.0, first=answered, job=job, max_duration=7))
             one = evolve(one, ended_at=100.0 + number)
             await store.save(one)
