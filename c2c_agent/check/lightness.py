@@ -17,6 +17,9 @@ from c2c_agent.check.finding import Finding
 #: Where a phone is taken out of the channels that rang it (asterisk-conf/c2c-bridge.conf).
 TAKEN: Final = "c2c-taken"
 
+#: What goes on to the context of the dial_as user, without voicemail.
+NO_VOICEMAIL: Final = "c2c-no-voicemail"
+
 _LIMIT: Final = re.compile(r"TIMEOUT\(absolute\)=(?!0*\s*$)", re.IGNORECASE)
 _GOES_ON: Final = re.compile(r"^[^,]*,[^,]*,[^,]*g")
 _RINGS: Final = frozenset({"Dial", "Queue"})

@@ -289,7 +289,7 @@ class WayRound:
         if name in _contexts_of(self._config.first_leg):
             return lightness.of_first_leg(name, items)
         rules = [rule for rule in self._config.second_leg if rule.optimizes]
-        of_users = any("{context}" in rule.channel for rule in rules)
+        of_users = any(_leads_to_users(rule) for rule in rules)
         if name in _contexts_of(rules) or (of_users and name not in self._own_contexts()):
             return lightness.of_second_leg(name, items)
         return None
@@ -435,6 +435,11 @@ def _contexts_of(rules: Iterable[LegRule]) -> list[str]:
     templates = [rule.channel for rule in rules if rule.channel.startswith(_LOCAL)]
     named = [text.partition("@")[2].partition("/")[0] for text in templates]
     return [name for name in named if name and "{" not in name]
+
+
+def _leads_to_users(rule: LegRule) -> bool:
+    """Whether the context of the dial_as user is where it leads in the end."""
+    return "{context}" in rule.channel or f"@{lightness.NO_VOICEMAIL}" in rule.channel
 
 
 def _rights_advice(ami: AmiConfig) -> str:

@@ -64,6 +64,9 @@ def setup() -> None:
     help="Let the first key dial this, such as _1XX. Give it again for more, or use blanks.",
 )
 @click.option(
+    "--no-voicemail", is_flag=True, help="On a FreePBX: let no voicemail answer for the second."
+)
+@click.option(
     "--asterisk-dir",
     metavar="FOLDER",
     default="/etc/asterisk",
@@ -78,6 +81,7 @@ def set_up_asterisk(
     dry_run: bool,
     undo: bool,
     allow: tuple[str, ...],
+    no_voicemail: bool,
     asterisk_dir: str,
     pbx: str | None,
     config_path: str | None,
@@ -86,8 +90,8 @@ def set_up_asterisk(
 
     Shows the difference of every file first. If nothing has to change, it says so.
     """
-    if undo and (dry_run or allow):
-        raise click.UsageError("--undo goes with neither --dry-run nor --allow")
+    if undo and (dry_run or allow or no_voicemail):
+        raise click.UsageError("--undo goes with none of --dry-run, --allow and --no-voicemail")
     if undo:
         _say(journal.undo(path_of(config_path)))
         _say(apply.reload_asterisk())
@@ -98,7 +102,7 @@ def set_up_asterisk(
         raise click.BadParameter(str(error), param_hint="--allow") from error
     place = apply.place(asterisk_dir, path_of(config_path), pbx)
     found = files.read(place)
-    wishes = planning.Wishes(patterns, key=new_secret(), ami_secret=new_secret())
+    wishes = planning.Wishes(patterns, new_secret(), new_secret(), no_voicemail=no_voicemail)
     try:
         plan = planning.plan(place, found, files.shipped(), wishes)
     except planning.AllowMissingError as error:

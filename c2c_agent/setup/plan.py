@@ -43,6 +43,16 @@ SHIPPED: Final = (AMI_USER, FIRST, BRIDGE)
 #: What FreePBX's `fwconsole chown` leaves as it is, or gives to whom.
 CHOWN: Final = "freepbx_chown.conf"
 
+#: The context of asterisk-conf/c2c-bridge.conf that blocks the voicemail of a FreePBX.
+NO_VOICEMAIL: Final = "c2c-no-voicemail"
+_WITHOUT_VOICEMAIL: Final = "\n".join(
+    [
+        "  second_leg:",
+        f'    - {{match: "_X.", channel: "Local/{{number}}@{NO_VOICEMAIL}"}}',
+        f'    - {{match: "_!", channel: "Local/{{number}}@{NO_VOICEMAIL}"}}',
+    ]
+)
+
 #: The name of the key that a new configuration has.
 FIRST_KEY: Final = "first"
 
@@ -102,11 +112,15 @@ class Place:
 
 @frozen
 class Wishes:
-    """What the new configuration is made of: what its key may dial, and two fresh secrets."""
+    """What the new configuration is made of: what its key may dial, and two fresh secrets.
+
+    `no_voicemail`: the second is dialled without the voicemail behind it.
+    """
 
     allow: Sequence[Pattern]
     key: str = field(repr=False)
     ami_secret: str = field(repr=False)
+    no_voicemail: bool = False
 
 
 @frozen
@@ -138,6 +152,11 @@ def plan(
         raise AllowMissingError(
             f"{place.config} is to be made: say with --allow what its first key may dial, "
             "such as --allow _1XX --allow _NXXNXXXXXX"
+        )
+    if wishes.no_voicemail and not _is_freepbx(place, found):
+        raise SetupError(
+            "Only a FreePBX can be asked not to let voicemail answer (--no-voicemail). Elsewhere "
+            "write a context that dials the phones alone: the page on the dialplan has a recipe."
         )
     return _Planner(place, found, shipped, wishes).plan()
 
@@ -358,6 +377,8 @@ class _Planner:
             lines.append("asterisk:")
         if self._freepbx:
             lines.append("  freepbx: true")
+        if self._wishes.no_voicemail:
+            lines.append(_WITHOUT_VOICEMAIL)
         if ami:
             lines += ["  ami:", *ami]
         allow = ", ".join(dumps(pattern.text) for pattern in self._wishes.allow)
@@ -411,6 +432,20 @@ class _Planner:
                 )
         if not self._new_config and not self._place.freepbx:
             yield f"This is a FreePBX: set asterisk.freepbx to true in {self._place.config}."
+        if NO_VOICEMAIL not in self._found.get(self._place.config, ""):
+            yield from self._notes_on_voicemail()
+
+    def _notes_on_voicemail(self) -> Iterator[str]:
+        if not self._wishes.no_voicemail:
+            yield (
+                "A voicemail that answers for the second counts as connected. With --no-voicemail "
+                "the second is dialled without it: busy, declined and unanswered stay as they are."
+            )
+        elif not self._new_config:
+            yield (
+                f"Put into the section asterisk of {self._place.config}, so that no voicemail "
+                f"answers for the second:\n{_WITHOUT_VOICEMAIL}"
+            )
 
 
 def _is_freepbx(place: Place, found: Mapping[str, str]) -> bool:

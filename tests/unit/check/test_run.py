@@ -123,6 +123,18 @@ class AllIsWell(CheckTest):
             f"context {name}" for name in (*CONTEXTS[:-1], "outbound", "sales", "everybody")
         ]
 
+    def test_a_context_that_leads_to_the_users(self) -> None:
+        """What the second leg would lose in those is told, too."""
+        channel = "Local/{number}@c2c-no-voicemail"
+        self.configure(
+            second_leg=[SecondLegRule(parse_pattern("_X."), channel)],
+            dial_as=DialAsConfig({"100": "sales"}),
+        )
+        self.pbx.contexts |= {"c2c-no-voicemail", "sales"}
+        self.pbx.sets["sales"] = "TIMEOUT(absolute)=60"
+        [found] = [finding for finding in self.check() if finding.name == "context sales"]
+        assert "TIMEOUT(absolute)" in found.message
+
     def test_contexts_of_the_devices(self) -> None:
         """They are looked at, too: what the second leg would lose there is told."""
         self.pbx.devices = ["PJSIP/100", "PJSIP/101", "Local/x@y", "Custom:dnd"]

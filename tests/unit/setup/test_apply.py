@@ -46,6 +46,22 @@ class TestSetUp:
         assert secret not in result.output
         assert reloads() == ["-rx manager reload", "-rx dialplan reload"]
 
+    def test_no_voicemail(self, host: Host) -> None:
+        """On a FreePBX the second is dialled without; elsewhere nothing is written."""
+        before = host.tree()
+        result = host.run("--allow", "_1XX", "--no-voicemail")
+        if host.layout != "freepbx":
+            assert result.exit_code == 1
+            assert "Only a FreePBX" in result.output
+            assert host.tree() == before
+            return
+        config = configfile.load(str(host.config))
+        assert config.asterisk is not None
+        assert {rule.channel for rule in config.asterisk.second_leg} == {
+            "Local/{number}@c2c-no-voicemail"
+        }
+        assert host.run("--undo", "--no-voicemail").exit_code == 2
+
     def test_modes(self, host: Host) -> None:
         """Secrets are for their readers only; files that were there keep their modes."""
         host.set_up()

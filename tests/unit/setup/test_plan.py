@@ -9,12 +9,14 @@ import yaml
 from attrs import evolve
 
 from c2c_agent.config.parse import parse
+from c2c_agent.config.pbx import AsteriskConfig
 from c2c_agent.setup.asterisk_conf import SetupError, block_of, without_block
 from c2c_agent.setup.files import shipped
 from c2c_agent.setup.plan import (
     AMI_USER,
     BRIDGE,
     FIRST,
+    NO_VOICEMAIL,
     AllowMissingError,
     Change,
     Kind,
@@ -440,8 +442,14 @@ class TestNotes:
 
     def test_ami_of_a_freepbx_that_is_off(self) -> None:
         """FreePBX's own setting says so."""
-        (note,) = plan(found({**FREEPBX, "manager.conf": FREEPBX["manager.conf"][24:]})).notes
+        note, _ = plan(found({**FREEPBX, "manager.conf": FREEPBX["manager.conf"][24:]})).notes
         assert note.startswith("AMI is off: switch it on in FreePBX")
+
+    @pytest.mark.parametrize("layout", [DEBIAN, FREEPBX])
+    def test_voicemail(self, layout: Mapping[str, str]) -> None:
+        """A FreePBX has one behind every extension, and can be told to block it."""
+        offered = [note for note in plan(found(layout)).notes if "--no-voicemail" in note]
+        assert len(offered) == (layout is FREEPBX)
 
     def test_allow_is_too_late(self) -> None:
         """The configuration that is there is the admin's."""
@@ -455,7 +463,42 @@ class TestNotes:
         assert "manager.conf does not include manager_custom.conf" in notes[0]
         assert "asterisk.freepbx" in notes[1]
         place = Place(ETC, YML, SECRET_FILE, freepbx=True)
-        assert len(plan(found(FREEPBX, yml="keys: []"), place=place).notes) == 1
+        assert len(plan(found(FREEPBX, yml="keys: []"), place=place).notes) == 2
+
+
+class TestNoVoicemail:
+    """`--no-voicemail`: the second is dialled through the context that blocks it."""
+
+    ASKED = evolve(WISHES, no_voicemail=True)
+
+    def test_new(self) -> None:
+        """The configuration has any number dialled so, and nothing is left to say."""
+        made = plan(found(FREEPBX), wishes=self.ASKED)
+        (text,) = [change.after for change in made.changes if change.path == YML]
+        config = parse([(YML, yaml.safe_load(text))], server_id="pbx1").asterisk
+        assert config is not None
+        channel = "Local/{number}@c2c-no-voicemail"
+        assert [rule.channel for rule in config.second_leg] == [channel, channel]
+        assert [rule.match for rule in config.second_leg] == [
+            rule.match for rule in AsteriskConfig().second_leg
+        ]
+        assert config.freepbx
+        assert not any("voicemail" in note for note in made.notes)
+        assert f"[{NO_VOICEMAIL}]" in shipped()[BRIDGE]
+
+    def test_there_already(self) -> None:
+        """Then the admin puts it in; where it stands, there is nothing to do."""
+        notes = plan(found(FREEPBX, yml="keys: []"), wishes=self.ASKED).notes
+        assert "@c2c-no-voicemail" in notes[1]
+        used = "asterisk: {second_leg: [{match: _X., channel: 'Local/{number}@c2c-no-voicemail'}]}"
+        for wishes in (self.ASKED, WISHES):
+            notes = plan(found(FREEPBX, yml=used), wishes=wishes).notes
+            assert not any("voicemail" in note for note in notes)
+
+    def test_no_freepbx(self) -> None:
+        """Asterisk itself knows no such thing."""
+        with pytest.raises(SetupError, match="the page on the dialplan has a recipe"):
+            plan(found(DEBIAN), wishes=self.ASKED)
 
 
 class TestShown:
