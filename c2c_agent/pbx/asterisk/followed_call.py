@@ -52,6 +52,10 @@ _LOOK: Final = 3.0
 #: its own (cdr.c), and what is switched on earlier may be that of the ringing.
 _CDR_IS_NEW: Final = 0.5
 
+#: Seconds before the end of the longest talk at which it is bounded exactly: most talks are over by
+#: then, and the dialplan's own bound is later by no more than the ringing.
+_BOUND_AHEAD: Final = 60.0
+
 #: Seconds until a channel that is only just being made is hung up again; each time twice as long,
 #: and this is the longest.
 _HANG_UP_AGAIN: Final = 0.25
@@ -104,6 +108,7 @@ class FollowedCall:
         self._in_vain = 0  # how often it was tried again since something was hung up
         self._set_right = False
         self._counting: IDelayedCall | None = None
+        self._bounding: IDelayedCall | None = None
 
     @property
     def plan(self) -> OriginatePlan:
@@ -173,6 +178,7 @@ class FollowedCall:
     def link_lost(self) -> None:
         """From here on something may be missed."""
         self._trace.lost = True
+        self._set_right = False  # what was said may not have been heard
         self._hang(hanging_up.Event.LINK_LOST)
 
     def found(self, channels: Iterable[Message]) -> None:
@@ -218,6 +224,7 @@ class FollowedCall:
         if self._following.state is following.State.OVER:
             _cancel(self._looking)
             _cancel(self._counting)
+            _cancel(self._bounding)
         for command in commands:
             match command:
                 case following.Command.WAIT:
@@ -289,7 +296,7 @@ class FollowedCall:
     # The talk
 
     def _set_talk_right(self) -> None:
-        """Bound the talk exactly, and have it counted, where nothing is left of its dialling.
+        """Have the talk bounded exactly, and counted, where nothing is left of its dialling.
 
         The limit that Dial kept has gone with the Local channel, and the dialplan's own counts from
         the dialling. The CDR of the talk is a new one (cdr.c), which is to be written; that of the
@@ -298,12 +305,19 @@ class FollowedCall:
         if self._set_right or not self._trace.talks_alone():
             return
         self._set_right = True
+        _cancel(self._bounding)
+        _cancel(self._counting)
         since = self._trace.talk_since()
         if since is not None:
-            left = max(1.0, self._max_duration - (self._now() - since))
-            in_background(self._set("TIMEOUT(absolute)", f"{left:.3f}"))
+            end = since + self._max_duration
+            wait = max(0.0, end - _BOUND_AHEAD - self._now())
+            self._bounding = self._clock.callLater(wait, self._bound, end)
         count = partial(self._set, "CDR_PROP(disable)", "0")
         self._counting = self._clock.callLater(_CDR_IS_NEW, lambda: in_background(count()))
+
+    def _bound(self, end: float) -> None:
+        left = max(1.0, end - self._now())
+        in_background(self._set("TIMEOUT(absolute)", f"{left:.3f}"))
 
     async def _set(self, name: str, value: str) -> None:
         with suppress(AmiError):  # the dialplan's own bound holds
