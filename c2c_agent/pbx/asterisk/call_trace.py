@@ -244,8 +244,10 @@ class CallTrace:
             channel.refused = True  # it was only rung, perhaps by a queue that has answered
             return []
         leg = self._tree.leg_of(channel.uniqueid)
-        answered = leg is not None and self._legs[leg].answered_at is not None
-        if leg is not None and answered and not self._is_to_end:
+        if leg is None or self._is_to_end:
+            return []
+        # A dialplan that answers and hangs up at once may be told to have done so in this order.
+        if self._legs[leg].answered_at is not None or channel.uniqueid in self._tree.dialed:
             self._hangups.append((channel, leg, now))
         return []
 
@@ -272,7 +274,11 @@ class CallTrace:
         out of it: those end by themselves, and may be told so in any order. Nor who has transferred
         the talk or left it to another of the same side, nor whoever was made to leave.
         """
-        for channel, leg, at in self._hangups:
+        for channel, leg, asked_at in self._hangups:
+            answered_at = self._legs[leg].answered_at
+            if answered_at is None:
+                continue
+            at = max(asked_at, answered_at)
             leaves_a_talk = self._leaves_by_itself(channel, leg) or self._goes_on(channel, leg, at)
             if not leaves_a_talk and not self._was_over(leg, at):
                 return leg, at

@@ -443,6 +443,17 @@ class TestDialplanAnswers:
             tried=(Attempt("PJSIP/201-1", "BUSY", 17, None, 1.0),),
         )
 
+    def test_it_hangs_up_at_once(self) -> None:
+        """Asterisk tells the end before the answer: two threads see to them."""
+        trace = second_is_dialled(0.0)
+        near = {"Uniqueid": "l1", "Channel": NEAR["DestChannel"], "ChannelStateDesc": "Up"}
+        trace.observe(event("HangupRequest", **near), 1.0)
+        assert trace.evidence().hung_up_by is None
+        trace.observe(event("DialEnd", Uniqueid="c2c-1", DialStatus="ANSWER", **NEAR), 1.1)
+        trace.observe(event("Hangup", Cause="16", **near), 1.2)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.SECOND, 1.1)
+
     def test_found_after_a_restart(self) -> None:
         """The list shows that no phone is there; which one was tried, nobody knows."""
         trace = CallTrace("c2c-1", 20)
