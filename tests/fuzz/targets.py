@@ -45,6 +45,7 @@ from c2c_agent.web.request import read_parameters
 
 Target = Callable[[bytes], None]
 
+_REQUEST_ID: Final = "2c4f781a-4825-4d09-a573-2d8689e5682b"
 _CONFIG: Final = AsteriskConfig()
 _CONTEXT: Final = "from-phones"
 _NUMBER: Final = r"(\+?[0-9*#]{1,32}|desk-1)"
@@ -195,7 +196,7 @@ def job(data: bytes) -> None:
         return
     plan = make_plan(
         _CONFIG,
-        "x",
+        _REQUEST_ID,
         wanted,
         _CONTEXT,
         agi_url="agi://127.0.0.1:8475/c2c",
