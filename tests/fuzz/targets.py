@@ -63,7 +63,7 @@ _HEADERS: Final = tuple(
             "Async: true",
             "Timeout: [0-9]{4,6}",
             rf'CallerID: "{_NUMBER}" <\1>',
-            "ChannelId: c2c-x",
+            "ChannelId: c2c-[a-z2-7]{26}",
             "Variable: _*C2C_[A-Z_]+=[A-Za-z0-9_.@:/+*#-]*",
         ),
     )
