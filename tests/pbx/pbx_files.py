@@ -30,10 +30,10 @@ PHONES: Final = {
     "180": "from-phones",
     "240": "from-phones",
     "280": "from-phones",
-    **dict.fromkeys(("190", "191", "192", "285"), "from-phones"),
+    **dict.fromkeys(("190", "191", "192", "247"), "from-phones"),
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
     "185": "from-phones",
-    "286": "from-phones",
+    "246": "from-phones",
 }
 
 #: The kind of a phone that is not of the usual one: a template of `pjsip.conf`.
@@ -42,8 +42,8 @@ KINDS: Final = {
     **dict.fromkeys(("170", "171", "270", "271"), "direct-phone"),
     "155": "permitted-phone",
     **dict.fromkeys(("190", "191"), "withholding-phone"),
-    "285": "trunk",
-    **dict.fromkeys(("185", "286"), "heard-phone"),
+    "247": "trunk",
+    **dict.fromkeys(("185", "246"), "heard-phone"),
 }
 
 #: Users whose phones say themselves where they are.

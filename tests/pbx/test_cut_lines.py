@@ -16,7 +16,7 @@ from tests.pbx.waiting import wait_until
 REQUESTED_CHANNEL_UNAVAILABLE = 44
 
 #: Phones that Asterisk listens for (`rtp_timeout`), the first and the second.
-HEARD = {"first": ("185", "200"), "second": ("100", "286")}
+HEARD = {"first": ("185", "200"), "second": ("100", "246")}
 
 
 def cut(agent: AgentProcess, phones: dict[str, Talker], leg: str) -> str:

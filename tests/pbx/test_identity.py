@@ -81,7 +81,7 @@ class TestWithheld:
     """Whoever withholds the number in calls of the phone's own does so here."""
 
     @pytest.mark.parametrize("caller", ["100", "190", "191", "192"])
-    @pytest.mark.parametrize("called", ["200", "285"], ids=["phone", "trunk"])
+    @pytest.mark.parametrize("called", ["200", "247"], ids=["phone", "trunk"])
     def test_the_second_is_told_as_much_as_by_a_call_of_the_phone(
         self,
         agent: AgentProcess,
@@ -114,18 +114,18 @@ class TestWithheld:
     ) -> None:
         """Another phone that shows its number, one that does not, and one outside."""
         phone("101" if first == "301" else first, QUICK)
-        own, second = talker(user), phone("285", TALKS)
-        called = own.call("285", (asterisk.address, 5060))
+        own, second = talker(user), phone("247", TALKS)
+        called = own.call("247", (asterisk.address, 5060))
         wait_until(lambda: called.ended_at, 20, "the user's own call is over")
-        assert agent.ended(agent.call(first, "285", dial_as=user))["outcome"] == "connected"
+        assert agent.ended(agent.call(first, "247", dial_as=user))["outcome"] == "connected"
         [by_itself, by_us] = map(identity, second.invites())
         assert by_us == by_itself
 
     def test_nothing_in_the_talk_shows_more(self, agent: AgentProcess, phone: StartPhone) -> None:
         """Nor what the second's provider is told while they talk."""
         phone("190", QUICK)
-        provider = phone("285", Behaviour(ring_seconds=0.2, talk_seconds=2.0))
-        assert agent.ended(agent.call("190", "285"))["outcome"] == "connected"
+        provider = phone("247", Behaviour(ring_seconds=0.2, talk_seconds=2.0))
+        assert agent.ended(agent.call("190", "247"))["outcome"] == "connected"
         messages = provider.whole_call().messages
         named = [one for one in messages if one.received and one.header("P-Asserted-Identity")]
         assert named
