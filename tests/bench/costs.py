@@ -40,8 +40,8 @@ from c2c_agent.call.job import JobRules, parse_job
 from c2c_agent.call.machine import step
 from c2c_agent.call.record import dump, load
 from c2c_agent.config.pbx import AsteriskConfig, SecondLegRule
-from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
-from c2c_agent.pbx.asterisk.channel_id import root_id
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import request_id_of, root_id
 from c2c_agent.pbx.asterisk.originate import make_plan
 from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import Lease, Meter

@@ -1,6 +1,6 @@
 """One call, watched through AMI events: leg events as they become true, evidence at the end.
 
-Pure. `CallTrace` takes the events that carry the call's Linkedid (`request_id_of` tells whose they
+Pure. `CallTrace` takes the events that carry the call's Linkedid (`channel_id` tells whose they
 are); `channel_tree` knows which leg a channel is part of. OriginateResponse travels a way of its
 own and may come before everything else, or after it.
 """
@@ -22,7 +22,6 @@ from c2c_agent.call.events import (
     SecondRinging,
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
-from c2c_agent.pbx.asterisk.channel_id import request_of
 from c2c_agent.pbx.asterisk.channel_tree import APART, Channel, ChannelTree
 from c2c_agent.pbx.asterisk.last_word import LastWord, of_answered, of_unanswered
 
@@ -46,25 +45,6 @@ _NO_ANSWER: Final = frozenset({18, 19})
 #: Who leaves in an attended transfer, and who then talks in their place; the channels of each are
 #: headers that begin so.
 _TRANSFERS: Final = (("OrigTransferer", "TransferTarget"), ("SecondTransferer", "Transferee"))
-
-#: Where an event that tells of two channels may have the Linkedid of ours.
-_LINKED: Final = (
-    "Linkedid",
-    "DestLinkedid",
-    "LocalOneLinkedid",
-    "TransfererLinkedid",
-    "OrigTransfererLinkedid",
-    "SecondTransfererLinkedid",
-    "TargetLinkedid",
-)
-
-
-def request_id_of(event: Message) -> str | None:
-    """The request whose call an event belongs to; None where it is no call of ours."""
-    # First by the channel's own id: in one bridge with another call (after a transfer), it may have
-    # that call's Linkedid, which may be one of ours as well.
-    ids = map(event.get, ("Uniqueid", *_LINKED))
-    return next(filter(None, map(request_of, ids)), None)
 
 
 def tells_of_legs(event: Message) -> bool:

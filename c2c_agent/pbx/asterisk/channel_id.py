@@ -1,4 +1,4 @@
-"""The ids that channels are made with: whose call a channel is of, by its id alone. Pure.
+"""The ids that channels are made with, and whose call a channel or an event is of. Pure.
 
 A call's first channel, its root, has the id `c2c-` and the 26 characters of base32 (RFC 4648,
 section 6; lower case, no padding) that the request's UUID makes. It is the Uniqueid of the root,
@@ -19,6 +19,8 @@ from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
+from c2c_agent.ami.message import Message
+
 #: What every id begins with.
 PREFIX: Final = "c2c-"
 
@@ -30,6 +32,17 @@ _OF_0_1: Final = re.compile(r"c2c-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 #: A test call's: the last two bits are 1, so that it is no request's.
 _OF_CHECK: Final = re.compile(r"c2c-check[a-z2-7]{20}7")
+
+#: Where an event that tells of two channels may have the Linkedid of ours.
+_LINKED: Final = (
+    "Linkedid",
+    "DestLinkedid",
+    "LocalOneLinkedid",
+    "TransfererLinkedid",
+    "OrigTransfererLinkedid",
+    "SecondTransfererLinkedid",
+    "TargetLinkedid",
+)
 
 
 def root_id(request_id: str) -> str:
@@ -51,6 +64,14 @@ def _request_of(root: str) -> str | None:
         return str(UUID(bytes=b32decode(match[1].upper() + "======")))
     match = _OF_0_1.fullmatch(root)
     return None if match is None else match[1]
+
+
+def request_id_of(event: Message) -> str | None:
+    """The request whose call an event belongs to; None where it is no call of ours."""
+    # First by the channel's own id: in one bridge with another call (after a transfer), it may have
+    # that call's Linkedid, which may be one of ours as well.
+    ids = map(event.get, ("Uniqueid", *_LINKED))
+    return next(filter(None, map(request_of, ids)), None)
 
 
 def check_id() -> str:

@@ -39,8 +39,8 @@ from c2c_agent.config.rules import CONTEXT
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.net.endpoints import is_loopback
 from c2c_agent.pbx.asterisk import bridge
-from c2c_agent.pbx.asterisk.call_trace import request_id_of, tells_of_legs
-from c2c_agent.pbx.asterisk.channel_id import is_of_check, request_of
+from c2c_agent.pbx.asterisk.call_trace import tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import is_of_check, request_id_of, request_of
 from c2c_agent.pbx.asterisk.event_time import happened_at
 from c2c_agent.pbx.asterisk.evidence import DialResult
 from c2c_agent.pbx.asterisk.followed_call import CANCEL_CAUSE, FollowedCall

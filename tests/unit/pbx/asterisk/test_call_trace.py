@@ -22,8 +22,8 @@ from c2c_agent.call.events import (
 from c2c_agent.call.evidence import Attempt, CallEvidence, Leg, LegEvidence, SaidBy
 from c2c_agent.call.outcome import Outcome
 from c2c_agent.call.verdict import verdict
-from c2c_agent.pbx.asterisk.call_trace import CallTrace, request_id_of, tells_of_legs
-from c2c_agent.pbx.asterisk.channel_id import root_id
+from c2c_agent.pbx.asterisk.call_trace import CallTrace, tells_of_legs
+from c2c_agent.pbx.asterisk.channel_id import request_id_of, root_id
 from c2c_agent.pbx.asterisk.channel_tree import CALLERS_CONTEXTS
 from c2c_agent.pbx.asterisk.evidence import DialResult, dial_report, with_dial_report
 from tests.fakes import uuid
@@ -227,27 +227,6 @@ def test_the_shipped_filter(path: Path) -> None:
             in_ours = any(f"Context: {name}\r\n" in picked_up for name in CALLERS_CONTEXTS)
             assert bool(passing.search(picked_up)) is (tells_of_legs(event) and in_ours)
             assert not passing.search(re.sub(r"Context: c2c-\w+", r"\g<0>-too", picked_up))
-
-
-def test_foreign_events_are_of_no_call() -> None:
-    """Without our prefix, or with no id at all, an event is nobody's."""
-    assert request_id_of(event("Hangup", Linkedid="17.1")) is None
-    assert request_id_of(event("OriginateResponse", Uniqueid="<unknown>")) is None
-    assert request_id_of(event("FullyBooted")) is None
-    for foreign in FOREIGN:
-        assert request_id_of(event("Hangup", Uniqueid=foreign, Linkedid=foreign)) is None
-
-
-def test_a_child_of_ours_on_a_pbx_whose_name_begins_as_our_ids_do() -> None:
-    """It is known by its Linkedid, whatever its own id begins with."""
-    assert request_id_of(event("Hangup", Uniqueid=FOREIGN[0], Linkedid=ROOT)) == uuid(1)
-
-
-@pytest.mark.parametrize("uniqueid", [ROOT, ROOT + ";2"])
-@pytest.mark.parametrize("linkedid", ["17.1", root_id(uuid(2))])
-def test_a_channel_that_was_joined_with_another_call(uniqueid: str, linkedid: str) -> None:
-    """It has that call's Linkedid, though it may be one of ours, and is known by its own id."""
-    assert request_id_of(event("Hangup", Uniqueid=uniqueid, Linkedid=linkedid)) == uuid(1)
 
 
 #: The halves of the second leg's Local channel, and the first leg's near half.

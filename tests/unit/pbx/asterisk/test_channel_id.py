@@ -1,4 +1,4 @@
-"""The ids that channels are made with, and whose call a channel is of."""
+"""The ids that channels are made with, and whose call a channel or an event is of."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2c_agent.pbx.asterisk.channel_id import check_id, is_of_check, request_of, root_id
+from c2c_agent.ami.message import Message
+from c2c_agent.pbx.asterisk.channel_id import (
+    check_id,
+    is_of_check,
+    request_id_of,
+    request_of,
+    root_id,
+)
 
 ID = "2c4f781a-4825-4d09-a573-2d8689e5682b"
 ROOT = "c2c-frhxqgsievgqtjltfwditzlifm"
 
 #: What a FreePBX's table of CDRs has room for, as Uniqueid and as Linkedid.
 ROOM = 32
+
+#: What an Asterisk makes whose `systemname` begins as our ids do.
+FOREIGN = (
+    *("c2c-pbx1-1795415440.12", "c2c-1795415440.12", "c2c-1795415440.12;2", "c2c--1795415440.1"),
+    *(f"{ROOT}-17.1", f"{ROOT}a-17.1", f"{ROOT}.example-17.1"),
+    *(f"c2c-{ID}-17.1", f"c2c-{ID}a-17.1"),
+)
+
+
+def event(name: str, **headers: str) -> Message:
+    """An event with these headers."""
+    lines = [f"Event: {name}", *(f"{key}: {value}" for key, value in headers.items())]
+    return Message("\n".join(lines).encode())
 
 
 def test_how_it_is_written() -> None:
@@ -43,9 +63,9 @@ def test_of_version_0_1() -> None:
     "uniqueid",
     [
         *("", "<unknown>", "17.1", "c2d-1", "c2c-", "c2c-1", ID, f"x{ROOT}", ROOT[4:]),
-        *(ROOT[:-1], ROOT + "a", ROOT.upper(), ROOT + "-17.1", ROOT + "\n", "c2c-" + 26 * "7"),
-        *(f"c2c-{ID[:-1]}", f"c2c-{ID}0", f"c2c-{ID.upper()}", f"c2c-{ID}-17.1"),
-        *("c2c-pbx1-1795415440.12", "c2c-1795415440.12"),
+        *(ROOT[:-1], ROOT + "a", ROOT.upper(), ROOT + "\n", "c2c-" + 26 * "7"),
+        *(f"c2c-{ID[:-1]}", f"c2c-{ID}0", f"c2c-{ID.upper()}"),
+        *FOREIGN,
     ],
 )
 def test_only_a_whole_id_is_ours(uniqueid: str) -> None:
@@ -62,3 +82,36 @@ def test_a_check_has_ids_of_its_own() -> None:
         assert is_of_check(one)
         assert request_of(one) is None
         assert len(one + ";2") == ROOM
+
+
+def test_foreign_events_are_of_no_call() -> None:
+    """Without our prefix, or with no id at all, an event is nobody's."""
+    assert request_id_of(event("Hangup", Linkedid="17.1")) is None
+    assert request_id_of(event("OriginateResponse", Uniqueid="<unknown>")) is None
+    assert request_id_of(event("FullyBooted")) is None
+    for foreign in FOREIGN:
+        assert request_id_of(event("Hangup", Uniqueid=foreign, Linkedid=foreign)) is None
+
+
+def test_a_child_of_ours_on_a_pbx_whose_name_begins_as_our_ids_do() -> None:
+    """It is known by its Linkedid, whatever its own id begins with."""
+    assert request_id_of(event("Hangup", Uniqueid=FOREIGN[0], Linkedid=ROOT)) == ID
+
+
+@pytest.mark.parametrize("uniqueid", [ROOT, ROOT + ";2"])
+@pytest.mark.parametrize("linkedid", ["17.1", root_id("00000000-0000-0000-0000-000000000000")])
+def test_a_channel_that_was_joined_with_another_call(uniqueid: str, linkedid: str) -> None:
+    """It has that call's Linkedid, though it may be one of ours, and is known by its own id."""
+    assert request_id_of(event("Hangup", Uniqueid=uniqueid, Linkedid=linkedid)) == ID
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("DestLinkedid", "LocalOneLinkedid", "TransfererLinkedid", "OrigTransfererLinkedid"),
+        *("SecondTransfererLinkedid", "TargetLinkedid"),
+    ],
+)
+def test_an_event_of_two_channels(header: str) -> None:
+    """Either may be of our call."""
+    assert request_id_of(event("Any", Uniqueid="17.1", Linkedid="17.1", **{header: ROOT})) == ID

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.ami.link import AmiLink
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
-from c2c_agent.pbx.asterisk.call_trace import request_id_of
-from c2c_agent.pbx.asterisk.channel_id import root_id
+from c2c_agent.pbx.asterisk.channel_id import request_id_of, root_id
 from c2c_agent.pbx.asterisk.inquiry import Inquiry
 from tests.fake_link import FakeLink, Sent, message
 from tests.fakes import uuid
