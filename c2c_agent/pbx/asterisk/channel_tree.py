@@ -22,7 +22,7 @@ it is told, and worked out when it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from attrs import define, field
@@ -163,6 +163,28 @@ class ChannelTree:
         uniqueid = self._kept(uniqueid)
         self._parents[uniqueid] = self.caller
         self.dialed.append(uniqueid)
+
+    def rang_as_first(self, uniqueid: str) -> bool:
+        """Whether it is a phone that rang as the first; one that dials was taken by c2c-bridge."""
+        channel, of_first = self.channels.get(uniqueid), self.leg_of(uniqueid) is Leg.FIRST
+        return channel is not None and channel.is_device and of_first and uniqueid != self.root
+
+    def tie_to_who_dialed(self, uniqueid: str, dialed_by: str) -> None:
+        """Note which channel has dialled another one; `dialed_by` may be empty."""
+        if dialed_by == self.caller:
+            self.tie_to_caller(uniqueid)
+        elif self._faces_the_first(dialed_by):
+            # The first has transferred the talk: what the second is put through to stands for it.
+            self.tie(uniqueid, self.root + ";2")
+        elif dialed_by:  # there is none where Originate itself dials the root
+            self.tie(uniqueid, dialed_by)
+
+    def _faces_the_first(self, uniqueid: str) -> bool:
+        """Whether it is what the first talks with, not what is somewhere behind that."""
+        channel = self.channels.get(uniqueid)
+        if channel is None or self.leg_of(uniqueid) is not Leg.SECOND:
+            return False
+        return channel.is_device or uniqueid in self.dialed
 
     def _kept(self, uniqueid: str) -> str:
         """An id as it is kept already: each event brings its own copy of the same few."""
@@ -320,14 +342,18 @@ class ChannelTree:
             known.answered = known.answered or _is_up(channel)
             if uniqueid != self.root and channel.get("Context") in CALLERS_CONTEXTS:
                 self.set_caller(uniqueid, channel.get("Channel"))
-        for known in self.channels.values():
-            known.ended = known.ended or known.uniqueid not in listed
+        self.end_all_but(listed)
         while unknown := [uniqueid for uniqueid in listed if self.leg_of(uniqueid) is None]:
             tied = [uniqueid for uniqueid in unknown if self._tie_to_company(uniqueid, listed)]
             if not tied and _is_up(listed.get(self.caller)):
                 self.tie_to_caller(unknown[0])
             elif not tied:
                 self.tie(unknown[0], self.root + ";2")
+
+    def end_all_but(self, listed: Container[str]) -> None:
+        """Note that what is not listed has ended unseen."""
+        for known in self.channels.values():
+            known.ended = known.ended or known.uniqueid not in listed
 
     def _tie_to_company(self, uniqueid: str, listed: Mapping[str, Message]) -> bool:
         """Tie a channel by what it is together with, if the leg of that is known."""

@@ -27,6 +27,49 @@ class TestLegOf:
         tree.tie("17.4", "17.3")
         assert tree.leg_of("17.4") is Leg.SECOND
 
+    @pytest.mark.parametrize(
+        ("dialed_by", "leg"),
+        [
+            (ROOT, Leg.SECOND),
+            (ROOT + ";2", Leg.FIRST),
+            ("17.1", Leg.FIRST),  # what the first talks with: it has transferred the talk
+            ("17.2", Leg.SECOND),  # somewhere behind that
+            ("17.3", Leg.FIRST),  # a phone, which the first talks with when the rest is gone
+            ("17.9", None),
+            ("", None),
+        ],
+    )
+    def test_who_dialed(self, dialed_by: str, leg: Leg | None) -> None:
+        """It says which leg a channel is part of, where its own is known."""
+        tree = ChannelTree(ROOT)
+        for uniqueid, name in (
+            ("17.1", "Local/200@x-1;1"),
+            ("17.2", "Local/200@x-1;2"),
+            ("17.3", "PJSIP/200-2"),
+        ):
+            tree.channel(uniqueid, name)
+        tree.tie_to_caller("17.1")
+        tree.tie("17.2", "17.1")
+        tree.tie("17.3", "17.2")
+        tree.tie_to_who_dialed("17.4", dialed_by)
+        assert tree.leg_of("17.4") is leg
+
+    def test_a_phone_that_rang_as_the_first(self) -> None:
+        """Not the root, even if it is a phone, nor a Local channel, nor the second's."""
+        tree = ChannelTree(ROOT)
+        for uniqueid, name in (
+            (ROOT, "PJSIP/100-1"),
+            ("17.1", "PJSIP/101-2"),
+            ("17.2", "Local/100@x-1;1"),
+            ("17.3", "PJSIP/200-2"),
+        ):
+            tree.channel(uniqueid, name)
+        tree.tie("17.1", ROOT)
+        tree.tie("17.2", ROOT)
+        tree.tie_to_caller("17.3")
+        known = [*tree.channels, "17.9"]
+        assert [uniqueid for uniqueid in known if tree.rang_as_first(uniqueid)] == ["17.1"]
+
     def test_not_told_yet(self) -> None:
         """Then it is nobody's."""
         assert ChannelTree(ROOT).leg_of("17.5") is None
@@ -50,6 +93,16 @@ class TestLeft:
         assert tree.alive == [ROOT, "17.1"]
         assert not tree.all_ended
         tree.channels[ROOT].ended = True
+        assert tree.alive == ["17.1"]
+
+    def test_what_is_not_listed(self) -> None:
+        """It has ended; what had ended before is not there again."""
+        tree = ChannelTree(ROOT)
+        for uniqueid, name in ((ROOT, "PJSIP/100-1"), ("17.1", "PJSIP/200-2")):
+            tree.channel(uniqueid, name)
+        tree.end_all_but({"17.1"})
+        assert tree.alive == ["17.1"]
+        tree.end_all_but({ROOT, "17.1"})
         assert tree.alive == ["17.1"]
 
     @pytest.mark.parametrize(
