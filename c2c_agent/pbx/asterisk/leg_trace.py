@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from attrs import define, evolve
+from attrs import define
 
 from c2c_agent.call.evidence import LegEvidence
+from c2c_agent.call.evolve import evolve
 from c2c_agent.pbx.asterisk.channel_tree import Channel
 from c2c_agent.pbx.asterisk.last_word import LastWord, of_answered, of_unanswered
 
