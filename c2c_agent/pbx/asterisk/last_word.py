@@ -107,8 +107,9 @@ def refused_by(own: str, named: Collection[str]) -> SaidBy | None:
 def _last_of(devices: Sequence[Channel]) -> Channel:
     """Of the devices of a leg the one whose word counts."""
     newest = max(device.dialed_turn for device in devices)
-    # Whose dialling had ended before the newest one was dialled is of an earlier round.
-    together = [one for one in devices if one.over_turn is None or one.over_turn > newest]
+    # Whose dialling had ended before the newest one was dialled is of an earlier round. The end of
+    # the newest one may have been told first.
+    together = [one for one in devices if one.dialed_turn == newest or _over(one) > newest]
     ringing = [one for one in together if one.rang and not one.turned_down]
     refused = [one for one in together if one.turned_down]
     spoke = [one for one in refused if one.rang or one.cause in _ITS_OWN_CAUSES]

@@ -173,3 +173,11 @@ class TestUnanswered:
         tried = [busy(2 * turn, 2 * turn + 1) for turn in range(MOST_TRIED + 3)]
         word = unanswered(*tried)
         assert names(word) == [one.name for one in tried[2:-1]]
+
+
+def test_an_end_that_was_told_before_the_beginning() -> None:
+    """The two come from threads of their own."""
+    device = busy(2, 1)
+    assert unanswered(device).channel is device
+    earlier = busy(1, 2)
+    assert unanswered(earlier, busy(4, 3)).channel is not earlier
