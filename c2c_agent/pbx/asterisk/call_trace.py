@@ -367,12 +367,21 @@ class CallTrace:
         return self._tree.caller
 
     def talks_alone(self) -> bool:
-        """Whether the phone that was taken out of the root talks, and the way it dialled is gone.
+        """Whether what dialled the second talks, and the way it dialled is gone.
 
         What the dialplan has bound the dialling to has gone with it.
         """
-        head = self._tree.channels.get(self._tree.dialed[-1]) if self._tree.dialed else None
-        return self._tree.is_taken and (self._direct or (head is not None and head.optimized))
+        head = self._dialed_last()
+        return self._direct or (head is not None and head.optimized and head.ended)
+
+    @property
+    def far_half_of_second(self) -> str | None:
+        """The name of the half that runs the second's dialplan; None where there is none."""
+        head = self._dialed_last()
+        return None if head is None or head.ended else head.other_half
+
+    def _dialed_last(self) -> Channel | None:
+        return self._tree.channels.get(self._tree.dialed[-1]) if self._tree.dialed else None
 
     def who_left(self) -> Leg | None:
         """Who has transferred the talk, where nobody has come in their place."""
@@ -387,6 +396,11 @@ class CallTrace:
     def first_answered(self) -> bool:
         """Whether the first leg was answered, seen or not."""
         return self._legs[Leg.FIRST].answered_at is not None
+
+    @property
+    def second_answered(self) -> bool:
+        """Whether the second leg was answered, seen or not."""
+        return self._legs[Leg.SECOND].answered_at is not None
 
     @property
     def is_explained(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -48,9 +47,8 @@ _EXPLAIN: Final = 1.5
 #: Seconds after which it is looked for what others were left with, again and again.
 _LOOK: Final = 3.0
 
-#: Seconds after which the CDR of a talk is a new one for certain: Asterisk makes it in a thread of
-#: its own (cdr.c), and what is switched on earlier may be that of the ringing.
-_CDR_IS_NEW: Final = 0.5
+#: Seconds after the second's answer within which a Local channel leaves the talk, where it does.
+_LEAVES_WITHIN: Final = 1.0
 
 #: Seconds before the end of the longest talk at which it is bounded exactly: most talks are over by
 #: then, and the dialplan's own bound is later by no more than the ringing.
@@ -107,7 +105,7 @@ class FollowedCall:
         self._ended_here = False
         self._in_vain = 0  # how often it was tried again since something was hung up
         self._set_right = False
-        self._counting: IDelayedCall | None = None
+        self._naming: IDelayedCall | None = None  # the request in the CDR of a channel that stays
         self._bounding: IDelayedCall | None = None
 
     @property
@@ -142,6 +140,7 @@ class FollowedCall:
         for leg_event in self._trace.observe(event, self._heard_at):
             self._tell(leg_event)
         self._set_talk_right()
+        self._name_request_later()
         self._follow(following.Event.HEARD)
         self._hang_up_others()
         if event.event == "Hangup":
@@ -179,6 +178,8 @@ class FollowedCall:
         """From here on something may be missed."""
         self._trace.lost = True
         self._set_right = False  # what was said may not have been heard
+        _cancel(self._naming)
+        self._naming = None
         self._hang(hanging_up.Event.LINK_LOST)
 
     def found(self, channels: Iterable[Message]) -> None:
@@ -194,6 +195,7 @@ class FollowedCall:
         for leg_event in missed:
             self._tell(leg_event)
         self._set_talk_right()
+        self._name_request_later()
 
     def not_found(self) -> None:
         """Asterisk has nothing of it any more."""
@@ -223,7 +225,7 @@ class FollowedCall:
         self._following, commands = following.step(self._following, event, self._seen())
         if self._following.state is following.State.OVER:
             _cancel(self._looking)
-            _cancel(self._counting)
+            _cancel(self._naming)
             _cancel(self._bounding)
         for command in commands:
             match command:
@@ -299,29 +301,38 @@ class FollowedCall:
         """Have the talk bounded exactly, and counted, where nothing is left of its dialling.
 
         The limit that Dial kept has gone with the Local channel, and the dialplan's own counts from
-        the dialling. The CDR of the talk is a new one (cdr.c), which is to be written; that of the
-        ringing, which would count as a talk too, is not.
+        the dialling. The CDR of the talk is a new one (cdr.c), which is to be written. That of the
+        ringing, which would count as a talk too, is not: it is closed when the Local channel ends.
         """
         if self._set_right or not self._trace.talks_alone():
             return
         self._set_right = True
         _cancel(self._bounding)
-        _cancel(self._counting)
         since = self._trace.talk_since()
         if since is not None:
             end = since + self._max_duration
             wait = max(0.0, end - _BOUND_AHEAD - self._now())
             self._bounding = self._clock.callLater(wait, self._bound, end)
-        count = partial(self._set, "CDR_PROP(disable)", "0")
-        self._counting = self._clock.callLater(_CDR_IS_NEW, lambda: in_background(count()))
+        in_background(self._set(self._trace.caller, "CDR_PROP(disable)", "0"))
 
     def _bound(self, end: float) -> None:
         left = max(1.0, end - self._now())
-        in_background(self._set("TIMEOUT(absolute)", f"{left:.3f}"))
+        in_background(self._set(self._trace.caller, "TIMEOUT(absolute)", f"{left:.3f}"))
 
-    async def _set(self, name: str, value: str) -> None:
+    def _name_request_later(self) -> None:
+        """Have the CDR of a Local channel that stays in the talk lead to the request."""
+        if self._naming is None and self._trace.second_answered:
+            wait = 0.0 if self._plan.target.endswith("/n") else _LEAVES_WITHIN
+            self._naming = self._clock.callLater(wait, self._name_request)
+
+    def _name_request(self) -> None:
+        stays = self._trace.far_half_of_second
+        if stays is not None:
+            in_background(self._set(stays, "CDR(userfield)", self._request_id))
+
+    async def _set(self, channel: str, name: str, value: str) -> None:
         with suppress(AmiError):  # the dialplan's own bound holds
-            await self._link.send(actions.setvar(name, value, self._trace.caller))
+            await self._link.send(actions.setvar(name, value, channel))
 
     # Hanging up
 

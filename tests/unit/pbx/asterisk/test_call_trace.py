@@ -1129,6 +1129,24 @@ class TestTaken:
         trace.observe(ends("l1", "Local/200@phones-1;1"), 5.0)
         assert trace.evidence().second.ended_at is None
 
+    def test_the_root_dials(self) -> None:
+        """As where the first is outside: what was between it and the second goes as well."""
+        trace = CallTrace("c2c-1", 20)
+        root = {"Uniqueid": "c2c-1", "Channel": "Local/1@x;1"}
+        trace.observe(event("Newchannel", **root), 0.0)
+        trace.first_came("c2c-1", "Local/1@x;1", 2.0)
+        assert (trace.second_answered, trace.far_half_of_second) == (False, None)
+        trace.observe(dialing(root, "l1", "Local/200@phones-1;1"), 3.0)
+        far_half = HALVES["LocalTwoChannel"]
+        assert (trace.second_answered, trace.far_half_of_second) == (False, far_half)
+        trace.observe(dialed(root, "l1", "Local/200@phones-1;1"), 4.0)
+        assert (trace.second_answered, trace.far_half_of_second) == (True, far_half)
+        trace.observe(event("LocalOptimizationEnd", **HALVES), 4.1)
+        assert not trace.talks_alone()
+        trace.observe(ends("l1", "Local/200@phones-1;1"), 4.1)
+        assert trace.talks_alone()
+        assert trace.far_half_of_second is None
+
     def test_a_session_that_tells_late(self) -> None:
         """What the phone had dialled by then is the second leg."""
         trace = CallTrace("c2c-1", 20)

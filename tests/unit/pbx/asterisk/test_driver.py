@@ -31,11 +31,12 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence
 from c2c_agent.call.job import CallJob
-from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, DialAsConfig
+from c2c_agent.config.pbx import AmiConfig, AsteriskConfig, DialAsConfig, SecondLegRule
 from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.asterisk.channel_id import check_id, root_id
 from c2c_agent.pbx.asterisk.driver import AsteriskDriver
 from c2c_agent.pbx.driver import PlacedCall
+from c2c_agent.policy.pattern import parse_pattern
 from tests.fake_link import FakeLink, Sent, message
 from tests.fakes import uuid
 
@@ -836,6 +837,9 @@ class SettleTests(DriverTestCase):
         )
         assert self.observer.told[0] == Found()
         assert len(self.observer.told) == 2
+        self.clock.advance(1)
+        told = [one.headers for one in self.link.sent if one.action.name == "Setvar"]
+        assert [headers["Variable"] for headers in told] == ["CDR_PROP(disable)"]
 
     def test_the_first_refuses_in_this_moment(self) -> None:
         """Its phone is listed still, and what dialled it no more: it is not the second's."""
@@ -1357,10 +1361,13 @@ class TakenTests(DriverTestCase):
 
     def test_the_cdr(self) -> None:
         """Once the way is gone, the talk is counted; once."""
-        self.optimize()
+        halves = {"LocalOneUniqueid": "7.2", "LocalTwoUniqueid": "7.3"}
+        names = {"LocalOneChannel": "Local/200@x-1;1", "LocalTwoChannel": "Local/200@x-1;2"}
+        self.event("LocalOptimizationEnd", LocalOneLinkedid=ROOT, **halves, **names)
         assert self.set_on_the_phone() == {}
-        self.clock.advance(0.5)
+        self.optimize()
         assert self.set_on_the_phone() == {"CDR_PROP(disable)": "0"}
+        self.clock.advance(2)
         self.event("DialState", DialStatus="RINGING", **self.near)
         assert self.link.names().count("Setvar") == 1
         self.link.last("Setvar").fail(LinkLost("cut"))
@@ -1368,11 +1375,47 @@ class TakenTests(DriverTestCase):
         self.ends("7.1")
         self.finish()
 
+    def test_the_cdr_of_a_channel_that_stays(self) -> None:
+        """Where it has not left the talk by then, as with a recording, its own leads here."""
+        self.clock.advance(0.9)
+        assert self.link.names().count("Setvar") == 0
+        self.clock.advance(0.2)
+        headers = self.link.last("Setvar").headers
+        told = {name: headers[name] for name in ("Channel", "Variable", "Value")}
+        assert told == {"Channel": "Local/200@x-1;2", "Variable": "CDR(userfield)", "Value": ID}
+        assert self.link.names().count("Setvar") == 1
+        self.link.last("Setvar").fail(LinkLost("cut"))
+        for uniqueid, name in (("7.2", "Local/200@x-1;1"), ("7.3", "Local/200@x-1;2")):
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+        self.ends("7.4")
+        self.ends("7.1")
+        self.finish()
+
+    def test_the_cdr_of_a_channel_that_is_to_stay(self) -> None:
+        """As the configuration has it, it leads here from the answer on."""
+        stays = SecondLegRule(parse_pattern("_X."), "Local/{number}@{context}", optimize=False)
+        self.config = AsteriskConfig(second_leg=[stays])
+        self.setUp()
+        self.clock.advance(0)
+        assert self.link.last("Setvar").headers["Variable"] == "CDR(userfield)"
+        self.driver.link_down("cut")
+        self.link.last("Setvar").fail(LinkLost("cut"))
+        self.event("DialState", DialStatus="RINGING", **self.near)
+        self.clock.advance(0)
+        assert self.link.names().count("Setvar") == 2
+        self.link.last("Setvar").succeed()
+        for uniqueid, name in (("7.2", "Local/200@x-1;1"), ("7.3", "Local/200@x-1;2")):
+            self.event("Hangup", Uniqueid=uniqueid, Channel=name, Cause="16")
+        self.ends("7.4")
+        self.ends("7.1")
+        self.clock.advance(2)
+        self.finish()
+
     def test_the_limit(self) -> None:
         """A talk that comes near it is bounded exactly, from its beginning on."""
-        self.clock.advance(2)
+        self.clock.advance(0.5)
         self.optimize()
-        self.clock.advance(3536)
+        self.clock.advance(3537.5)
         assert "TIMEOUT(absolute)" not in self.set_on_the_phone()
         self.clock.advance(3)
         assert self.set_on_the_phone()["TIMEOUT(absolute)"] == "59.000"
@@ -1408,7 +1451,6 @@ class TakenTests(DriverTestCase):
         )
         self.clock.advance(0)
         assert self.set_on_the_phone()["TIMEOUT(absolute)"] == "10.000"
-        self.clock.advance(0.5)
         assert self.link.names().count("Setvar") == before + 2
         self.ends("7.4")
         self.ends("7.1")
