@@ -448,11 +448,19 @@ class Desk:
 
     `kinds` of PBX there is one each, by default an Asterisk; one that has a name of its own is
     given as kind and name, such as `asterisk north`. `limits` are those of `CallsConfig`.
-    `shared`: other processes use the store, too, and have 10 s to answer.
+    `shared`: other processes use the store, too, and have 10 s to answer. The kinds `relayed` go to
+    agents; a job may name the PBXs `for_jobs`.
     Time is the Clock's, beginning at EPOCH.
     """
 
-    def __init__(self, *kinds: str, shared: bool = False, **limits: Any) -> None:
+    def __init__(
+        self,
+        *kinds: str,
+        shared: bool = False,
+        relayed: Collection[str] = (),
+        for_jobs: Collection[str] = (),
+        **limits: Any,
+    ) -> None:
         self.clock = Clock()
         self.outbox = FakeOutbox()
         self.store = FakeStore()
@@ -461,6 +469,7 @@ class Desk:
         self.report_list = FakeReportList()
         named = [kind.split() for kind in kinds or ["asterisk"]]
         self.pbx_kinds = {words[-1]: words[0] for words in named}
+        self.pbx_names = PbxNames(self.pbx_kinds, relayed=relayed, for_jobs=for_jobs)
         self.pbx_limits: dict[str, int] = {}  # by name of PBX
         self.drivers = {name: FakeDriver(self.store.kept) for name in self.pbx_kinds}
         self._limits = CallsConfig(**limits)
@@ -502,7 +511,7 @@ class Desk:
             dispatcher=self.dispatcher,
             store=self.store,
             drivers=self.drivers,
-            pbxs=PbxNames(self.pbx_kinds),
+            pbxs=self.pbx_names,
             limits=self._limits,
             meter=self.meter,
             number_plans=self.number_plans,

@@ -26,6 +26,7 @@ from c2c_agent.amqp.messages import (
     event_key,
     job_message,
     jobs_queue,
+    pbx_name_of,
     read_event,
     read_job,
     results_queue,
@@ -155,7 +156,11 @@ def test_examples(name: str) -> None:
 
 class TestJobs:
     @pytest.mark.parametrize(
-        "job", [A_JOB, evolve(A_JOB, auto_answer="call-info", confirm=True, pbx="other")]
+        "job",
+        [
+            A_JOB,
+            evolve(A_JOB, auto_answer="call-info", confirm=True, pbx="other", agent_pbx="south"),
+        ],
     )
     def test_what_a_relay_writes(self, job: Any) -> None:
         """Each of its fields is described."""
@@ -186,6 +191,14 @@ class TestJobs:
             read_job(body)
         assert faults("Job", body)
         assert faults("Cancel", body)
+
+    @pytest.mark.parametrize("name", ["", "a b", "x" * 65, 7])
+    def test_what_no_pbx_is_called(self, name: object) -> None:
+        """Likewise."""
+        body = encode({**job_message(REQUEST_ID, A_JOB, 1003.5), "pbx_name": name})
+        with pytest.raises(MalformedMessage):
+            pbx_name_of(body)
+        assert faults("Job", body)
 
     def test_what_cannot_be_placed(self) -> None:
         """What is a message, and cannot be a call, is none by the description either."""

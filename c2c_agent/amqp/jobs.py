@@ -15,7 +15,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from c2c_agent.amqp.link import Lose, NotPublished, Publisher, PublishingUnknown, consume
-from c2c_agent.amqp.messages import CANCEL, DEAD, REASON, MalformedMessage, read_job, relay_of
+from c2c_agent.amqp.messages import (
+    CANCEL,
+    DEAD,
+    REASON,
+    MalformedMessage,
+    pbx_name_of,
+    read_job,
+    relay_of,
+)
 from c2c_agent.dispatch.dispatcher import Dispatcher
 from c2c_agent.dispatch.intake import Intake
 from c2c_agent.errors import ErrorCode
@@ -79,7 +87,7 @@ class JobConsumer:
             parameters = read_job(message.body)
             if message.properties.type == CANCEL:
                 await self._cancel(str(parameters["request_id"]))
-            elif not await self._submitted(parameters, relay_of(message.body)):
+            elif not await self._submitted(parameters, message.body):
                 await deferLater(self._clock, _PAUSE)
                 _settle(channel.basic_nack, tag)
                 return
@@ -104,9 +112,9 @@ class JobConsumer:
                 call=request_id,
             )
 
-    async def _submitted(self, parameters: Any, relay: str | None) -> bool:
+    async def _submitted(self, parameters: Any, body: bytes) -> bool:
         """Whether a job is known from now on; raises MalformedMessage where it never will be."""
-        key = self._key()
+        key, relay, pbx_name = self._key(), relay_of(body), pbx_name_of(body)
         if key is None:
             raise MalformedMessage("the agent has no key for jobs")
         try:
@@ -117,6 +125,7 @@ class JobConsumer:
                 method=_METHOD,
                 must_keep=True,
                 relay=relay,
+                pbx_name=pbx_name,
             )
         except Exception as error:  # noqa: BLE001 - the store cannot be read; it comes again
             _log.warn("a job could not be taken: {reason}", reason=str(error))

@@ -39,6 +39,9 @@ REASON: Final = "c2c-reason"
 #: A server_id that can stand in a routing key.
 _RELAY: Final = re.compile(r"[!-\"$-)+-~]{1,120}")
 
+#: The name of a PBX, as in a configuration.
+_PBX_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
 #: Bytes of a message that are looked at; no job and no event comes near.
 _LONGEST: Final = 256 * 1024
 
@@ -117,6 +120,8 @@ def job_message(
         message["max_duration"] = job.max_duration
     if job.metadata:
         message["metadata"] = dict(job.metadata)
+    if job.agent_pbx is not None:
+        message["pbx_name"] = job.agent_pbx
     if relay is not None:
         message["relay"] = relay
     return message
@@ -154,6 +159,17 @@ def relay_of(body: bytes) -> str | None:
     if relay is not None and not (isinstance(relay, str) and _RELAY.fullmatch(relay)):
         raise MalformedMessage("relay is not the server_id of a relay")
     return relay
+
+
+def pbx_name_of(body: bytes) -> str | None:
+    """The name of the PBX that a job is for; raises MalformedMessage.
+
+    None: which one of its kind, the agent's key for jobs says.
+    """
+    name = _object(body).get("pbx_name")
+    if name is not None and not (isinstance(name, str) and _PBX_NAME.fullmatch(name)):
+        raise MalformedMessage("pbx_name is not the name of a PBX")
+    return name
 
 
 # Events

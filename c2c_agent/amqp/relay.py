@@ -124,7 +124,7 @@ class RelayDriver:
         self.observer: PbxObserver  # set by who puts the parts together
 
     def of_kind(self, kind: str) -> RelayedKind:
-        """The driver of one kind of PBX; which PBX of that kind, the agent's own key says."""
+        """The driver of one kind of PBX; which PBX of that kind, the job or the agent says."""
         return RelayedKind(self, kind)
 
     # PbxDriver

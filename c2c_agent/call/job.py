@@ -81,6 +81,7 @@ class CallJob:
     dialed_first: str | None = None
     dialed_second: str | None = None
     named_pbx: str | None = None  # the PBX among several; None: that which is called like its kind
+    agent_pbx: str | None = None  # the same at the agent; None: which one, the agent's key says
 
     @property
     def pbx_name(self) -> str:

@@ -215,7 +215,8 @@ class AmqpConfig:
     """The message broker, and what is done over it.
 
     `agent_id` None: the server_id. `jobs_key` is the name of the key to whose policy jobs are held;
-    None: no jobs are taken. `prefetch`: how many at once. `results`: whether events are published.
+    None: no jobs are taken. `jobs_pbxs` are the PBXs that they may name beside that of the key.
+    `prefetch`: how many at once. `results`: whether events are published.
     """
 
     host: str = field(
@@ -275,6 +276,16 @@ class AmqpConfig:
         metadata=described(
             "The name of the key to whose policy jobs are held. Without one, no jobs are taken.",
             values="name of a key",
+        ),
+    )
+    jobs_pbxs: Sequence[str] = field(
+        default=(),
+        metadata=described(
+            "The PBXs that a job may name, as a relay's key does (`keys[].pbx`). A job that names "
+            "none goes to the PBX that `jobs_key` means. A job may name that one, too, and no "
+            "others. If `jobs_key` has `pbx`, the kinds that it does not name stay refused.",
+            values="list of names of PBXs",
+            default="none beside that of `jobs_key`",
         ),
     )
     prefetch: int = field(
@@ -545,9 +556,13 @@ class Config:
     @property
     def pbx_kinds(self) -> Mapping[str, str]:
         """The kinds of all PBXs, by their names; a relay gives calls of each kind to agents."""
-        relayed = () if self.relay is None else PBX_KINDS
         beside = {name: pbx.kind for name, pbx in self.every_pbx.items()}
-        return {**{kind: kind for kind in relayed}, **beside}
+        return {**{kind: kind for kind in self.relayed_kinds}, **beside}
+
+    @property
+    def relayed_kinds(self) -> Sequence[str]:
+        """The kinds whose calls a relay gives to agents: all but those of a section beside it."""
+        return [kind for kind in PBX_KINDS if self.relay is not None and kind not in self.every_pbx]
 
     def pbx_of_kind(self, kind: str, name: str | None = None) -> PbxConfig:
         """The PBX of that name; None: that of the kind's own section, or the only one.
@@ -588,11 +603,18 @@ class Config:
         self._check_pbxs()
 
     def _check_pbxs(self) -> None:
-        """See that keys name PBXs that are there, and that a relay has no Asterisk."""
-        kinds = self.pbx_kinds
+        """See that keys name PBXs that are there, and that a relay has no Asterisk.
+
+        Which PBXs an agent has, a relay cannot know.
+        """
+        kinds, relayed = self.pbx_kinds, self.relayed_kinds
+        for index, name in enumerate(() if self.amqp is None else self.amqp.jobs_pbxs):
+            if name not in kinds:
+                advice = f"there is no PBX with the name {name!r}"
+                raise ImpossibleValueError(advice, "amqp", "jobs_pbxs", index)
         for index, key in enumerate(self.keys):
             for kind, name in key.pbx.items():
-                if kinds.get(name) != kind:
+                if kind not in relayed and kinds.get(name) != kind:
                     advice = f"there is no {kind} PBX with the name {name!r}"
                     raise ImpossibleValueError(advice, "keys", index, "pbx", kind)
         for name, pbx in self.pbxs.items():

@@ -149,6 +149,7 @@ class Intake:
         secrets: Collection[str] = (),
         must_keep: bool = False,
         relay: str | None = None,
+        pbx_name: str | None = None,
     ) -> Submission:
         """Take in a request for a call, and answer when the PBX has answered.
 
@@ -157,6 +158,7 @@ class Intake:
         which was presented in its place. `secrets` were presented with it; nothing that is kept has
         one in it. `must_keep`: it is kept however many of the key's requests are refused. `relay`:
         the server_id of the relay that gave it, where that alone is to hear of it over the broker.
+        `pbx_name`: the PBX that it named.
         """
         parameters = without(secrets, known(parameters))
         faults = [evolve(one, message=without(secrets, one.message)) for one in faults]
@@ -164,7 +166,7 @@ class Intake:
         received = Received(self._clock.now(), without(secrets, url), method, data)
         asked = parameters.get("request_id")
         request_id = asked.lower() if isinstance(asked, str) and is_request_id(asked) else None
-        fingerprint, job, more = self._read(key, token, parameters)
+        fingerprint, job, more = self._read(key, token, parameters, pbx_name)
         faults = (*faults, *more)
         call = Call(
             request_id=request_id or self._new_id(),
@@ -315,7 +317,11 @@ class Intake:
         return await self._replay(active, call, key, active.token)
 
     def _read(
-        self, key: Key, token: Token | None, parameters: Mapping[str, object]
+        self,
+        key: Key,
+        token: Token | None,
+        parameters: Mapping[str, object],
+        pbx_name: str | None = None,
     ) -> tuple[str, CallJob | None, Sequence[Fault]]:
         """Fingerprint, job and faults of a request's parameters."""
         rules = JobRules(
@@ -347,17 +353,28 @@ class Intake:
             wanted += ("confirm auto" if job.confirm == "auto" else "confirm",)
         if job.max_duration is not None:
             wanted += (f"max_duration {job.max_duration}",)
-        pbx = self._pbxs.of(key, job.pbx)
-        if isinstance(pbx, str) and pbx != job.pbx:
-            job = evolve(job, named_pbx=pbx)
+        job, pbx_faults = self._find_pbx(key, job, pbx_name)
         job, faults = self._plan_numbers(key, job)
         if token is not None:
             faults += token.faults(job)
         if key.hours and not key.may_call_at(self._week_time(self._clock.wall(), key.timezone)):
             faults.append(_NOT_NOW)
+        return f"{key.name} {wanted}", job, [*faults, *pbx_faults]
+
+    def _find_pbx(
+        self, key: Key, job: CallJob, pbx_name: str | None
+    ) -> tuple[CallJob, Sequence[Fault]]:
+        """The job with its PBX, here and at the agent; and why it may have none."""
+        if pbx_name is None:
+            pbx = self._pbxs.of(key, job.pbx)
+        else:
+            pbx = self._pbxs.of_job(key, job.pbx, pbx_name)
         if isinstance(pbx, Fault):
-            faults.append(pbx)
-        return f"{key.name} {wanted}", job, faults
+            return job, (pbx,)
+        if pbx != job.pbx:
+            return evolve(job, named_pbx=pbx), ()
+        at_agent = self._pbxs.at_agent(key, job.pbx)
+        return job if at_agent is None else evolve(job, agent_pbx=at_agent), ()
 
     def _plan_numbers(self, key: Key, job: CallJob) -> tuple[CallJob, list[Fault]]:
         """The job with its numbers as they are dialled, and what the key may not do of it."""

@@ -315,7 +315,8 @@ class Key:
         metadata=described(
             "Which kinds of PBX the key may use, and which PBX it means of each, by its name in "
             "`pbxs`, such as `{asterisk: north, switchvox: hotel}`. A kind that is not named is "
-            "refused.",
+            "refused. At a relay they are the names in the agent's `pbxs`, and the agent has to "
+            "open them to jobs (`amqp.jobs_pbxs`).",
             values="mapping of kinds to names of PBXs",
             default="of each kind the PBX of its own section, or else the only one",
         ),

@@ -73,7 +73,7 @@ def call_summary(call: Call) -> Json:
     job = call.job
     return {
         **dialed_numbers(job),
-        **({} if job is None or job.named_pbx is None else {"pbx": job.named_pbx}),
+        **_pbx_name(job),
         "state": call.state.value,
         "outcome": call.outcome.value if call.outcome is not None else None,
         "reason": call.reason.value if call.reason is not None else None,
@@ -87,6 +87,12 @@ def call_summary(call: Call) -> Json:
         "metadata": dict(job.metadata) if job else {},
         "timeline": [_entry(call, entry) for entry in call.timeline],
     }
+
+
+def _pbx_name(job: CallJob | None) -> Json:
+    """The name of the PBX, here or at the agent, where the request was given one."""
+    name = None if job is None else job.named_pbx or job.agent_pbx
+    return {} if name is None else {"pbx": name}
 
 
 def dialed_numbers(job: CallJob | None) -> Json:

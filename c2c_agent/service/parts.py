@@ -78,7 +78,11 @@ class Parts:
         self.tokens_table = TokensTable(self.store)
 
         self.pbxs = Pbxs(config, self.keys.ring, clock=self.clock, reactor=reactor)
-        names = PbxNames(self.pbxs.kinds)
+        names = PbxNames(
+            self.pbxs.kinds,
+            relayed=config.relayed_kinds,
+            for_jobs=() if config.amqp is None else config.amqp.jobs_pbxs,
+        )
 
         reports = OutboxTable(self.store)
         self.reporters = Reporters(config, woken=self._woken, clock=self.clock, reactor=reactor)

@@ -78,19 +78,16 @@ class Pbxs:
         relay = relay_driver(
             config, self._config.server_id, keys, clock=self._clock, reactor=self._reactor
         )
-        for kind in self._relayed():
+        for kind in self._config.relayed_kinds:
             self.drivers[kind] = relay.of_kind(kind)
         return relay
-
-    def _relayed(self) -> list[str]:
-        return [name for name in self.kinds if name not in self._config.every_pbx]
 
     def observe(self, dispatcher: Dispatcher) -> None:
         """Have the dispatcher hear of all calls; each PBX tells of its own alone."""
         for name, driver in self.drivers.items():
             driver.observer = dispatcher.observer_of(name)
         if self.relay is not None:
-            self.relay.observer = dispatcher.observer_of(*self._relayed())
+            self.relay.observer = dispatcher.observer_of(*self._config.relayed_kinds)
 
     def services(self) -> Iterator[Service]:
         """What connects to the PBXs, and what they connect to, in the order of its start."""

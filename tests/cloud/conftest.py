@@ -29,7 +29,7 @@ from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
 #: The versions of the two PBXs, and where each lives.
 PBXS = {"pbx1": ("22", "127.0.0.42"), "pbx2": ("16", "127.0.0.36")}
@@ -71,8 +71,8 @@ class Relay(AgentProcess):
     """A cloud process: gives the calls of its keys to the agents."""
 
 
-class _NoPbx:
-    """Where a relay lives."""
+class NoPbx:
+    """Where a process lives that has no Asterisk beside it."""
 
     address = _RELAY_ADDRESS
     ami_port = 5038
@@ -90,12 +90,17 @@ class Cloud:
         self._processes: list[AgentProcess] = []
 
     def agent(
-        self, name: str = "pbx1", *, wire: Wire | None = None, **changes: Any
+        self,
+        name: str = "pbx1",
+        *,
+        wire: Wire | None = None,
+        jobs_pbxs: Sequence[str] = (),
+        **changes: Any,
     ) -> AgentProcess:
         """An agent beside its PBX; known to the broker by a certificate, unless behind a wire."""
         directory = self._own(name)
         issued = self.broker.authority.issue(name)
-        amqp: dict[str, Any] = {"agent_id": name, "jobs_key": "crm"}
+        amqp: dict[str, Any] = {"agent_id": name, "jobs_key": "crm", "jobs_pbxs": [*jobs_pbxs]}
         if wire is None:
             amqp |= {
                 "host": ADDRESS,
@@ -133,7 +138,7 @@ class Cloud:
             {"name": "crm", "sha256": key_digest(KEY), "allow": ["_XXX"], "agent": "pbx1"},
             {"name": "other", "sha256": key_digest(OTHER_KEY), "allow": ["_XXX"], "agent": "pbx2"},
         ]
-        host: Any = _NoPbx()
+        host: Any = NoPbx()
         settings = {
             "server_id": f"relay-{name}",
             "asterisk": False,

@@ -110,6 +110,31 @@ class Taking(JobTest):
         for driver, request_id in (("south", ONE), ("hotel", TWO)):
             self.desk.drivers[driver].tells(request_id, Gone(CallEvidence(lost=True)))
 
+    def test_the_pbx_that_it_names(self) -> None:
+        """One that is opened to jobs; who asked for another is told, as for a key of its own."""
+        pbxs = ("other north", "other south", "other west")
+        self.desk = Desk(*pbxs, for_jobs=["south"])
+        self.key = evolve(self.key, pbx={"other": "north"})
+        self.start()
+        for request_id, name in ((ONE, None), (TWO, "south"), (uuid(3), "west")):
+            self.give(request_id=request_id, pbx="other", pbx_name=name)
+        originated = {name: driver.originated for name, driver in self.desk.drivers.items()}
+        assert originated == {"north": [ONE], "south": [TWO], "west": []}
+        job = self.desk.call(TWO).job
+        assert job is not None
+        assert (job.pbx_name, job.agent_pbx) == ("south", None)
+        refused = self.desk.call(uuid(3))
+        assert refused.outcome is Outcome.REJECTED
+        assert refused.answer is not None
+        assert [fault.code.value for fault in refused.answer.faults] == ["not_allowed"]
+        for name, request_id in (("north", ONE), ("south", TWO)):
+            self.desk.drivers[name].tells(request_id, Gone(CallEvidence(lost=True)))
+
+    def test_the_name_of_no_pbx(self) -> None:
+        """Such a job is none."""
+        self.give(pbx_name="no name")
+        assert self.dead_letter() == "pbx_name is not the name of a PBX"
+
     def test_again_while_its_answer_is_not_durable(self) -> None:
         """That it was answered does not make it safe."""
         self.give()

@@ -15,6 +15,7 @@ from c2c_agent.amqp.messages import (
     event_key,
     job_message,
     jobs_queue,
+    pbx_name_of,
     read_event,
     read_job,
     results_queue,
@@ -79,6 +80,20 @@ class TestJobs:
         assert "confirm" not in message
         assert "auto_answer" not in message
         assert "max_duration" not in message
+        assert "pbx_name" not in message
+        assert pbx_name_of(encode(message)) is None
+
+    def test_the_pbx_of_several(self) -> None:
+        """A relay's key names it. It is no parameter: no request may name one."""
+        body = encode(job_message(REQUEST_ID, evolve(JOB, agent_pbx="south.2"), 1003.5))
+        assert pbx_name_of(body) == "south.2"
+        assert "pbx_name" not in read_job(body)
+
+    @pytest.mark.parametrize("name", ["", "a b", "x" * 65, 7, ["north"], "north\n"])
+    def test_no_name_of_a_pbx(self, name: object) -> None:
+        """No agent has one that is called so."""
+        with pytest.raises(MalformedMessage, match=r"^pbx_name is not the name of a PBX$"):
+            pbx_name_of(encode({"request_id": REQUEST_ID, "pbx_name": name}))
 
     def test_cancel(self) -> None:
         """It needs the id alone."""

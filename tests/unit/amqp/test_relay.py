@@ -242,6 +242,19 @@ class Jobs(RelayTest):
         """Of a talk that is too long, too: its end is told by the agent, when it is heard again."""
         assert self.plan().timekeeper is Timekeeper.ELSEWHERE
 
+    def test_the_pbx_at_the_agent(self) -> None:
+        """Its name goes with the job, and the job is given out again with it."""
+        self.driver.originate(REQUEST_ID, self.plan(pbx="other", agent_pbx="south"))
+        [(*_, body, _)] = self.broker.published
+        message = json.loads(body)
+        assert (message["pbx"], message["pbx_name"]) == ("other", "south")
+        plan, leg = self.plan(agent_pbx="south"), LegEvidence()
+        self.driver.adopt([PlacedCall(REQUEST_ID, plan, leg, leg)])
+        self.driver.closed("cut")
+        self.connect()
+        [(*_, body, _)] = self.broker.published
+        assert json.loads(body)["pbx_name"] == "south"
+
     def test_an_earlier_expiry_counts(self) -> None:
         """The requester's own."""
         assert self.plan(expires=NOW + 3).data["expires"] == NOW + 3

@@ -52,7 +52,7 @@ class _HeardConnection(FakeConnection):
 class StagedAgent(StagedPbx):
     """An agent that tells of its one call; what it tells waits at the broker for a relay."""
 
-    job = evolve(StagedPbx.job, agent="pbx1")
+    job = evolve(StagedPbx.job, agent="pbx1", agent_pbx="south")
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,6 +85,7 @@ class StagedAgent(StagedPbx):
         """Take a job, once, or the word that it is not wanted any more."""
         assert fields["request_id"] == ID
         if kind != CANCEL:
+            assert fields["pbx_name"] == "south"
             if self._call is None:
                 self.orders.append(ID)
                 self._call = step(a_call(request_id=ID), Place(PLAN), self._now()).call

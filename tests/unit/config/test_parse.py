@@ -257,6 +257,7 @@ class TestWell:
                 "keys": [a_key(pbx={"switchvox": "switchvox", "other": "dialer"})],
             }
         )
+        assert relay.relayed_kinds == ["asterisk", "switchvox", "other"]
         assert relay.pbx_kinds == {
             "asterisk": "asterisk",
             "switchvox": "switchvox",
@@ -264,6 +265,34 @@ class TestWell:
             "dialer": "other",
         }
         assert list(relay.every_pbx) == ["dialer"]
+
+    def test_pbxs_at_agents(self) -> None:
+        """A relay cannot know which they have; of a kind that goes to no agent, it does."""
+        hotel = {"url": "https://pbx", "username": "c2c", "password_file": "/p"}
+        relay = {
+            "asterisk": False,
+            "relay": {},
+            "amqp": a_broker(),
+            "switchvox": hotel,
+            "keys": [a_key(pbx={"asterisk": "north"})],
+        }
+        config = parsed(relay)
+        assert config.keys[0].pbx == {"asterisk": "north"}
+        assert config.relayed_kinds == ["asterisk", "other"]
+        assert told({**relay, "keys": [a_key(pbx={"switchvox": "north"})]}) == [
+            "main.yml: keys[0].pbx.switchvox: there is no switchvox PBX with the name 'north'"
+        ]
+        assert parsed({"keys": [a_key()]}).relayed_kinds == []
+
+    def test_pbxs_for_jobs(self) -> None:
+        """They are there."""
+        section: dict[str, object] = {"pbxs": {"north": {"asterisk": {}}}}
+        config = parsed({**section, "amqp": a_broker(jobs_pbxs=["north"])})
+        assert config.amqp is not None
+        assert config.amqp.jobs_pbxs == ("north",)
+        assert told({**section, "amqp": a_broker(jobs_pbxs=["north", "south"])}) == [
+            "main.yml: amqp.jobs_pbxs[1]: there is no PBX with the name 'south'"
+        ]
 
     def test_pbx_of_a_kind(self) -> None:
         """By its name; without one, that of the section, or the only one."""

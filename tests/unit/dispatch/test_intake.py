@@ -44,6 +44,7 @@ from c2c_agent.policy.keys import Key
 from c2c_agent.policy.meter import DAY
 from c2c_agent.policy.numbers import NumberPlan
 from c2c_agent.policy.pattern import parse_pattern
+from c2c_agent.report.event import call_summary
 from tests.fakes import CRM, DISK_BROKEN, EPOCH, SHOP, Desk, DeskTest, uuid
 
 ONE, TWO = uuid(1), uuid(2)
@@ -279,6 +280,22 @@ class Refused(IntakeTest):
         self.desk.drivers["north"].tells(TWO, ENDED)
         assert self.desk.meter.running_on("north") == 0
         self.desk.drivers["asterisk"].tells(ONE, ENDED)
+
+    def test_the_pbx_at_an_agent(self) -> None:
+        """A relay's key names it: the job keeps it over a restart, and the status tells it."""
+        self.desk = Desk("asterisk", "other", relayed=["asterisk", "other"])
+        self.clock, self.store = self.desk.clock, self.desk.store
+        key = evolve(CRM, agent="pbx1", pbx={"other": "south"})
+        self.desk.submit(key, request_id=ONE, pbx="other")
+        assert self.desk.drivers["other"].originated == [ONE]
+        self.desk.restart()
+        call = self.desk.call(ONE)
+        assert call.job is not None
+        assert (call.job.pbx_name, call.job.agent_pbx) == ("other", "south")
+        assert call_summary(call)["pbx"] == "south"
+        refused = self.told(self.desk.submit(key))
+        assert codes(refused.answer) == ["not_allowed"]
+        self.desk.drivers["other"].tells(ONE, ENDED)
 
     def test_the_pbx_that_a_key_names(self) -> None:
         """What it may not use, and what is not there, is refused; so is one call too many."""
