@@ -160,7 +160,7 @@ class RelayDriver:
         self._in_background(self._publish(request_id, job))
 
     def cannot_hang_up(self) -> str | None:
-        """The agent is told in any case; what its PBX can do is not known here."""
+        """The agent is told, unless it has said of the call that its PBX hangs none up."""
         return None
 
     def hang_up(self, request_id: str) -> None:

@@ -136,6 +136,7 @@ class Call:
     server_id: str = ""
     reason: UnknownReason | None = None  # why its outcome is unknown
     relay: str | None = None  # the server_id of the one that alone hears of it over the broker
+    cannot_hang_up: str | None = None  # why the PBX that was given it hangs it up for nobody
 
     @property
     def answered_seconds(self) -> float:
@@ -176,9 +177,13 @@ class Call:
         A void job that no agent elsewhere has told of is none: it has expired by then, and may stay
         in the agent's queue for as long as that is away.
         """
-        elsewhere = self.plan is not None and self.plan.timekeeper is Timekeeper.ELSEWHERE
-        untold = elsewhere and self.pbx_response is None
+        untold = self.is_relayed and self.pbx_response is None
         return self.state is not CallState.ENDED and not (self.is_void and untold)
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether it was given to an agent elsewhere, which keeps its time and tells of it."""
+        return self.plan is not None and self.plan.timekeeper is Timekeeper.ELSEWHERE
 
     @property
     def talk_seconds(self) -> float | None:

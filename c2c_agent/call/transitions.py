@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, Timekeeper, moved
+from c2c_agent.call.call import Answer, Call, CallState, Entry, Exchange, moved
 from c2c_agent.call.ending import second_over
 from c2c_agent.call.events import (
     Cancel,
@@ -215,7 +215,7 @@ def unanswered(call: Call, event: OriginateUnanswered, now: float) -> Step:
     call = _note(call, "originate_unanswered", now, event.message)
     if call.answer is not None:
         return Step(call)
-    elsewhere = call.plan is not None and call.plan.timekeeper is Timekeeper.ELSEWHERE
+    elsewhere = call.is_relayed
     if call.state is not CallState.DIALING_FIRST and not elsewhere:
         return Step(evolve(call, answer=Answer()), (TellAnswer(),))
     fault = Fault(ErrorCode.PBX_UNAVAILABLE, event.message)
@@ -287,7 +287,7 @@ def too_long(call: Call, event: GuardExpired, now: float) -> Step:
     An agent that was given the call does so beside its PBX: while it is away, nobody would hear of
     it, and what it said of the end is still to come.
     """
-    if call.plan is not None and call.plan.timekeeper is Timekeeper.ELSEWHERE:
+    if call.is_relayed:
         return ask(call, event, now)
     return Step(_note_news(call, "overdue", now), (HangUp(), Settle(), Guard(GRACE)))
 
@@ -339,7 +339,10 @@ def _over(call: Call, end: Verdict, now: float) -> Call:
 
 
 def relayed(call: Call, event: Relayed, now: float) -> Step:
-    """Take over what the agent beside the PBX knows; what was known already changes nothing."""
+    """Take over what the agent beside the PBX knows; what was known already changes nothing.
+
+    Where its PBX hangs no call up, the call is not cancelled, and goes on.
+    """
     told = moved(event.call, event.call.clock_ahead - call.clock_ahead)
     timeline = dict.fromkeys([*call.timeline, *told.timeline])  # a set that keeps the order
     if len(timeline) == len({*call.timeline}):
@@ -355,7 +358,8 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         first=told.first,
         second=told.second,
         dialed_at=told.dialed_at,
-        cancelled=call.cancelled or told.cancelled,
+        cancelled=told.cancelled or (call.cancelled and told.cannot_hang_up is None),
+        cannot_hang_up=told.cannot_hang_up,
         hung_up_by=told.hung_up_by,
         hung_up_at=told.hung_up_at,
         cause=told.cause,
@@ -363,6 +367,8 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         ended_at=told.ended_at,
         timeline=tuple(sorted(timeline, key=lambda entry: entry.at)),
     )
+    if call.cancelled and not after.cancelled and told.outcome is None:
+        after = _note(after, "cannot_hang_up", now, told.cannot_hang_up)
     commands: tuple[Command, ...] = ()
     connected = told.state is CallState.CONNECTED and call.state is not told.state
     if connected and call.plan is not None:
@@ -370,7 +376,7 @@ def relayed(call: Call, event: Relayed, now: float) -> Step:
         commands += (Guard(call.plan.timeout + GRACE),)
     if call.answer is None and after.answer is not None:
         commands += (TellAnswer(),)
-    if call.cancelled and not told.cancelled and told.outcome is None:
+    if after.cancelled and not told.cancelled and told.outcome is None:
         commands += (HangUp(),)
     return Step(after, commands)
 

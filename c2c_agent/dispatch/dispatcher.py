@@ -154,13 +154,21 @@ class Dispatcher:
         active = self._active.get(request_id)
         if active is None:
             return None
-        if active.placed and (why := self._driver_of(active).cannot_hang_up()) is not None:
+        if (why := self._cannot_hang_up(active)) is not None:
             return why
         active.ownership = active.ownership.cancelled()
         if active.ownership.is_decided:
             job = active.call.job
             self.apply(active, Cancel(expired=job is not None and job.has_expired(self._wall())))
         return None
+
+    def _cannot_hang_up(self, active: ActiveCall) -> str | None:
+        """Why the PBX that has a call hangs none up; of one elsewhere, what its agent has said."""
+        if not active.placed:
+            return None
+        if active.call.is_relayed:
+            return active.call.cannot_hang_up
+        return self._driver_of(active).cannot_hang_up()
 
     def hang_up_all(self) -> int:
         """Hang up whatever exists of all calls; how many there are that can be hung up."""
@@ -182,7 +190,8 @@ class Dispatcher:
         """Hang up whatever exists of a call, of this process or of another.
 
         Returns when that survives a crash; where it cannot be stored, after a moment. Gives why it
-        cannot be hung up, where its PBX hangs none up.
+        cannot be hung up, where its PBX hangs none up. Of a call that was given to an agent, that
+        one says so; where nothing is heard of it within a moment, the cancel is passed on.
         """
         active = self._active.get(call.request_id)
         if active is not None and (active.ownership.is_decided or active.call is call):
@@ -193,8 +202,12 @@ class Dispatcher:
                 stored = Deferred.fromCoroutine(self.until_stored(call.request_id))
                 with suppress(TimedOut):
                     await stored.addTimeout(_MOMENT, self._clock)
+                heard = Deferred.fromCoroutine(_until_heard(active))
+                with suppress(TimedOut):
+                    await heard.addTimeout(_MOMENT, self._clock)
+                return None if active.call.cancelled else self._cannot_hang_up(active)
         elif self._neighbours is not None:
-            await self._neighbours.cancel(call)
+            return await self._neighbours.cancel(call)
         return None
 
     # Questions
@@ -434,6 +447,12 @@ class Dispatcher:
                 observer.call_changed(before, after)
             except Exception:  # noqa: BLE001 - whatever it is, the calls go on
                 _log.failure("a mistake in what follows the calls")
+
+
+async def _until_heard(active: ActiveCall) -> None:
+    """Wait until the agent that a call was given to has told of it; nothing for any other call."""
+    while active.call.is_relayed and active.placed and active.call.pbx_response is None:
+        await active.changed()
 
 
 class _SomePbxs:

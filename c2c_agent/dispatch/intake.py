@@ -453,10 +453,12 @@ class Intake:
         active.lease, longest = lease, lease.admission.max_duration
         job = evolve(job, max_duration=longest)
         active.call = evolve(active.call, job=job, max_duration=longest)
-        plan = await self._plan(self._drivers[job.pbx_name], active, job)
+        driver = self._drivers[job.pbx_name]
+        plan = await self._plan(driver, active, job)
         if isinstance(plan, Reject):
             self._refuse(active, key, plan, must_keep=must_keep)
         else:
+            active.call = evolve(active.call, cannot_hang_up=driver.cannot_hang_up())
             self._dispatcher.apply(active, plan)
         return None
 

@@ -172,10 +172,15 @@ class Neighbours:
             return evolve(call, answer=Answer((fault,)))
         return call
 
-    async def cancel(self, call: Call) -> None:
-        """Hang up whatever exists of a call, whether the process that has it is alive or not."""
+    async def cancel(self, call: Call) -> str | None:
+        """Hang up whatever exists of a call, whether the process that has it is alive or not.
+
+        Gives why that cannot be done, where its PBX hangs none up, as far as that is known.
+        """
         if call.state is CallState.ENDED:
-            return
+            return None
+        if call.cannot_hang_up is not None:
+            return call.cannot_hang_up
         await self._store.ask_to_cancel(call.request_id)
         driver = self._drivers.get(call.job.pbx_name) if call.job is not None else None
         if driver is not None and call.plan is not None:
@@ -189,6 +194,7 @@ class Neighbours:
                 response=None if said is None else said.data,
             )
             driver.hang_up_foreign(placed)
+        return None
 
     def _wake(self, request_id: str) -> None:
         for waiter in self._waiting.pop(request_id, []):

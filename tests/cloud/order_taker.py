@@ -1,4 +1,4 @@
-"""A program that takes calls over HTTP, in the place of a PBX: it rings nobody."""
+"""A program that takes calls over HTTP, in the place of a PBX: it rings nobody, and ends none."""
 
 from __future__ import annotations
 
@@ -23,9 +23,17 @@ class OrderTaker:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 taker.orders.append(body["id"])
-                self.send_response(201)
-                self.send_header("Content-Length", "0")
+                self.answer(201, {})
+
+            def do_GET(self) -> None:
+                self.answer(200, {"state": "goes on"})
+
+            def answer(self, code: int, said: dict[str, str]) -> None:
+                body = json.dumps(said).encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
@@ -43,6 +51,15 @@ class OrderTaker:
                 "path": "/calls",
                 "json": {"first": "{dial_first}", "second": "{dial_second}", "id": "{request_id}"},
                 "success": {"status": 201},
+            },
+            "status": {
+                "every": 1,
+                "requests": [
+                    {
+                        "path": "/calls/{request_id}",
+                        "rules": [{"when": {"/state": "over"}, "tell": "gone"}],
+                    }
+                ],
             },
         }
 

@@ -94,3 +94,17 @@ def test_the_key_of_the_relay_chooses(
     assert told == [None, "south"]
     assert agent.status(at_south["request_id"])["call"]["pbx"] == "south"
     assert agent.status(at_north["request_id"])["call"]["pbx"] == "north"
+
+
+def test_a_cancel_that_does_nothing(agent: AgentProcess, relay: Relay) -> None:
+    """The PBX hangs no call up: that is said at the relay, as beside it, and the call goes on."""
+    request_id = relay.call("100", "200", pbx="other")
+    told = [
+        (one["error"]["code"], one["error"]["message"])
+        for answer in (relay.cancel(request_id), agent.cancel(request_id))
+        for one in answer["errors"]
+    ]
+    assert [code for code, _ in told] == ["unsupported_pbx"] * 2
+    assert len({*told}) == 1
+    events = [entry["event"] for entry in relay.status(request_id)["call"]["timeline"]]
+    assert "cancel_requested" not in events

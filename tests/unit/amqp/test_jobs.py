@@ -266,9 +266,10 @@ class Cancelling(JobTest):
 
     def test_that_cannot_be_hung_up(self) -> None:
         """It goes on, and the message is done with."""
-        self.give()
-        self.desk.driver.tells(ONE, OriginateAccepted(), FirstRinging())
         self.desk.driver.lasts = "Calls cannot be cancelled on this PBX."
+        self.give()
+        assert self.desk.call(ONE).cannot_hang_up == self.desk.driver.lasts  # so a relay hears it
+        self.desk.driver.tells(ONE, OriginateAccepted(), FirstRinging())
         tag = self.broker.deliver(encode(cancel_message(ONE)), kind=CANCEL)
         assert self.desk.driver.hung_up == []
         assert self.broker.settled[tag] == "ack"

@@ -17,10 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.amqp.relay import RelayDriver
 from c2c_agent.call.call import Answer, Call, CallState, OriginatePlan, Timekeeper
 from c2c_agent.call.events import (
+    Cancel,
+    Event,
     FirstAnswered,
     FirstRinging,
     Gone,
-    LegEvent,
     OriginateAccepted,
     OriginateUnanswered,
     OriginateUnsent,
@@ -599,8 +600,8 @@ class MortalDriver(RelayDriver):
         """What it knew is gone with it."""
 
 
-class Restarted(SynchronousTestCase):
-    """A relay with its store and its calls, killed and started again; the agent goes on."""
+class DeskTest(SynchronousTestCase):
+    """A relay with its store and its calls, and the agent that has one of them."""
 
     def setUp(self) -> None:
         """Begin with a relay whose link is up."""
@@ -629,19 +630,13 @@ class Restarted(SynchronousTestCase):
         opening = self.driver.opened(connection, lambda _: None)
         self.successResultOf(Deferred.fromCoroutine(opening))
 
-    def restart(self) -> None:
-        """Of the old one only the disk is left."""
-        self.open()
-        self.desk.restart()
-        self.connect()
-
     def submit(self) -> Deferred[Submission]:
         """A call is given to the agent."""
         submitted = self.desk.submit(evolve(CRM, agent="pbx1"), request_id=REQUEST_ID)
         self.at_the_agent = evolve(self.desk.call(REQUEST_ID), server_id="pbx1")
         return submitted
 
-    def happens(self, *events: LegEvent) -> None:
+    def happens(self, *events: Event) -> None:
         """The agent sees these and tells of them."""
         for event in events:
             self.desk.clock.advance(0.5)
@@ -652,6 +647,80 @@ class Restarted(SynchronousTestCase):
     def published(self) -> list[str]:
         """What was given to the broker since the restart."""
         return [properties.type for *_, properties in self.broker.published]
+
+
+class OnAPbxThatHangsNoneUp(DeskTest):
+    """A cancel says so, as beside that PBX."""
+
+    def cancel(self) -> Deferred[str | None]:
+        """Somebody asks for the call's end; why that cannot be."""
+        call = self.desk.call(REQUEST_ID)
+        return Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(call))
+
+    def submit(self) -> Deferred[Submission]:
+        """The agent's PBX has no way to end a call."""
+        submitted = super().submit()
+        self.at_the_agent = evolve(self.at_the_agent, cannot_hang_up="No.")
+        return submitted
+
+    def test_known(self) -> None:
+        """The agent has told of the call: it goes on, and nothing is sent after it."""
+        self.submit()
+        self.happens(OriginateAccepted())
+        assert self.successResultOf(self.cancel()) == "No."
+        assert self.desk.dispatcher.hang_up_all() == 0
+        assert self.published() == ["c2c.job"]
+        assert not self.desk.call(REQUEST_ID).cancelled
+
+    def test_heard_while_it_is_waited_for(self) -> None:
+        """The agent is told, for its PBX may be any; what it says then is the answer."""
+        self.submit()
+        cancelling = self.cancel()
+        assert self.published() == ["c2c.job", "c2c.cancel"]
+        self.assertNoResult(cancelling)
+        self.happens(OriginateAccepted())
+        assert self.successResultOf(cancelling) == "No."
+        assert not self.desk.call(REQUEST_ID).cancelled
+        self.happens(FirstRinging())
+        assert self.published() == ["c2c.job", "c2c.cancel"]
+
+    def test_not_heard(self) -> None:
+        """Nobody waits longer than a moment: the cancel is passed on; the story says the rest."""
+        self.submit()
+        cancelling = self.cancel()
+        self.desk.clock.advance(2)
+        assert self.successResultOf(cancelling) is None
+        assert self.desk.call(REQUEST_ID).cancelled
+        self.happens(OriginateAccepted())
+        assert not self.desk.call(REQUEST_ID).cancelled
+        assert "cannot_hang_up" in [entry.event for entry in self.desk.call(REQUEST_ID).timeline]
+
+    def test_in_time(self) -> None:
+        """The agent was told before its PBX was given the call: it is cancelled."""
+        self.submit()
+        cancelling = self.cancel()
+        self.happens(Cancel())
+        assert self.successResultOf(cancelling) is None
+        assert self.desk.call(REQUEST_ID).cancelled
+
+    def test_on_another(self) -> None:
+        """An agent that says nothing of it hangs up, as one of 0.1 does."""
+        self.submit()
+        self.at_the_agent = evolve(self.at_the_agent, cannot_hang_up=None)
+        cancelling = self.cancel()
+        self.happens(FirstRinging())
+        assert self.successResultOf(cancelling) is None
+        assert self.desk.call(REQUEST_ID).cancelled
+
+
+class Restarted(DeskTest):
+    """Killed and started again; the agent goes on."""
+
+    def restart(self) -> None:
+        """Of the old one only the disk is left."""
+        self.open()
+        self.desk.restart()
+        self.connect()
 
     def test_a_talk_goes_on(self) -> None:
         """Killed while a phone rings: whoever talks afterwards is not cut off."""

@@ -695,6 +695,23 @@ class TestRelayed:
         story.ends(Outcome.SECOND_BUSY, cause=17, hung_up_by=None)
         assert (story.call.second, story.call.ended_at) == (BUSY, 1009.0)
 
+    def test_that_cannot_be_hung_up(self) -> None:
+        """A cancel that was under way does nothing: it is taken back, and noted once."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(Cancel())
+        told = self.told(cannot_hang_up="No.")
+        story.on(told).does()
+        assert (story.call.cancelled, story.call.cannot_hang_up) == (False, "No.")
+        more = (*told.call.timeline, Entry(1004.0, "first_ringing"))
+        story.on(self.told(cannot_hang_up="No.", timeline=more)).does()
+        entries = [entry for entry in story.call.timeline if entry.event == "cannot_hang_up"]
+        assert [entry.detail for entry in entries] == ["No."]
+
+    def test_cancelled_before_its_pbx_was_given_it(self) -> None:
+        """Also where that hangs no call up: nobody was rung."""
+        story = Playbook(a_call()).on(Place(PLAN)).on(Cancel())
+        story.on(self.told(cannot_hang_up="No.", cancelled=True)).does()
+        assert story.call.cancelled
+
     def test_what_the_requester_was_told_stays(self) -> None:
         """The agent was late; its truth is in the story."""
         story = (

@@ -239,18 +239,27 @@ class Again(SharedTest):
 class Cancelling(SharedTest):
     """A call of another process."""
 
-    def cancel(self) -> None:
-        """Somebody asks for its end here."""
+    def cancel(self) -> str | None:
+        """Somebody asks for its end here; why that cannot be."""
         call = self.store.kept(ONE)
         assert call is not None
-        cancelling = self.desk.dispatcher.cancel_anywhere(call)
-        self.successResultOf(Deferred.fromCoroutine(cancelling))
+        cancelling = Deferred.fromCoroutine(self.desk.dispatcher.cancel_anywhere(call))
+        why: str | None = self.successResultOf(cancelling)
+        return why
 
     def test_it_goes_both_ways(self) -> None:
         """To the process that has it, and to the agent, for that process may be dead."""
         self.theirs()
-        self.cancel()
+        assert self.cancel() is None
         assert (self.store.cancels, self.driver.foreign) == ([ONE], [ONE])
+
+    def test_that_cannot_be_hung_up(self) -> None:
+        """The agent has said so: it goes on, unless it has ended."""
+        self.theirs(cannot_hang_up="No.")
+        assert self.cancel() == "No."
+        assert (self.store.cancels, self.driver.foreign) == ([], [])
+        self.theirs(cannot_hang_up="No.", state=CallState.ENDED)
+        assert self.cancel() is None
 
     def test_not_placed_yet(self) -> None:
         """No agent knows of it: only its process can end it."""
