@@ -192,11 +192,18 @@ class CallTrace:
         return []
 
     def _attended_transfer(self, event: Message, now: float) -> list[LegEvent]:
-        """The call may be that of either of the two channels of who transfers."""
+        """The call may be that of either of the two channels of who transfers.
+
+        Nobody is named who has left the bridge already when the event is made; then it is whoever
+        was asked.
+        """
         if event.get("Result") == "Success":
             for leaves, comes in _TRANSFERS:
-                comes_in = event.get(comes + "Uniqueid"), event.get(comes + "Channel")
-                self._end.transferred(event.get(leaves + "Uniqueid"), now, *comes_in)
+                gone, uniqueid = event.get(leaves + "Uniqueid"), event.get(comes + "Uniqueid")
+                asked = [(one.uniqueid, one.name) for one in self._tree.unplaced()]
+                named = [(uniqueid, event.get(comes + "Channel"))]
+                for one in named if uniqueid else asked or named:
+                    self._end.transferred(gone, now, *one)
         return []
 
     def _picked_up(self, event: Message, _now: float) -> list[LegEvent]:

@@ -293,6 +293,14 @@ class ChannelTree:
         known = [at for at in ends if at is not None]
         return max(known) if known and len(known) == len(ends) else None
 
+    def unplaced(self) -> list[Channel]:
+        """Those that talk, and are of no leg: whom a party of the call has asked beside it."""
+        return [
+            channel
+            for channel in self.channels.values()
+            if channel.answered and not channel.ended and self.leg_of(channel.uniqueid) is None
+        ]
+
     def stand_in(self, uniqueid: str, name: str, gone: str) -> None:
         """Note that a channel has taken the place of `gone`, which has left the talk to it."""
         self.channel(uniqueid, name).answered = True

@@ -1005,6 +1005,30 @@ class TestTaken:
         assert (evidence.hung_up_by, evidence.hung_up_at) == (by, 9.0)
         assert evidence.second.channel == "PJSIP/200-2"
 
+    @pytest.mark.parametrize("target", ["t1", ""])
+    def test_who_takes_its_place_is_named_or_not(self, target: str) -> None:
+        """The bridge that the colleague was asked in may be empty when the event is made."""
+        trace = taken_talk()
+        optimize(trace)
+        halves = {"LocalOneUniqueid": "t1", "LocalTwoUniqueid": "t2"}
+        names = {
+            "LocalOneChannel": "Local/201@phones-3;1",
+            "LocalTwoChannel": "Local/201@phones-3;2",
+        }
+        trace.observe(event("LocalBridge", **halves, **names), 5.5)
+        far = {"Uniqueid": "t2", "Channel": "Local/201@phones-3;2"}
+        trace.observe(dialing(far, "p3", "PJSIP/201-3"), 5.5)
+        trace.observe(dialed(far, "p3", "PJSIP/201-3"), 5.9)
+        near = {"DestUniqueid": "t1", "DestChannel": "Local/201@phones-3;1"}
+        trace.observe(event("DialEnd", DialStatus="ANSWER", **near), 5.9)
+        trace.observe(event("HangupRequest", Uniqueid="p2", Channel="PJSIP/200-2"), 6.0)
+        trace.observe(attended("p2", target, mine="p2"), 6.0)
+        trace.observe(ends("p2", "PJSIP/200-2"), 6.0)
+        leaves(trace, "p3", "PJSIP/201-3", 9.0)
+        trace.observe(ends("t1", "Local/201@phones-3;1"), 9.1)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.SECOND, 9.0)
+
     def test_our_call_is_the_one_in_which_a_colleague_was_asked(self) -> None:
         """Then it is the other call's party that comes to ours; or a whole conference does."""
         for comes in ("x7", ""):
