@@ -41,8 +41,9 @@ _SILENT = LegEvidence(status="NOANSWER", cause=19, cause_text="No answer from th
 class ScriptedPbx:
     """A PBX whose phones do what their numbers say.
 
-    404: the PBX refuses the order. 109, 209: busy. 208: rings until it is hung up. All others
-    answer, and talk until somebody hangs up by the API.
+    404: the PBX refuses the order. 109, 209: busy. 208: rings until it is hung up. 207: the
+    PBX does not tell how its calls end. All others answer, and talk until somebody hangs up by the
+    API.
     """
 
     method = "asterisk.call"
@@ -85,6 +86,11 @@ class ScriptedPbx:
         if second == "209":
             gone = Gone(CallEvidence(first=LegEvidence(cause=16), second=_BUSY, dialed=True))
             self._later(5 * _STEP, request_id, gone)
+            return
+        if second == "207":
+            self._later(
+                5 * _STEP, request_id, Gone(CallEvidence(dialed=True, lost=True, not_told=True))
+            )
             return
         self._later(5 * _STEP, request_id, SecondRinging(f"PJSIP/{second}-00000002"))
         if second != "208":

@@ -130,6 +130,21 @@ def test_history(agent: ScriptedAgent, open_tab: OpenTab, tmp_path: Path) -> Non
     assert [call["second"] for call in found] == ["209", "209"]
 
 
+def test_what_the_pbx_does_not_tell(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Is no fault: not in the chart, not in the history."""
+    agent.place("100", "207")
+    tab = open_tab()
+    signed_in(tab, agent, agent.operator)
+    legend = tab.page.locator(".legend li")
+    expect(legend).to_have_text(["0 talked", "0 not answered", "1 not told by the PBX", "0 failed"])
+    tab.page.click("text=History")
+    expect(tab.page.locator("#history-table .chip.untold")).to_have_text("Unknown")
+    tab.page.locator("#history-table tbody a").click()
+    expect(tab.page.locator("#call .lead")).to_have_text(
+        "How the call ended is not known: the PBX does not tell."
+    )
+
+
 def test_keys(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     """What each uses of its limits, and which of them open the console."""
     agent.ask("/c2c/v2", key=KEY, dial_first="100", dial_second="200")

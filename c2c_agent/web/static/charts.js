@@ -7,7 +7,8 @@ import { STEPS, columns, histogram, median, secondsToAnswer } from "./figures.js
 
 const WIDTH = 480;
 const HEIGHT = 144;
-const KINDS = /** @type {const} */ ([["good", "talked"], ["missed", "not answered"], ["bad", "failed"]]);
+const KINDS = /** @type {const} */ ([["good", "talked"], ["missed", "not answered"],
+  ["untold", "not told by the PBX"], ["bad", "failed"]]);
 
 /** @param {string} title @param {string} [look] of the axis */
 function frame(title, look = "") {
@@ -32,7 +33,7 @@ export class OutcomeChart {
   /** @param {Iterable<Listed>} calls @param {number} now @param {number} span seconds */
   show(calls, now, span) {
     const all = columns(calls, now, span, 30);
-    const most = Math.max(4, ...all.map((one) => one.good + one.missed + one.bad));
+    const most = Math.max(4, ...all.map((one) => KINDS.reduce((sum, [name]) => sum + one[name], 0)));
     const { picture, axis, legend, summary } = this.#parts;
     const width = WIDTH / all.length;
     picture.replaceChildren(...all.flatMap((column, index) => {
@@ -45,8 +46,10 @@ export class OutcomeChart {
     }));
     const word = span <= 3600 ? "hour" : "day";
     axis.replaceChildren(h("span", {}, `1 ${word} ago`), h("span", {}, "now"));
+    // Most PBXs tell of every end: only where one does not is that worth a word.
     const sums = KINDS.map(([name, what]) => /** @type {const} */ (
-      [name, what, all.reduce((sum, one) => sum + one[name], 0)]));
+      [name, what, all.reduce((sum, one) => sum + one[name], 0)]))
+      .filter(([name, , sum]) => name !== "untold" || sum);
     legend.replaceChildren(...sums.map(([name, what, sum]) => (
       h("li", { class: name }, h("span", { class: "figures" }, String(sum)), ` ${what}`))));
     picture.setAttribute("aria-label", `Outcomes in the last ${word}: `

@@ -200,7 +200,7 @@ function fillRow(row, listed) {
   put(row.second, call.dial_second.number ?? "?");
   const [first, second] = [legState(call, "first"), legState(call, "second")];
   putChip(row.firstChip, first, over ? "" : first);
-  putChip(row.secondChip, over ? outcomeName(call.outcome ?? "") : second, over ? kind(call.outcome ?? "") : second);
+  putChip(row.secondChip, over ? outcomeName(call.outcome ?? "") : second, over ? kind(call) : second);
   put(row.key, listed.key);
   row.row.classList.toggle("over", over);
   row.button.hidden = over;

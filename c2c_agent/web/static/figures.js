@@ -4,7 +4,7 @@ import { kind } from "./words.js";
 
 /** @typedef {import("./types.js").Listed} Listed */
 
-/** @typedef {{begin: number, good: number, missed: number, bad: number}} Column */
+/** @typedef {{begin: number, good: number, missed: number, untold: number, bad: number}} Column */
 
 /** When a call was asked for, in epoch seconds. @param {Listed} listed */
 export function placedAt(listed) {
@@ -12,7 +12,7 @@ export function placedAt(listed) {
 }
 
 /**
- * How many calls ended well, in vain or by a fault, in each part of a span of time.
+ * How many calls ended in which way, in each part of a span of time.
  * @param {Iterable<Listed>} calls
  * @param {number} until epoch seconds
  * @param {number} span seconds
@@ -23,12 +23,11 @@ export function columns(calls, until, span, parts) {
   const width = span / parts;
   const begin = until - span;
   const all = Array.from({ length: parts }, (_, index) => (
-    { begin: begin + index * width, good: 0, missed: 0, bad: 0 }));
+    { begin: begin + index * width, good: 0, missed: 0, untold: 0, bad: 0 }));
   for (const listed of calls) {
-    const outcome = listed.call.outcome;
     const at = placedAt(listed) - begin;
-    if (outcome === null || at < 0 || at > span) continue;
-    all[Math.min(parts - 1, Math.floor(at / width))][kind(outcome)] += 1;
+    if (listed.call.outcome === null || at < 0 || at > span) continue;
+    all[Math.min(parts - 1, Math.floor(at / width))][kind(listed.call)] += 1;
   }
   return all;
 }

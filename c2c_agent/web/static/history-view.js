@@ -112,7 +112,7 @@ export class HistoryView {
       h("td", {}, h("time", { datetime: new Date(at * 1000).toISOString() }, moment(at))),
       h("td", {}, h("a", { href: `#call/${listed.request_id}` }, call.dial_first.number ?? "?")),
       h("td", {}, call.dial_second.number ?? "?"),
-      h("td", {}, h("span", { class: `chip ${over ? kind(call.outcome ?? "") : "live"}` },
+      h("td", {}, h("span", { class: `chip ${over ? kind(call) : "live"}` },
         over ? outcomeName(call.outcome ?? "") : stateName(call.state))),
       h("td", {}, call.talk_seconds === null ? "" : clock(call.talk_seconds)),
       h("td", {}, listed.key));

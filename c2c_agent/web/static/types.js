@@ -9,7 +9,7 @@
  *   channel: string | null, cause: number | null, cause_text: string | null, sip: number | null,
  *   by?: string | null, source?: string | null, tried?: Tried[]}} Leg */
 
-/** @typedef {{state: string, outcome: string | null, hung_up_by: string | null,
+/** @typedef {{state: string, outcome: string | null, reason: string | null, hung_up_by: string | null,
  *   cause: number | null, cause_text: string | null, dial_first: Leg, dial_second: Leg,
  *   dial_as: string | null, talk_seconds: number | null, timeline: Entry[]}} Call */
 

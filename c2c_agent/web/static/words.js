@@ -46,13 +46,21 @@ export function outcomeName(outcome) {
   return OUTCOMES[outcome] ?? outcome;
 }
 
+/** Whether nobody knows how a call ended because its PBX does not tell. @param {Call} call */
+function isUntold(call) {
+  return call.outcome === "unknown" && call.reason === "not_told_by_pbx";
+}
+
 /**
- * Whether an outcome is good, nobody's fault, or a fault of the system.
- * @param {string} outcome
- * @returns {"good" | "missed" | "bad"}
+ * Whether a call ended well, in vain by nobody's fault, by a fault of the system, or in a way that
+ * its PBX does not tell, which is none.
+ * @param {Call} call
+ * @returns {"good" | "missed" | "untold" | "bad"}
  */
-export function kind(outcome) {
+export function kind(call) {
+  const outcome = call.outcome ?? "";
   if (outcome === "connected") return "good";
+  if (isUntold(call)) return "untold";
   return ["rejected", "pbx_error", "expired", "unknown"].includes(outcome) ? "bad" : "missed";
 }
 
@@ -115,7 +123,9 @@ export function sentence(call, message = "") {
     case "expired":
       return "The call came too late and was not placed.";
     case "unknown":
-      return "How the call ended is not known.";
+      return isUntold(call)
+        ? "How the call ended is not known: the PBX does not tell."
+        : "How the call ended is not known.";
     default:
       return stateName(call.state) + ".";
   }

@@ -6,7 +6,7 @@ export function leg(number, more = {}) {
 
 export function call(more = {}) {
   return {
-    state: "ended", outcome: "connected", hung_up_by: null, cause: null, cause_text: null,
+    state: "ended", outcome: "connected", reason: null, hung_up_by: null, cause: null, cause_text: null,
     dial_first: leg("100"), dial_second: leg("200"), dial_as: null, talk_seconds: null, timeline: [], ...more,
   };
 }

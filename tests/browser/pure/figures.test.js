@@ -5,10 +5,11 @@ import { entries, leg, listed } from "./calls.js";
 
 test("columns of outcomes", () => {
   const calls = [listed(1000), listed(1099, { outcome: "second_busy" }), listed(1100, { outcome: "unknown" }),
-    listed(1050, { outcome: null, state: "connected" }), listed(999), listed(1101)];
+    listed(1050, { outcome: null, state: "connected" }), listed(1060, { outcome: "unknown", reason: "not_told_by_pbx" }),
+    listed(999), listed(1101)];
   assert.deepEqual(columns(calls, 1100, 100, 2), [
-    { begin: 1000, good: 1, missed: 0, bad: 0 },
-    { begin: 1050, good: 0, missed: 1, bad: 1 },
+    { begin: 1000, good: 1, missed: 0, untold: 0, bad: 0 },
+    { begin: 1050, good: 0, missed: 1, untold: 1, bad: 1 },
   ]);
 });
 

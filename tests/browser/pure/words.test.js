@@ -35,7 +35,17 @@ test("what the PBX said stands behind", () => {
 });
 
 test("kinds of outcomes", () => {
-  assert.deepEqual(["connected", "second_busy", "abandoned", "pbx_error", "unknown"].map(kind), ["good", "missed", "missed", "bad", "bad"]);
+  const kinds = ["connected", "second_busy", "abandoned", "pbx_error", "unknown"].map((outcome) => kind(call({ outcome })));
+  assert.deepEqual(kinds, ["good", "missed", "missed", "bad", "bad"]);
+});
+
+test("what a PBX never tells is no fault", () => {
+  const untold = call({ outcome: "unknown", reason: "not_told_by_pbx" });
+  assert.equal(kind(untold), "untold");
+  assert.match(sentence(untold), /the PBX does not tell\.$/);
+  const lost = call({ outcome: "unknown", reason: "lost" });
+  assert.equal(kind(lost), "bad");
+  assert.doesNotMatch(sentence(lost), /PBX/);
 });
 
 test("both legs in every state", () => {
