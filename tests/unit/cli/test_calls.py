@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call.call import Call, CallState, Entry
-from c2c_agent.call.outcome import Outcome
+from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.cli.calls import EXIT_STATUS
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
 from c2c_agent.errors import ErrorCode, Fault
@@ -150,6 +150,21 @@ class TestCall:
         done = run(tmp_path, "call", "100", "200", "--wait")
         assert f"\noutcome {outcome.value}\n" in done.stdout
         assert done.exit_code == EXIT_STATUS[outcome.value]
+
+    @pytest.mark.parametrize(
+        ("reason", "status"), [(UnknownReason.NOT_TOLD, 0), (UnknownReason.LOST, 50)]
+    )
+    def test_exit_status_of_what_is_unknown(
+        self, agent: FakeAgent, tmp_path: Path, reason: UnknownReason, status: int
+    ) -> None:
+        """What this PBX never tells is no failure; what was missed is one."""
+        agent.script = [
+            answer(),
+            result.status(evolve(BUSY, outcome=Outcome.UNKNOWN, reason=reason)),
+        ]
+        done = run(tmp_path, "call", "100", "200", "--wait")
+        assert "\noutcome unknown\n" in done.stdout
+        assert done.exit_code == status
 
     def test_exit_statuses(self) -> None:
         """0 is a talk and nothing else; 1 and 2 are trouble with the command; no two are alike."""
