@@ -13,7 +13,15 @@ import click
 from c2c_agent.call.job import PBX_KINDS
 from c2c_agent.call.outcome import UnknownReason
 from c2c_agent.cli.client import Client, ClientError, NobodyThere, local_place, operator_secret
-from c2c_agent.cli.options import T, client_of, config_option, load, plain_errors, url_option
+from c2c_agent.cli.options import (
+    T,
+    client_of,
+    config_option,
+    load,
+    moment,
+    plain_errors,
+    url_option,
+)
 from c2c_agent.config import files as configfile
 from c2c_agent.config.sections import Config
 from c2c_agent.dispatch.kill_switch import Stopped, StopSwitch
@@ -60,6 +68,19 @@ EXIT_STATUS: Final[Mapping[str, int]] = {
     type=click.Choice(PBX_KINDS),
     help="Which kind of PBX; the default is asterisk.",
 )
+@click.option(
+    "--request-id",
+    metavar="UUID",
+    help="Give the call this id. The same id again is the same call, and rings nobody.",
+)
+@click.option(
+    "--expires",
+    metavar="WHEN",
+    help="Ring nobody after this time: 30s, 5m, 2h from now, or 2026-11-30 13:00.",
+)
+@click.option(
+    "--max-duration", metavar="SECONDS", type=int, help="Let them talk for as long at most."
+)
 @click.option("--wait", is_flag=True, help="Show what happens until the call has ended.")
 @url_option
 @config_option
@@ -74,6 +95,9 @@ def call(
     confirm: bool,
     confirm_auto: bool,
     pbx: str | None,
+    request_id: str | None,
+    expires: str | None,
+    max_duration: int | None,
     wait: bool,
     url: str | None,
     ca_file: str | None,
@@ -85,18 +109,21 @@ def call(
     page lists them.
     """
     client = client_of(config_path, url, ca_file)
-    asked = {"dial_first": first, "dial_second": second}
-    if dial_as is not None:
-        asked["dial_as"] = dial_as
-    if timeout is not None:
-        asked["timeout"] = str(timeout)
-    if auto_answer:
-        asked["auto_answer"] = "true"
-    if confirm or confirm_auto:
-        asked["confirm"] = "true" if confirm else "auto"
-    if pbx is not None:
-        asked["pbx"] = pbx
-    response = client.call(asked)["response"]
+    asked = {
+        "dial_first": first,
+        "dial_second": second,
+        "dial_as": dial_as,
+        "timeout": timeout,
+        "auto_answer": "true" if auto_answer else None,
+        "confirm": "true" if confirm else "auto" if confirm_auto else None,
+        "pbx": pbx,
+        "request_id": request_id,
+        "expires": None if expires is None else f"{moment('--expires', expires, 1):.3f}",
+        "max_duration": max_duration,
+    }
+    response = client.call(
+        {name: str(value) for name, value in asked.items() if value is not None}
+    )["response"]
     request_id = response["request_id"]
     for entry in response["errors"]:
         click.echo(f"{entry['error']['code']}: {entry['error']['message']}", err=True)

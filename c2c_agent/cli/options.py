@@ -1,23 +1,29 @@
-"""What commands share: the option `--config`, errors in plain words, whom to ask."""
+"""What commands share: the option `--config`, errors in plain words, whom to ask, times."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import Final, Literal, NoReturn, ParamSpec, TypeVar
 
 import click
 
 from c2c_agent import __version__
-from c2c_agent.cli.client import Client, local_place, operator_secret, place_of
+from c2c_agent.cli.client import Client, ClientError, local_place, operator_secret, place_of
 from c2c_agent.config import files as configfile
 from c2c_agent.config.sections import Config
 from c2c_agent.errors import C2CError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def config_option(command: Callable[P, T]) -> Callable[P, T]:
@@ -84,6 +90,21 @@ def url_option(command: Callable[P, T]) -> Callable[P, T]:
         help="With an https URL: trust the authorities, or the certificate, in this file.",
     )
     return url(ca_file(command))
+
+
+def moment(option: str, text: str, direction: Literal[-1, 1]) -> float:
+    """Epoch seconds of a moment that an option names; raises ClientError.
+
+    It is a date with a time, or a span: so long ago (`direction` -1), or so long from now (1).
+    """
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return time.time() + direction * int(span[1]) * _SECONDS[span[2]]
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        example = "nor a time such as 2026-11-30 13:00"
+        raise ClientError(f"{option}: {text!r} is neither 90m, 2h or 3d, {example}") from None
 
 
 def program(*commands: click.Command) -> click.Group:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from c2c_agent.call.outcome import Outcome
-from c2c_agent.cli.client import ClientError
-from c2c_agent.cli.options import client_of, config_option, plain_errors, url_option
-
-_AGO: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from c2c_agent.cli.options import client_of, config_option, moment, plain_errors, url_option
 
 
 @click.command()
@@ -55,7 +50,7 @@ def calls(
     client = client_of(config_path, url, ca_file)
     asked = {
         "outcome": outcome,
-        "since": None if since is None else f"{_moment(since):.3f}",
+        "since": None if since is None else f"{moment('--since', since, -1):.3f}",
         "number": number,
     }
     wanted = {name: value for name, value in asked.items() if value is not None}
@@ -135,18 +130,6 @@ def _key_line(item: Mapping[str, Any]) -> str:
         )
     ]
     return f"{item['name']}  {', '.join(parts)}"
-
-
-def _moment(text: str) -> float:
-    """Epoch seconds of a moment that is so long ago, or has a date; raises ClientError."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        message = f"--since: {text!r} is neither 90m, 2h or 3d, nor a time such as 2026-11-30 13:00"
-        raise ClientError(message) from None
 
 
 def _sleep(seconds: float) -> None:

@@ -82,10 +82,26 @@ class TestCall:
         run(tmp_path, "call", "100", "200", "--confirm-auto", "--confirm")
         assert [one.form["confirm"] for one in agent.asked] == ["auto", "true"]
 
+    def test_an_id_and_limits_of_its_own(self, agent: FakeAgent, tmp_path: Path) -> None:
+        """The id makes it safe to ask again; the time may be so long from now, or a date."""
+        agent.script = [answer(), answer()]
+        own = ("call", "100", "200", "--request-id", TWO, "--max-duration", "60", "--expires")
+        before = time.time()
+        assert run(tmp_path, *own, "5m").exit_code == 0
+        assert run(tmp_path, *own, "2015-06-30 01:48:57").exit_code == 0
+        soon, at = (float(one.form.pop("expires")) for one in agent.asked)
+        assert before + 299.9 <= soon <= time.time() + 300.1
+        assert at == EPOCH
+        asked = {"dial_first": "100", "dial_second": "200", "max_duration": "60"}
+        assert [one.form for one in agent.asked] == [{**asked, "request_id": TWO}] * 2
+
     def test_wrong_options(self, agent: FakeAgent, tmp_path: Path) -> None:
         """Said by the command itself, with exit status 2."""
         assert run(tmp_path, "call", "100").exit_code == 2
         assert run(tmp_path, "call", "100", "200", "--timeout", "soon").exit_code == 2
+        assert run(tmp_path, "call", "100", "200", "--max-duration", "long").exit_code == 2
+        late = run(tmp_path, "call", "100", "200", "--expires", "tomorrow")
+        assert_plain_error(late, "--expires: 'tomorrow' is neither 90m, 2h or 3d")
         assert agent.asked == []
 
     def test_refused(self, agent: FakeAgent, tmp_path: Path) -> None:
