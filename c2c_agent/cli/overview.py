@@ -27,6 +27,8 @@ from c2c_agent.cli.options import client_of, config_option, moment, plain_errors
 @click.option(
     "--since", metavar="WHEN", help="Only calls since then: 90m, 2h, 3d, or 2026-11-30 13:00."
 )
+@click.option("--until", metavar="WHEN", help="Only calls before then, said in the same way.")
+@click.option("--key", metavar="NAME", help="Only calls that this key asked for.")
 @click.option("--number", metavar="NUMBER", help="Only calls with this number as one of the legs.")
 @url_option
 @config_option
@@ -39,6 +41,8 @@ def calls(
     limit: int,
     outcome: str | None,
     since: str | None,
+    until: str | None,
+    key: str | None,
     number: str | None,
     url: str | None,
     ca_file: str | None,
@@ -51,6 +55,8 @@ def calls(
     asked = {
         "outcome": outcome,
         "since": None if since is None else f"{moment('--since', since, -1):.3f}",
+        "until": None if until is None else f"{moment('--until', until, -1):.3f}",
+        "key": key,
         "number": number,
     }
     wanted = {name: value for name, value in asked.items() if value is not None}

@@ -456,13 +456,16 @@ class TestCalls:
         """It is asked of the agent; the time is one, or so long ago."""
         agent.script = [self.listed(TALKED), self.listed()]
         options = ("--outcome", "connected", "--number", "200", "--since", "2015-06-30 01:48:57")
-        assert len(run(tmp_path, "calls", *options).stdout.splitlines()) == 1
+        more = ("--until", "2015-06-30 01:49:57", "--key", "crm")
+        assert len(run(tmp_path, "calls", *options, *more).stdout.splitlines()) == 1
         query = dict(parse_qsl(agent.asked[0].path.partition("?")[2]))
         assert query == {
             "limit": "20",
             "outcome": "connected",
             "number": "200",
             "since": f"{EPOCH:.3f}",
+            "until": f"{EPOCH + 60:.3f}",
+            "key": "crm",
         }
         before = time.time()
         assert run(tmp_path, "calls", "--since", "2h").exit_code == 0
