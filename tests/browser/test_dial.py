@@ -90,6 +90,20 @@ def test_a_second_click(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     assert len(agent.calls()) == 1
 
 
+def test_the_same_call_again(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Within five seconds the same numbers are the first call, also after it is over."""
+    tab = open_tab()
+    signed_in(tab, agent)
+    for later in (0, 4, 6):  # seconds since the first was asked for
+        tab.page.fill("#first", "100")
+        tab.page.fill("#second", "209")
+        tab.page.evaluate(f"performance.now = () => {1e6 + later * 1000}")
+        tab.page.click("#call")
+        expect(tab.page.locator(".outcome")).to_have_text("209 was busy.")
+        tab.page.click(".again")
+        assert len(agent.calls()) == (1 if later < 5 else 2)
+
+
 def test_the_connection_is_lost(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     """And comes back during a call: the page says so, and shows the call to its end."""
     tab = open_tab()

@@ -3,6 +3,7 @@
 import { ApiError, ask, cancel, follow, newId, place, session, status } from "./api.js";
 import { CallCard } from "./call-card.js";
 import { linked, typed } from "./number.js";
+import { Repeats } from "./repeats.js";
 import { boundTo } from "./token.js";
 
 /** @typedef {import("./types.js").Call} Call */
@@ -34,6 +35,8 @@ const MY_PHONE = "c2c-my-phone";
 /** The call that the page shows. @type {{id: string, stop: AbortController} | null} */
 let current = null;
 
+const repeats = new Repeats();
+
 /** @param {"sign-in" | "dial" | "call"} what */
 function show(what) {
   signIn.hidden = what !== "sign-in";
@@ -45,6 +48,7 @@ function show(what) {
 
 function showSignIn(message = "") {
   session.key = "";
+  repeats.forget();
   key.value = "";
   signInError.textContent = message;
   show("sign-in");
@@ -98,11 +102,15 @@ dial.addEventListener("submit", async (event) => {
   dialError.textContent = "";
   const mine = typed(first.value);
   if (!boundTo(session.key)) localStorage.setItem(MY_PHONE, mine);
-  const id = newId();
+  const asked = performance.now() / 1000;
+  // Under the id of a call that was asked for before, the agent gives that call's answer.
+  const again = repeats.find(mine, number, asked);
+  const id = again || newId();
   current = { id, stop: new AbortController() };
   call.disabled = true;
   try {
     const answer = await place({ dial_first: mine, dial_second: number, request_id: id });
+    if (!again) repeats.note(mine, number, id, asked);
     await live(answer.response.request_id);
   } catch (error) {
     current = null;
