@@ -1,8 +1,9 @@
 """Chromium, and an agent whose pages it opens, as fixtures.
 
 Whatever a test does, at its end no page has broken its Content-Security-Policy, had an error, or
-asked for anything at another origin than those that the test is about. Screenshots are kept with
-what the tests write, in `screenshots/`.
+asked for anything at another origin than those that the test is about. Screenshots are kept where
+C2C_SCREENSHOTS says, which is `build/screenshots` in a run of `scripts/test`; else with what the
+tests write.
 """
 
 from __future__ import annotations
