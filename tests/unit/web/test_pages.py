@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib.resources import files
+from typing import Any
+
+import pytest
 
 from c2c_agent.web.ask import Ask
+from c2c_agent.web.operation import description
 from c2c_agent.web.pages import pages
 from c2c_agent.web.request import Parameters
 from tests.memory_host import request
@@ -122,3 +127,130 @@ class Pages(SiteTest):
             for hit in _ELSEWHERE.finditer(file.read_text(encoding="utf-8"))
         ]
         assert found == []
+
+
+#: A script asks the agent for a path.
+_ASKED = re.compile(
+    r"""(?:^|[ .#])(?P<by>ask|follow|send|turn)\((?P<quote>["`])(?P<path>.*?)(?P=quote)"""
+    r"""(?P<rest>.*)$""",
+    re.MULTILINE,
+)
+
+#: The same where it passes on the path that it was given, is defined, or asks for no path.
+_PASSED_ON = re.compile(r"""(?:^|[ .#])(?:ask|follow|send|turn)\((?:path\b|\))""", re.MULTILINE)
+
+#: Both.
+_ANY = re.compile(r"""(?:^|[ .#])(?:ask|follow|send|turn)\(""", re.MULTILINE)
+
+#: The properties of an object of a JSDoc type, and those of objects within it.
+_TYPE = re.compile(r"@typedef \{\{(?P<fields>.*?)\}\} (?P<name>\w+) \*/", re.DOTALL)
+_INNER = re.compile(r"\{[^{}]*\}")
+_FIELD = re.compile(r"""(?:^|, )"?(?P<name>[\w.]+)"?\??:""")
+
+
+def scripts() -> dict[str, str]:
+    """The text of each script that is served, without comments, by the name of its file."""
+    return {
+        file.name: re.sub(r"(?m)^ *(?://|/?\*).*$", "", file.read_text(encoding="utf-8"))
+        for file in files("c2c_agent.web").joinpath("static").iterdir()
+        if file.name.endswith(".js")
+    }
+
+
+def asked(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """Each method and path that a script asks the agent for, with `x` for what it fills in."""
+    for one in _ASKED.finditer(text):
+        rest = one["rest"]
+        if name == "c2c.js":  # send(path, token, body, …)
+            posts = rest.split(",")[2:3] not in ([], [" undefined"])
+        else:
+            posts = 'method: "POST"' in rest or one["by"] == "turn"
+        path = re.sub(r"\$\{.*?\}", "x", one["path"]).partition("?")[0]
+        yield (
+            "post" if posts else "get",
+            f"/{path}" if "outside: true" in rest else f"/c2c/v2{path}",
+        )
+
+
+def described(method: str, path: str) -> bool:
+    """Whether the description of the API has this."""
+    return any(
+        method in operations and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), path)
+        for known, operations in description()["paths"].items()
+    )
+
+
+def types() -> dict[str, set[str]]:
+    """The fields of each type of the pages."""
+    text = files("c2c_agent.web").joinpath("static", "types.js").read_text(encoding="utf-8")
+    found: dict[str, set[str]] = {}
+    for one in _TYPE.finditer(text):
+        flat = _INNER.sub("", re.sub(r"\s*\n \*\s*", " ", one["fields"]))
+        found[one["name"]] = {field["name"] for field in _FIELD.finditer(flat)}
+    return found
+
+
+def properties(way: str) -> dict[str, Any]:
+    """The properties of a schema, or of one that stands within it."""
+    name, *inner = way.split()
+    schema: dict[str, Any] = description()["components"]["schemas"][name]
+    for part in inner:
+        schema = schema["items"] if part == "items" else schema["properties"][part]
+    found: dict[str, Any] = schema["properties"]
+    return found
+
+
+class TestDescription:
+    """The pages know the API by its description alone."""
+
+    def test_what_is_asked_for(self) -> None:
+        """Each path with its method is described."""
+        found = {one for name, text in scripts().items() for one in asked(name, text)}
+        assert {one for one in found if not described(*one)} == set()
+        assert {
+            ("post", "/c2c/v2"),
+            ("post", "/c2c/v2/cancel/x"),
+            ("get", "/c2c/v2/events/x"),
+            ("get", "/c2c/v2/calls"),
+            ("post", "/c2c/v2/stop-calls"),
+            ("get", "/readyz"),
+        } <= found
+        assert not described("delete", "/c2c/v2/calls")
+        assert not described("get", "/c2c/v2/nothing")
+
+    def test_no_request_is_overlooked(self) -> None:
+        """The test before finds whatever is asked for, and nothing else asks the agent."""
+        for name, text in scripts().items():
+            seen = len(_ASKED.findall(text)) + len(_PASSED_ON.findall(text))
+            assert (name, len(_ANY.findall(text))) == (name, seen)
+        fetching = {name: text.count("fetch(") for name, text in scripts().items()}
+        # The widget has one more: for a token, of the page's own back end.
+        assert {name: count for name, count in fetching.items() if count} == {
+            "api.js": 1,
+            "c2c.js": 2,
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "schema"),
+        [
+            ("Entry", "Call timeline items"),
+            ("Tried", "Attempt"),
+            ("Leg", "Leg"),
+            ("Call", "Call"),
+            ("Listed", "Calls calls items"),
+            ("Received", "Status c2c_status request"),
+            ("Status", "Status c2c_status"),
+            ("CallEvent", "Event"),
+        ],
+    )
+    def test_types(self, name: str, schema: str) -> None:
+        """What the pages read of an answer, the description has."""
+        fields = types()[name]
+        assert fields
+        assert fields <= set(properties(schema))
+
+    def test_every_type_is_looked_at(self) -> None:
+        """None is left out above."""
+        assert set(types()) == {
+            *("Entry", "Tried", "Leg", "Call", "Listed", "Received", "Status", "CallEvent")
+        }
