@@ -70,6 +70,16 @@ def test_what_it_says() -> None:
     }
 
 
+@pytest.mark.parametrize("event", EventType)
+def test_the_callers_own_words(event: EventType) -> None:
+    """Each event tells them back as they were given."""
+    words = {"ticket": "4711", "note": " <b>&\n"}
+    call = in_state(CallState.CONNECTED)
+    assert call.job is not None
+    call = evolve(call, job=evolve(call.job, metadata=words))
+    assert event_json(call, event, server_id=SERVER, at=1.0)["call"]["metadata"] == words
+
+
 def test_ids() -> None:
     """An event has the same id whenever it is made; no two events have one."""
     call = in_state(CallState.CONNECTED)
