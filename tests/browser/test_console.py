@@ -130,6 +130,46 @@ def test_history(agent: ScriptedAgent, open_tab: OpenTab, tmp_path: Path) -> Non
     assert [call["second"] for call in found] == ["209", "209"]
 
 
+def test_history_by_key_and_time(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """Each finds its own calls and no others."""
+    agent.place("100", "209")
+    agent.ask("/c2c/v2", key=KEY, dial_first="101", dial_second="209")
+    tab = open_tab()
+    signed_in(tab, agent, agent.operator)
+    tab.page.click("text=History")
+    rows = tab.page.locator("#history-table tbody tr")
+    expect(rows).to_have_count(2)
+    show = tab.page.locator("#filters").get_by_role("button", name="Show")
+    tab.page.fill("#f-key", "crm")
+    show.click()
+    expect(rows).to_have_count(1)
+    expect(rows.locator("td").nth(1)).to_have_text("101")
+    expect(rows.locator("td").last).to_have_text("crm")
+    tab.page.fill("#f-key", "nobody")
+    show.click()
+    expect(tab.page.locator("#history-words")).to_have_text("0 calls.")
+    expect(rows).to_have_count(0)
+    tab.page.fill("#f-key", "")
+    # By the clock of the browser, as a person types it: an hour ago, and in an hour.
+    before, after = tab.page.evaluate(
+        """[-1, 1].map((hours) => new Date(
+            Date.now() + hours * 3600000 - new Date().getTimezoneOffset() * 60000
+        ).toISOString().slice(0, 16))"""
+    )
+    for since, until, found in (  # each finds another count, so none is that of the one before
+        (before, after, 2),
+        (after, "", 0),
+        (before, "", 2),
+        ("", before, 0),
+        ("", after, 2),
+    ):
+        tab.page.fill("#f-since", since)
+        tab.page.fill("#f-until", until)
+        show.click()
+        expect(tab.page.locator("#history-words")).to_have_text(f"{found} calls.")
+        expect(rows).to_have_count(found)
+
+
 def test_what_the_pbx_does_not_tell(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     """Is no fault: not in the chart, not in the history."""
     agent.place("100", "207")

@@ -140,6 +140,29 @@ def test_a_link(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     assert agent.calls() == []
 
 
+def test_links_without_https(agent: ScriptedAgent, open_tab: OpenTab) -> None:
+    """The page says what browsers want, and does not offer what they refuse."""
+    plain = "http://phone.example.com"
+    tab = open_tab(allowed=(plain,))
+    tab.page.route(
+        f"{plain}/**",
+        lambda route: route.fulfill(
+            response=route.fetch(url=route.request.url.replace(plain, agent.origin))
+        ),
+    )
+    for origin, words, offered in (
+        (plain, "browsers want this page over HTTPS", False),
+        (agent.origin, "You are asked before anything rings", True),
+    ):
+        tab.page.goto(f"{origin}/dial")
+        tab.page.fill("#key", KEY)
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.locator("#links-words")).to_be_visible()
+        expect(tab.page.locator("#links-words")).to_contain_text(words)
+        expect(tab.page.locator("#register")).to_be_visible(visible=offered)
+        assert tab.page.evaluate("isSecureContext") is offered
+
+
 def test_a_token_of_another_phone(agent: ScriptedAgent, open_tab: OpenTab) -> None:
     """It rings its own phone alone, whatever a page asks for; and it is no key for another's."""
     token = agent.ask("/c2c/v2/tokens", key=KEY, dial_first="101")["token"]
