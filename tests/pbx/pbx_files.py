@@ -46,8 +46,9 @@ KINDS: Final = {
     **dict.fromkeys(("185", "246"), "heard-phone"),
 }
 
-#: Users whose phones say themselves where they are.
+#: Users whose phones say themselves where they are, and prove by a password who they are.
 REGISTERING: Final = frozenset({"180", "280"})
+PHONE_PASSWORD: Final = "the-password-of-a-phone"
 
 #: Users whose caller ID is what their phone says.
 NAMED_BY_THEIR_PHONE: Final = frozenset({"191", "192"})
@@ -101,6 +102,8 @@ def render(place: PbxPlace) -> dict[str, str]:
                 "CONTEXT": context,
                 "CALLER_ID": _caller_id(number),
                 "CONTACTS": _contacts(number, place),
+                "AUTH": f"auth = {number}" if number in REGISTERING else "",
+                "PASSWORD": PHONE_PASSWORD,
             },
         )
         for number, context in PHONES.items()

@@ -240,7 +240,7 @@ class Talker:
         return call
 
     def register(
-        self, pbx: tuple[str, int], contact: str, password: str = "", *, expires: int = 60
+        self, pbx: tuple[str, int], contact: str, password: str, *, expires: int = 60
     ) -> int:
         """Register a contact of any text; the final status of the answer.
 
@@ -459,6 +459,7 @@ class Talker:
             uri = _uri(call._their_uri)
             asked, name = _CHALLENGES[answer.status]
             proof = authorization(answer.header(asked), "INVITE", uri, self.number, password)
+            call._their_tag = ""  # the refusal's; no dialog was made (RFC 3261, 22.2)
             self._invite(call, password, 2, (name, proof))
         elif answer.status >= 300:
             self._finish(call)

@@ -11,6 +11,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartTalker
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.linkedid import linkedid_of
+from tests.pbx.pbx_files import PHONE_PASSWORD
 from tests.pbx.sound import HD, RINGBACK_HZ, ULAW, Codec
 from tests.pbx.talker import Talker, TalkerCall
 from tests.pbx.test_strangers import Stranger, environment
@@ -152,7 +153,7 @@ class TestRegistered:
         place = (asterisk.address, 5060)
         contact = contact.format(phones=asterisk.phones_address)
         try:
-            assert own.register(place, contact) == 200
+            assert own.register(place, contact, PHONE_PASSWORD) == 200
             request_id = agent.call("180", "200", timeout="4")
             wait_until(
                 lambda: own.calls or agent.status(request_id)["call"]["state"] == "ended",
@@ -164,7 +165,7 @@ class TestRegistered:
                 own.hang_up(own.calls[0])
             call = agent.ended(request_id)
         finally:
-            own.register(place, "*", expires=0)
+            own.register(place, "*", PHONE_PASSWORD, expires=0)
         return own, third, call
 
     @pytest.mark.parametrize("contact", FOREIGN)
@@ -189,6 +190,22 @@ class TestRegistered:
         own, third, call = self.placed(agent, asterisk, talker, contact)
         assert (len(own.calls), third.calls) == (1, [])
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "first")
+
+    @pytest.mark.parametrize("password", ["", "the-password-of-another-phone"])
+    def test_a_stranger(self, asterisk: AsteriskHost, talker: StartTalker, password: str) -> None:
+        """Registers nothing for 180 without its password, and calls nobody as 180."""
+        place, second, stranger = (asterisk.address, 5060), talker("200"), talker("180")
+        contact = f"<sip:180@{asterisk.phones_address}:6180>"
+        assert stranger.register(place, contact, password) == 401
+        assert asterisk.cli("pjsip show contacts").count("180/sip:") == 0
+        call = stranger.call("200", place, password)
+        wait_until(lambda: call.ended_at, 10, "it is refused")
+        assert call.statuses[-1] == 401
+        own = stranger.call("200", place, PHONE_PASSWORD)
+        wait_until(lambda: own.talks and second.calls, 10, "with its password it talks")
+        stranger.hang_up(own)
+        wait_until(lambda: second.calls[0].ended_at, 10, "its talk is over")
+        assert len(second.calls) == 1
 
 
 def test_a_stranger_who_knows_the_request(agent: AgentProcess, talker: StartTalker) -> None:

@@ -13,7 +13,7 @@ from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone, StartTalker
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.lateness import Lateness
-from tests.pbx.pbx_files import SECOND_PHONES
+from tests.pbx.pbx_files import PHONE_PASSWORD, SECOND_PHONES
 from tests.pbx.sip_scenario import (
     BUSY,
     DECLINES,
@@ -315,9 +315,9 @@ class TestStaleContact:
         with Talker(self.user, asterisk.phones_address, port + 2 * GONE) as registering:
             for more in ports:
                 contact = f"<sip:{self.user}@{asterisk.phones_address}:{port + more}>"
-                assert registering.register(pbx, contact) == 200
+                assert registering.register(pbx, contact, PHONE_PASSWORD) == 200
             yield
-            registering.register(pbx, "*", expires=0)
+            registering.register(pbx, "*", PHONE_PASSWORD, expires=0)
 
     @pytest.mark.parametrize(("refuses", "result", "cause"), REFUSALS)
     def test_the_live_phone_refuses(
