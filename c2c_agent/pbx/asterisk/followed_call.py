@@ -8,7 +8,6 @@ is the shell around them: it owns the timers, sends, and sums up the evidence of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -33,7 +32,7 @@ from c2c_agent.pbx.asterisk.evidence import (
     with_record,
 )
 from c2c_agent.pbx.asterisk.following import Existing, Following, Seen
-from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background
+from c2c_agent.pbx.asterisk.inquiry import Inquiry, in_background, warn_of
 from c2c_agent.pbx.asterisk.originate import root_of
 from c2c_agent.text import one_copy
 
@@ -59,7 +58,8 @@ _BOUND_AHEAD: Final = 60.0
 _HANG_UP_AGAIN: Final = 0.25
 _HANG_UP_SELDOM: Final = 8.0
 
-#: What Hangup says of a channel that does not exist (main/manager.c, `action_hangup`).
+#: What Hangup and Setvar say of a channel that does not exist (main/manager.c, `action_hangup`,
+#: `action_setvar`).
 _NO_CHANNEL: Final = "No such channel"
 
 #: The cause that a cancelled call is hung up with: normal clearing.
@@ -331,8 +331,16 @@ class FollowedCall:
             in_background(self._set(stays, "CDR(userfield)", self._request_id))
 
     async def _set(self, channel: str, name: str, value: str) -> None:
-        with suppress(AmiError):  # the dialplan's own bound holds
-            await self._link.send(actions.setvar(name, value, channel))
+        """Set it; where that fails the talk goes on, and the dialplan's own bound holds."""
+        order = actions.setvar(name, value, channel)
+        try:
+            response = await self._link.send(order)
+        except AmiError as error:
+            warn_of(error, self._request_id)
+            return
+        # A channel may have ended meanwhile.
+        if response.response != "Success" and _NO_CHANNEL not in response.get("Message"):
+            warn_of(actions.ActionRefused(f"{order.name} {name}", response), self._request_id)
 
     # Hanging up
 

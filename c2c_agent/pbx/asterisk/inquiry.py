@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 from attrs import define
@@ -18,9 +17,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from c2c_agent.ami import actions
-from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import AmiError, Message
-from c2c_agent.ami.pending import ActionTimedOut
+from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.pbx.asterisk.astdb import FAMILY
 
 _log = Logger()
@@ -29,8 +28,11 @@ _log = Logger()
 #: order that was on its way when the link broke may only just be carried out.
 _LOOK_AGAIN: Final = 2.0
 
-#: What DBGet says of an entry that is not there (main/db.c).
+#: What DBGet and DBGetTree say of an entry that is not there (main/db.c).
 _NO_ENTRY: Final = "Database entry not found"
+
+#: What an Asterisk without DBGetTree says of it (main/manager.c, `process_message`).
+_NO_SUCH_ACTION: Final = "Invalid/unknown command"
 
 #: Seconds from one list to the next, at the least.
 _BETWEEN: Final = 2.0
@@ -140,7 +142,8 @@ class Inquiry:
             if self._link.is_up:
                 self._pause(calls)
             return
-        except AmiError:
+        except AmiError as error:
+            warn_of(error)
             self._take_listed_for()
             self._turn_at = float("-inf")  # it cost nothing
             return
@@ -191,15 +194,36 @@ class Inquiry:
         """The calls of which there are records. None where Asterisk cannot tell at present."""
         try:
             entries = await self._link.collect(actions.db_get_tree(FAMILY))
-        except AmiError:
-            return []  # none, an Asterisk that cannot list them, or no link
+        except actions.ActionRefused as error:
+            if not error.response.get("Message").startswith((_NO_ENTRY, _NO_SUCH_ACTION)):
+                warn_of(error)
+            return []
+        except AmiError as error:
+            warn_of(error)
+            return []
         return [entry.get("Key").rpartition("/")[2] for entry in entries]
 
     async def delete_record(self, request_id: str) -> None:
         """Delete the record of a call; the next link sees to it where this one is lost."""
         # Reading DB_DELETE is refused to AMI as dangerous; setting it deletes, too (func_db.c).
-        with suppress(AmiError):
-            await self._link.send(actions.setvar(f"DB_DELETE({FAMILY}/{request_id})", ""))
+        order = actions.setvar(f"DB_DELETE({FAMILY}/{request_id})", "")
+        try:
+            response = await self._link.send(order)
+        except AmiError as error:
+            warn_of(error, request_id)
+            return
+        if response.response != "Success":
+            warn_of(actions.ActionRefused(order.name, response), request_id)
+
+
+def warn_of(error: AmiError, request_id: str | None = None) -> None:
+    """Log what Asterisk said to something that is done without. Of a lost link the link tells."""
+    if isinstance(error, LinkDown | LinkLost):
+        return
+    if request_id is None:
+        _log.warn("{reason}", reason=str(error))
+    else:
+        _log.warn("call {call}: {reason}", call=request_id, reason=str(error))
 
 
 def in_background(work: Coroutine[Any, Any, None]) -> None:

@@ -8,6 +8,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
@@ -1371,6 +1372,36 @@ class TakenTests(DriverTestCase):
         self.event("DialState", DialStatus="RINGING", **self.near)
         assert self.link.names().count("Setvar") == 1
         self.link.last("Setvar").fail(LinkLost("cut"))
+        self.ends("7.4")
+        self.ends("7.1")
+        self.finish()
+
+    def refused(self, words: str) -> list[str]:
+        """What is logged where the talk is not counted as it should; it goes on to its end."""
+        self.optimize()
+        with capturedLogs() as logs:
+            self.link.last("Setvar").refuse(words)
+        self.ends("7.4")
+        self.ends("7.1")
+        self.finish()
+        return [str(formatEvent(entry)) for entry in logs]
+
+    def test_what_is_not_set(self) -> None:
+        """The log has Asterisk's words."""
+        said = f"call {ID}: Setvar CDR_PROP(disable) refused: Permission denied"
+        assert self.refused("Permission denied") == [said]
+
+    def test_a_channel_that_has_just_ended(self) -> None:
+        """Nothing is wrong with that."""
+        assert self.refused("No such channel") == []
+
+    def test_asterisk_is_slow(self) -> None:
+        """Then it may be set, or not; the log says so."""
+        self.optimize()
+        late = ActionTimedOut("Setvar: no answer within 10 s")
+        with capturedLogs() as logs:
+            self.link.last("Setvar").fail(late)
+        assert [str(formatEvent(entry)) for entry in logs] == [f"call {ID}: {late}"]
         self.ends("7.4")
         self.ends("7.1")
         self.finish()

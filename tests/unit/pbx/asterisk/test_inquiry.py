@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.actions import ShuttingDown
+from c2c_agent.ami.link import AmiLink, LinkDown
 from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.pbx.asterisk.channel_id import request_id_of, root_id
@@ -272,4 +274,58 @@ class RecordTests(InquiryTestCase):
         sent = self.link.last("Setvar")
         assert sent.headers == {"Variable": f"DB_DELETE(c2c/{A})", "Value": ""}
         sent.fail(LinkLost("cut"))
+        with capturedLogs() as logs:
+            self.successResultOf(deleting)
+        assert logs == []
+
+
+class RefusalTests(InquiryTestCase):
+    """What Asterisk refuses is said in its own words; that there is no link, by the link."""
+
+    def logged(self, doing: Callable[[], object]) -> list[str]:
+        """What is logged meanwhile."""
+        with capturedLogs() as logs:
+            doing()
+        return [str(formatEvent(entry)) for entry in logs]
+
+    def test_the_list(self) -> None:
+        """Nobody is told, and the next one is asked for at once."""
+        self.inquiry.ask([A])
+        said = self.logged(lambda: self.list().refuse("Permission denied"))
+        assert said == ["CoreShowChannels refused: Permission denied"]
+        assert self.told == []
+        self.inquiry.ask([B])
+        assert self.logged(lambda: self.list().fail(LinkLost("cut"))) == []
+        self.inquiry.ask([C])
+        words = ShuttingDown("CoreShowChannels", "Asterisk is shutting down")
+        assert self.logged(lambda: self.list().fail(words)) == [str(words)]
+        assert self.lists() == 3
+
+    def test_the_records(self) -> None:
+        """None, or a version that cannot list them, is no refusal."""
+        ordinary = ["Database entry not found", "Invalid/unknown command: DBGetTree. Use ..."]
+        for text, told in (
+            *((text, []) for text in ordinary),
+            ("Permission denied", ["DBGetTree refused: Permission denied"]),
+        ):
+            reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
+            assert self.logged(partial(self.link.last("DBGetTree").refuse, text)) == told
+            assert self.successResultOf(reading) == []
+
+    def test_the_records_without_an_answer(self) -> None:
+        """Said, unless the link is the reason."""
+        late = ActionTimedOut("DBGetTree: no answer within 10 s")
+        for error, told in ((late, [str(late)]), (LinkLost("cut"), []), (LinkDown("none"), [])):
+            reading = Deferred.fromCoroutine(self.inquiry.recorded_calls())
+            assert self.logged(partial(self.link.last("DBGetTree").fail, error)) == told
+            assert self.successResultOf(reading) == []
+
+    def test_the_deletion(self) -> None:
+        """It names the call whose record stays."""
+        deleting = Deferred.fromCoroutine(self.inquiry.delete_record(A))
+        said = self.logged(lambda: self.link.last("Setvar").refuse("Permission denied"))
+        assert said == [f"call {A}: Setvar refused: Permission denied"]
+        self.successResultOf(deleting)
+        deleting = Deferred.fromCoroutine(self.inquiry.delete_record(A))
+        assert self.logged(lambda: self.link.last("Setvar").succeed()) == []
         self.successResultOf(deleting)
