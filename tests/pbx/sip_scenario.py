@@ -26,8 +26,8 @@ class Behaviour:
     final: int = 200
     #: Where a call is forwarded to, by a final answer that says so (302).
     forwards_to: str | None = None
-    #: The key that its user presses a second after the answer.
-    presses: str | None = None
+    #: The keys that its user presses: the first a second after the answer, then two each second.
+    presses: str = ""
     #: Seconds after which this phone hangs up; None leaves that to the other side, or to whoever
     #: tells the phone to (`Phone.hang_up`).
     talk_seconds: float | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from attrs import evolve
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
@@ -70,6 +71,26 @@ def test_an_attended_transfer(
 
 
 @pytest.mark.parametrize("ends", ["first", "second"])
+def test_an_attended_transfer_by_keys(
+    agent: AgentProcess, phone: StartPhone, lateness: Lateness, ends: str
+) -> None:
+    """Who answered presses *2 and the number: Dial's option t holds when its channel is gone."""
+    first = phone("100", ANSWERS_AT_ONCE)
+    second = phone("200", evolve(ANSWERS_AT_ONCE, presses="*2201"))
+    colleague = phone("201", ANSWERS_AT_ONCE)
+    request_id = agent.call("100", TRANSFERS)
+    talking = agent.reached(request_id, "connected")
+    colleague.wait_for(lambda call: call.answered_at, 20, "it is asked")
+    second.hang_up()
+    time.sleep(3)
+    (first if ends == "first" else colleague).hang_up()
+    call = agent.ended(request_id)
+    assert (call["outcome"], call["hung_up_by"]) == ("connected", ends)
+    assert call["talk_seconds"] == lateness.near(heard(first, second), 0.7)
+    assert call["dial_second"]["channel"] == talking["dial_second"]["channel"]
+
+
+@pytest.mark.parametrize("ends", ["first", "second"])
 def test_a_transfer_that_comes_back(
     agent: AgentProcess, phone: StartPhone, witness: Witness, lateness: Lateness, ends: str
 ) -> None:
@@ -100,6 +121,7 @@ def test_asked_and_not_transferred(
     talking = agent.reached(request_id, "connected")
     asks_a_colleague(witness, request_id, talking["dial_second"]["channel"])
     colleague.wait_for(lambda call: call.answered_at, 20, "it is asked")
+    time.sleep(1)  # until the two talk: where the first has gone before, nobody is asked any more
     first.hang_up()
     time.sleep(3)
     second.hang_up()

@@ -25,8 +25,10 @@ _NEAR_SILENCE: Final = b"\xff\x7f\xfe\x7e" * (_SAMPLES // 4)
 #: Near silence as it arrives, perhaps decoded and encoded again on the way. Tones are loud.
 _QUIET: Final = frozenset(b"\xff\x7f\xfe\x7e")
 _RTP_HEADER: Final = 12  # bytes
-#: A key pressed, in packets: when, for how long, and how often its end is said.
+#: A key pressed, in packets: when the first is, and each further one after that, for how long, and
+#: how often its end is said.
 _PRESSED_AT: Final = 50
+_NEXT_AFTER: Final = 25
 _PRESSED_FOR: Final = 10
 _SAID_AGAIN: Final = 3
 _EVENT_TYPE: Final = 101  # as the phones' SDP says
@@ -41,20 +43,20 @@ class _Line:
 
     target: tuple[str, int]
     source: int
-    presses: str | None
+    presses: str
     sent: int = 0
 
     def next_packet(self) -> bytes:
         """Return the next packet (RFC 3550, section 5.1; payload type 0 is PCMU)."""
         number, time = self.sent & 0xFFFF, (self.sent * _SAMPLES) & 0xFFFFFFFF
         self.sent += 1
-        held = number - _PRESSED_AT
-        if self.presses is None or not 0 <= held < _PRESSED_FOR:
+        key, held = divmod(number - _PRESSED_AT, _NEXT_AFTER)
+        if not 0 <= key < len(self.presses) or held >= _PRESSED_FOR:
             return struct.pack("!BBHII", 0x80, 0, number, time, self.source) + _NEAR_SILENCE
         # RFC 4733, section 2.3: one time stamp for the whole event, its end said three times.
-        began = _PRESSED_AT * _SAMPLES
+        began = (number - held) * _SAMPLES
         last = 0x80 if held >= _PRESSED_FOR - _SAID_AGAIN else 0
-        event = _KEYS.index(self.presses), last | _VOLUME, (held + 1) * _SAMPLES
+        event = _KEYS.index(self.presses[key]), last | _VOLUME, (held + 1) * _SAMPLES
         header = struct.pack("!BBHII", 0x80, _EVENT_TYPE, number, began, self.source)
         return header + struct.pack("!BBH", *event)
 
@@ -62,7 +64,7 @@ class _Line:
 class Voice:
     """A socket at which a phone is spoken to, and from which it speaks into all of its calls."""
 
-    def __init__(self, address: str, presses: str | None = None) -> None:
+    def __init__(self, address: str, presses: str = "") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 0))
         self._socket.setblocking(False)

@@ -6,10 +6,12 @@ import pytest
 from attrs import evolve
 
 from c2c_agent.call.call import Answer, CallState, Exchange, Timekeeper
+from c2c_agent.call.evidence import LegEvidence
 from c2c_agent.dispatch.active import ActiveCall, Ownership
 from c2c_agent.errors import ErrorCode, Fault
-from c2c_agent.policy.meter import Admission, Meter
-from tests.playbook import PLAN, a_call
+from c2c_agent.policy.keys import Key
+from c2c_agent.policy.meter import Admission, LimitReached, Meter
+from tests.playbook import JOB, PLAN, a_call
 
 FAILED = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
 
@@ -100,3 +102,36 @@ def test_a_void_call_is_not_connected() -> None:
     """Its requester was told that it failed: whoever answers first is not put through."""
     call = a_call(state=CallState.FIRST_RINGING, plan=PLAN, answer=FAILED)
     assert ActiveCall(call, sent=True).may_bridge() is None
+
+
+@pytest.mark.parametrize(
+    ("first_ended", "second_ended", "hung_up"),
+    [
+        (60.5, 60.0, 60.0),  # a transfer: the colleague, who is of the second leg, hung up
+        (60.0, 60.5, 60.0),  # a transfer: the first hung up
+        (60.0, 20.0, 60.0),  # a survey: the second left the first to the dialplan
+        (60.0, None, None),  # nobody saw what became of the second
+    ],
+)
+def test_its_minutes_reach_to_the_end_of_the_talk(
+    first_ended: float, second_ended: float | None, hung_up: float | None
+) -> None:
+    """Not to that of the channel which was connected: the key has talked on, and pays for it."""
+    meter = Meter(9)
+    crm = Key(name="crm", sha256="0" * 64, minutes_per_day=1)
+    active = ActiveCall(a_call(plan=PLAN))
+    active.lease = meter.resume("crm", Admission(60, reserved=90), 0.0)
+    active.call = a_call(
+        state=CallState.ENDED,
+        plan=PLAN,
+        first=LegEvidence(answered_at=2.0, ended_at=first_ended),
+        second=LegEvidence(answered_at=5.0, ended_at=second_ended),
+        hung_up_at=hung_up,
+        ended_at=61.0,
+    )
+    active.count(61.0)
+    latest = max(at for at in (first_ended, second_ended, hung_up) if at is not None)
+    assert meter.use("crm", 61.0).seconds == latest - 2.0
+    refused = meter.admit(crm, JOB, 60, 61.0)
+    assert isinstance(refused, LimitReached)
+    assert refused.fault.code is ErrorCode.RATE_LIMITED

@@ -1029,6 +1029,48 @@ class TestTaken:
         evidence = trace.evidence()
         assert (evidence.hung_up_by, evidence.hung_up_at) == (Leg.SECOND, 9.0)
 
+    @pytest.mark.parametrize("by", list(Leg))
+    @pytest.mark.parametrize("goes_first", [True, False])
+    def test_the_colleague_is_not_named(self, by: Leg, *, goes_first: bool) -> None:
+        """As where the asking is over by then: it is whom the second has called meanwhile."""
+        trace = taken_talk()
+        optimize(trace)
+        near, far = "Local/201@phones-3;1", "Local/201@phones-3;2"
+        halves = {"LocalOneUniqueid": "t1", "LocalTwoUniqueid": "t2"}
+        names = {"LocalOneChannel": near, "LocalTwoChannel": far}
+        trace.observe(event("LocalBridge", **halves, **names), 6.0)
+        behind = {"Uniqueid": "t2", "Channel": far}
+        trace.observe(dialing(behind, "p3", "PJSIP/201-3"), 6.0)
+        trace.observe(dialed(behind, "p3", "PJSIP/201-3"), 7.0)
+        trace.observe(dialed({}, "t1", near), 7.0)
+        trace.observe(event("HangupRequest", Uniqueid="p2", Channel="PJSIP/200-2"), 7.1)
+        way_goes = [
+            event("LocalOptimizationEnd", **halves, **names),
+            ends("t1", near),
+            ends("t2", far),
+        ]
+        told = attended("p2", "", mine="p2")
+        for one in (*way_goes, told) if goes_first else (told, *way_goes):
+            trace.observe(one, 7.2)
+        trace.observe(ends("p2", "PJSIP/200-2"), 7.2)
+        assert trace.evidence().hung_up_by is None
+        last = ("p1", "PJSIP/100-1") if by is Leg.FIRST else ("p3", "PJSIP/201-3")
+        leaves(trace, *last, 11.0)
+        for uniqueid, name in (("p1", "PJSIP/100-1"), ("p3", "PJSIP/201-3")):
+            trace.observe(ends(uniqueid, name), 11.1)
+        evidence = trace.evidence()
+        assert (evidence.hung_up_by, evidence.hung_up_at) == (by, 11.0)
+        assert evidence.second.channel == "PJSIP/200-2"
+
+    def test_nobody_is_there_whom_the_second_could_have_called(self) -> None:
+        """The colleague talks in a call of another's, of which nothing is told here."""
+        trace = taken_talk()
+        optimize(trace)
+        trace.observe(event("Newchannel", Uniqueid="p9", Channel="PJSIP/109-9"), 6.0)
+        trace.observe(attended("p2", "", mine="p2"), 6.0)
+        leaves(trace, "p2", "PJSIP/200-2", 6.1)
+        assert trace.who_left() is Leg.SECOND
+
     def test_our_call_is_the_one_in_which_a_colleague_was_asked(self) -> None:
         """Then it is the other call's party that comes to ours; or a whole conference does."""
         for comes in ("x7", ""):
