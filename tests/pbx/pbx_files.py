@@ -34,7 +34,12 @@ PHONES: Final = {
     **{str(number): "from-phones" for number in (160, 161, 170, 171, 260, 261, 270, 271)},
     "185": "from-phones",
     "246": "from-phones",
+    "193": "from-phones",
+    "reception": "from-phones",
 }
+
+#: Devices with a name: the number by whose place their phones are found.
+NAMED: Final = {"reception": "182"}
 
 #: The kind of a phone that is not of the usual one: a template of `pjsip.conf`.
 KINDS: Final = {
@@ -47,11 +52,14 @@ KINDS: Final = {
 }
 
 #: Users whose phones say themselves where they are, and prove by a password who they are.
-REGISTERING: Final = frozenset({"180", "280"})
+REGISTERING: Final = frozenset({"180", "280", "reception"})
 PHONE_PASSWORD: Final = "the-password-of-a-phone"
 
 #: Users whose caller ID is what their phone says.
 NAMED_BY_THEIR_PHONE: Final = frozenset({"191", "192"})
+
+#: Users whose names are no names: each would be more arguments, or another number, to Dial.
+CALLER_NAMES: Final = {"193": "x&Local/101@from-phones,2,gG(x),${EXTEN}) same"}
 
 #: Users with a second phone, which is found where the phone of this number would be.
 SECOND_PHONES: Final = {"140": "141", "240": "241"}
@@ -59,7 +67,7 @@ SECOND_PHONES: Final = {"140": "141", "240": "241"}
 
 def phone_port(number: str) -> int:
     """Return the UDP port at which the PBX looks for the phone of that number."""
-    return 6000 + int(number)
+    return 6000 + int(NAMED.get(number, number))
 
 
 @frozen
@@ -129,7 +137,9 @@ def as_archive(files: dict[str, str]) -> bytes:
 
 
 def _caller_id(number: str) -> str:
-    return "" if number in NAMED_BY_THEIR_PHONE else f'callerid = "Phone {number}" <{number}>'
+    if number in NAMED_BY_THEIR_PHONE:
+        return ""
+    return f'callerid = "{CALLER_NAMES.get(number, f"Phone {number}")}" <{number}>'
 
 
 def _contacts(number: str, place: PbxPlace) -> str:

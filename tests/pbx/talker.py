@@ -169,7 +169,7 @@ class Talker:
         self.address = address
         self.port = port
         self.codecs = tuple(codecs)
-        self.hz = hz or 600 + 20 * (int(number) % 37)
+        self.hz = hz or 600 + 20 * (port % 37)
         self.ring_seconds = ring_seconds
         self.talk_seconds = talk_seconds
         self.final = final

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.pbx.agents import AgentProcess
+from c2c_agent.policy.keys import key_digest
+from tests.pbx.agents import KEY, AgentProcess
 from tests.pbx.conftest import StartTalker
 from tests.pbx.hosts import AsteriskHost
 from tests.pbx.linkedid import linkedid_of
-from tests.pbx.pbx_files import PHONE_PASSWORD
+from tests.pbx.pbx_files import CALLER_NAMES, PHONE_PASSWORD
 from tests.pbx.sound import HD, RINGBACK_HZ, ULAW, Codec
 from tests.pbx.talker import Talker, TalkerCall
 from tests.pbx.test_strangers import Stranger, environment
@@ -132,72 +134,113 @@ def test_the_limit_holds_on_the_light_way(agent: AgentProcess, talker: StartTalk
     assert not other.hung_up
 
 
+#: The device with a name, which keys have to allow by that name.
+RECEPTION = "reception"
+
+
+@pytest.fixture(scope="module")
+def dialling(
+    asterisk: AsteriskHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    """An agent whose key may have the reception rung."""
+    keys = [{"name": "desk", "sha256": key_digest(KEY), "allow": ["_XXX", RECEPTION]}]
+    with AgentProcess(asterisk, tmp_path_factory.mktemp("dialling"), {"keys": keys}) as agent:
+        yield agent
+
+
 #: Contacts that would dial somebody else, or change how is dialled.
 FOREIGN = [
     "<sip:x&Local/101@from-phones>",
     "<sip:x%26Local/101@{phones}:6180>",
     "<sip:x&PJSIP/101/sip:101@{phones}:6101>",
+    "<sip:x&PJSIP/101@247>",
+    "<sip:x,2,rm(default)@{phones}:6180>",
     "<sip:x(@{phones}:6180>",
     "<sip:x/y@{phones}:6180>",
 ]
 
 
+@pytest.mark.parametrize("device", ["180", RECEPTION])
 class TestRegistered:
     """What a phone has registered as its address."""
 
     def placed(
-        self, agent: AgentProcess, asterisk: AsteriskHost, talker: StartTalker, contact: str
-    ) -> tuple[Talker, Talker, dict[str, object]]:
-        """Phone 180 with this contact is called: it, a third one, and the call."""
-        third, second, own = talker("101"), talker("200"), talker("180")
+        self,
+        agent: AgentProcess,
+        asterisk: AsteriskHost,
+        talker: StartTalker,
+        device: str,
+        contact: str,
+    ) -> tuple[Talker, list[Talker], dict[str, object]]:
+        """The device with this contact is called: its phone, all others, and the call."""
+        talker("200")
+        others, own = [talker("101"), talker("247")], talker(device)
         place = (asterisk.address, 5060)
-        contact = contact.format(phones=asterisk.phones_address)
+        contact = contact.format(phones=asterisk.phones_address, own=device, port=own.port)
         try:
             assert own.register(place, contact, PHONE_PASSWORD) == 200
-            request_id = agent.call("180", "200", timeout="4")
+            request_id = agent.call(device, "200", timeout="4", dial_as="100")
             wait_until(
                 lambda: own.calls or agent.status(request_id)["call"]["state"] == "ended",
                 10,
                 "it rings, or is refused",
             )
             if own.calls:
-                wait_until(lambda: second.calls and second.calls[0].talks, 10, "they talk")
+                agent.reached(request_id, "connected")
                 own.hang_up(own.calls[0])
             call = agent.ended(request_id)
         finally:
             own.register(place, "*", PHONE_PASSWORD, expires=0)
-        return own, third, call
+        return own, others, call
 
     @pytest.mark.parametrize("contact", FOREIGN)
     def test_foreign(
-        self, agent: AgentProcess, asterisk: AsteriskHost, talker: StartTalker, contact: str
+        self,
+        dialling: AgentProcess,
+        asterisk: AsteriskHost,
+        talker: StartTalker,
+        device: str,
+        contact: str,
     ) -> None:
         """Nobody is rung by it, and the log says why."""
         since = time.time() - 1
-        own, third, call = self.placed(agent, asterisk, talker, contact)
-        assert (own.calls, third.calls) == ([], [])
+        own, others, call = self.placed(dialling, asterisk, talker, device, contact)
+        assert [phone.calls for phone in (own, *others)] == [[], [], []]
         assert call["outcome"] == "first_unreachable"
-        assert "180 has registered an address that is not dialled" in asterisk.logs(since)
+        told = f"{device} has registered an address that is not dialled"
+        assert told in asterisk.logs(since)
 
     @pytest.mark.parametrize(
         "contact",
-        ["<sip:180@{phones}:6180>", "<sip:180@{phones}:6180;transport=udp;ob>"],
+        [
+            "<sip:{own}@{phones}:{port}>",
+            "<sip:{own}@{phones}:{port};transport=udp;ob>",
+            '"x&Local/101@from-phones,9" <sip:{own}@{phones}:{port}>',
+        ],
+        ids=["plain", "with-parameters", "with-a-hostile-name"],
     )
     def test_own(
-        self, agent: AgentProcess, asterisk: AsteriskHost, talker: StartTalker, contact: str
+        self,
+        dialling: AgentProcess,
+        asterisk: AsteriskHost,
+        talker: StartTalker,
+        device: str,
+        contact: str,
     ) -> None:
-        """It rings there."""
-        own, third, call = self.placed(agent, asterisk, talker, contact)
-        assert (len(own.calls), third.calls) == (1, [])
+        """It rings there, and nowhere else."""
+        own, others, call = self.placed(dialling, asterisk, talker, device, contact)
+        assert [len(phone.calls) for phone in (own, *others)] == [1, 0, 0]
         assert (call["outcome"], call["hung_up_by"]) == ("connected", "first")
 
     @pytest.mark.parametrize("password", ["", "the-password-of-another-phone"])
-    def test_a_stranger(self, asterisk: AsteriskHost, talker: StartTalker, password: str) -> None:
-        """Registers nothing for 180 without its password, and calls nobody as 180."""
-        place, second, stranger = (asterisk.address, 5060), talker("200"), talker("180")
-        contact = f"<sip:180@{asterisk.phones_address}:6180>"
+    def test_a_stranger(
+        self, asterisk: AsteriskHost, talker: StartTalker, device: str, password: str
+    ) -> None:
+        """Registers nothing without the password, and calls nobody in the name of the device."""
+        place, second, stranger = (asterisk.address, 5060), talker("200"), talker(device)
+        contact = f"<sip:{device}@{asterisk.phones_address}:{stranger.port}>"
         assert stranger.register(place, contact, password) == 401
-        assert asterisk.cli("pjsip show contacts").count("180/sip:") == 0
+        assert asterisk.cli("pjsip show contacts").count(f"{device}/sip:") == 0
         call = stranger.call("200", place, password)
         wait_until(lambda: call.ended_at, 10, "it is refused")
         assert call.statuses[-1] == 401
@@ -206,6 +249,19 @@ class TestRegistered:
         stranger.hang_up(own)
         wait_until(lambda: second.calls[0].ended_at, 10, "its talk is over")
         assert len(second.calls) == 1
+
+
+def test_a_user_with_a_hostile_name(agent: AgentProcess, talker: StartTalker) -> None:
+    """It is shown as it is, and is no argument of anything; as whoever the call is made."""
+    third, first, second = talker("101"), talker("193"), talker("200")
+    request_id, call, other = talk(agent, first, second)
+    name = other.invite.header("From").partition(" <")[0]
+    assert name.strip('"').replace("\\", "") == CALLER_NAMES["193"]
+    first.hang_up(call)
+    ended = agent.ended(request_id)
+    assert (ended["outcome"], ended["hung_up_by"]) == ("connected", "first")
+    assert third.calls == []
+    assert [len(phone.calls) for phone in (first, second)] == [1, 1]
 
 
 def test_a_stranger_who_knows_the_request(agent: AgentProcess, talker: StartTalker) -> None:
