@@ -7,11 +7,12 @@ phone ring; where a `Goto` leads is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 
 from c2c_agent.ami.message import Message
 from c2c_agent.check.finding import Finding
+from c2c_agent.policy.pattern import PatternError, numbers_of
 
 #: Applications that answer a channel which is not answered yet (each one's file in apps/).
 _ANSWERS: Final = frozenset(
@@ -28,6 +29,9 @@ _RINGS: Final = frozenset({"Dial", "FollowMe", "RetryDial"})
 #: As many numbers are named.
 _MOST: Final = 5
 
+#: Patterns of more numbers are not looked at: that some key may have one rung first is no news.
+_MOST_OF_PATTERN: Final = 1000
+
 
 def included(items: Iterable[Message]) -> list[str]:
     """The contexts that a context includes; `items` are those that ShowDialPlan lists of it."""
@@ -39,10 +43,11 @@ def of_contexts(items: Iterable[Message], is_rung_unasked: Callable[[str], bool]
 
     `is_rung_unasked`: whether some key may have a number rung first, and nobody is asked there.
     """
+    first_steps = _first_steps(items)
     found = {
-        number: application
-        for number, application in _answering(items).items()
-        if is_rung_unasked(number)
+        extension: application
+        for extension, application in first_steps.items()
+        if application and any(map(is_rung_unasked, _numbers(extension, first_steps)))
     }
     if not found:
         return None
@@ -58,15 +63,26 @@ def of_contexts(items: Iterable[Message], is_rung_unasked: Callable[[str], bool]
     )
 
 
-def _answering(items: Iterable[Message]) -> Mapping[str, str]:
-    """The first thing that answers, by extension; none of extensions that let a phone ring."""
+def _first_steps(items: Iterable[Message]) -> Mapping[str, str]:
+    """What answers first, by extension; empty for extensions that let a phone ring before."""
     decided: dict[str, str] = {}
     for item in items:
-        number, application = item.get("Extension"), item.get("Application")
-        if number.startswith("_") or number in decided:
+        extension, application = item.get("Extension"), item.get("Application")
+        if extension in decided:
             continue
         if application in _RINGS:
-            decided[number] = ""
+            decided[extension] = ""
         elif application in _ANSWERS and "noanswer" not in item.get("AppData"):
-            decided[number] = application
-    return {number: application for number, application in decided.items() if application}
+            decided[extension] = application
+    return decided
+
+
+def _numbers(extension: str, others: Container[str]) -> Iterable[str]:
+    """The numbers that an extension is dialled by; of a pattern those without one of their own."""
+    if not extension.startswith("_"):
+        return [extension]
+    try:
+        numbers = numbers_of(extension, _MOST_OF_PATTERN) or ()
+    except PatternError:  # one that Asterisk knows, and no key can have
+        return ()
+    return (number for number in numbers if number not in others)

@@ -13,7 +13,10 @@ is refused, and how a number is dialled, goes by that.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+import string
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,6 +30,7 @@ _TAILS: Final = {".": "[0-9A-Za-z]+", "!": "[0-9A-Za-z]*"}
 _WIDE_TAILS: Final = {".": ".+", "!": ".*"}
 _LITERAL: Final = re.compile(r"\+?(?!-*\Z)[A-Za-z0-9_*#-]{1,32}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9*#+]")
+_SYMBOLS: Final = string.digits + string.ascii_letters + "*#+"
 
 
 class PatternError(C2CError):
@@ -67,8 +71,28 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(text, None, narrow, wide)
 
 
+def numbers_of(text: str, most: int) -> list[str] | None:
+    """All numbers that a pattern of a fixed length matches; None where there are more than `most`.
+
+    Raises PatternError.
+    """
+    if text[-1] in _TAILS:
+        return None
+    members = [
+        [one for one in _SYMBOLS if re.fullmatch(part, one)] for part in _parts(text, _TAILS)
+    ]
+    if math.prod(map(len, members)) > most:
+        return None
+    return ["".join(number) for number in itertools.product(*members)]
+
+
 def _translate(text: str, tails: Mapping[str, str]) -> str:
     """The regular expression for a pattern's text."""
+    return "".join(_parts(text, tails))
+
+
+def _parts(text: str, tails: Mapping[str, str]) -> list[str]:
+    """The regular expression for each symbol of a pattern's text."""
     parts: list[str] = []
     rest = text[1:]
     if not rest.replace("-", ""):
@@ -92,7 +116,7 @@ def _translate(text: str, tails: Mapping[str, str]) -> str:
             parts.append(re.escape(symbol))
         else:
             raise PatternError(f"{text!r}: {symbol!r} cannot stand in an extension pattern")
-    return "".join(parts)
+    return parts
 
 
 def _character_set(text: str, inside: str) -> str:

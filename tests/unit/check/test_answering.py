@@ -43,13 +43,36 @@ def test_what_answers(told: list[str], answers: str | None) -> None:
 
 
 def test_only_what_is_rung_unasked() -> None:
-    """Not where no key has it rung first, or somebody is asked; nor a whole pattern."""
+    """Not where no key has it rung first, or somebody is asked; nor a pattern of all lengths."""
     items = [*steps("600", "Answer"), *steps("601", "Queue"), *steps("_9X.", "Answer")]
     found = answering.of_contexts(items, lambda number: number != "600")
     assert found is not None
     assert "600" not in found.message
     assert "_9X." not in found.message
     assert answering.of_contexts(items, lambda _: False) is None
+
+
+@pytest.mark.parametrize(
+    ("extension", "rung", "named"),
+    [
+        ("_62X", "625", True),
+        ("_62X", "635", False),
+        ("_62[3-5]", "625", True),
+        ("_62[3-4]", "625", False),
+        ("_62X", "620", False),  # that has an extension of its own, which rings a phone
+        ("_XXX", "625", True),
+        ("_XXXX", "6255", False),  # too many to be looked at
+        ("_62.", "625", False),
+        ("_6[z-a]X", "625", False),  # not what a key could have
+    ],
+)
+def test_a_pattern(extension: str, rung: str, *, named: bool) -> None:
+    """It is named where a key may have one of its numbers rung first, through it."""
+    items = [*steps(extension, "Authenticate 1234", "Dial PJSIP/x"), *steps("620", "Dial PJSIP/y")]
+    found = answering.of_contexts(items, lambda number: number == rung)
+    assert (found is not None) is named
+    if found is not None:
+        assert f"{extension} (Authenticate)" in found.message
 
 
 def test_not_all_are_named() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2c_agent.policy.pattern import PatternError, parse_pattern
+from c2c_agent.policy.pattern import PatternError, numbers_of, parse_pattern
 
 DIGITS = "0123456789"
 CLASSES = {"X": DIGITS, "Z": DIGITS[1:], "N": DIGITS[2:]}
@@ -233,3 +233,23 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
         return
     assert pattern.text == text
     assert pattern.matches("100") in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("_62[3-5]", ["623", "624", "625"]),
+        ("_6-Z", [f"6{digit}" for digit in range(1, 10)]),
+        ("_*7", ["*7"]),
+        ("_XX", [f"{number:02}" for number in range(100)]),
+        ("_XXX", None),
+        ("_6.", None),
+        ("_6!", None),
+    ],
+)
+def test_all_numbers_of_a_pattern(text: str, numbers: list[str] | None) -> None:
+    """Those of a fixed length, as long as they are not too many."""
+    found = numbers_of(text, 100)
+    assert (found if found is None else sorted(found)) == numbers
+    if found is not None:
+        assert all(parse_pattern(text).matches(number) for number in found)
