@@ -118,6 +118,14 @@ class Limit(ConnectionsTest):
         assert isinstance(late.protocol, Refused)
         (told,) = late.answers()
         assert (told.code, told.headers["retry-after"]) == (503, str(RETRY_AFTER))
+        assert told.headers["content-type"] == "application/json"
+        assert told.json["response"]["status"] == "fail"
+        assert told.json["response"]["request_id"] is None
+        [entry] = told.json["response"]["errors"]
+        assert entry["error"] == {
+            "code": "rate_limited",
+            "message": "There are more connections than this agent serves.",
+        }
         late.sends(request("/healthz"))
         assert late.answers() == []
         self.site_clock.advance(1)
