@@ -84,6 +84,8 @@ def test_a_line_that_was_sent_by_a_client(tmp_path: Path, path: str) -> None:
     assert found(tmp_path, line + in_syslog(line)) == []
 
 
-def test_no_address(tmp_path: Path) -> None:
-    """A client without one cannot be banned."""
-    assert found(tmp_path, written(REFUSED, client="-")) == []
+@pytest.mark.parametrize("client", ["-", "unix"])
+def test_no_address(tmp_path: Path, client: str) -> None:
+    """A client without one cannot be banned: unknown, or of a `unix:` listener."""
+    line = written(REFUSED, client=client)
+    assert found(tmp_path, line + in_syslog(line)) == []
