@@ -44,6 +44,25 @@ def test_each_form(folder: Path, written: str) -> None:
     assert main(folder) == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("Variable: _C2C_SECRET={secret}", 1),
+        ('"Variable": ["_C2C_SECRET={secret}", "C2C_TAKEN=0"]', 1),
+        ('> GET VARIABLE "C2C_SECRET"\n< 200 result=1 ({secret})', 1),
+        ("_C2C_SECRET%3D{secret}", 1),
+        ("_C2C_SECRET=(not shown)", 0),
+        ('> GET VARIABLE "C2C_SECRET"\n< 200 result=0', 0),
+        ("_C2C_SECRET=(not shown), secret_digest: {secret}{secret}", 0),
+    ],
+)
+def test_the_secret_of_a_call(folder: Path, written: str, found: int) -> None:
+    """Each is made anew, and known by its variable alone; its digest is none."""
+    (folder / "agent.log").write_text(written.format(secret="0123456789abcdef" * 2) + "\n")
+    assert len(list(leaks(folder, secrets_in(folder)))) == found
+    assert main(folder) == found
+
+
 def test_nothing_was_looked_at(folder: Path) -> None:
     """A run that has left no log has shown nothing."""
     (folder / "agent.log").unlink()

@@ -8,6 +8,7 @@ else. Exit status: 0 if none was found, else 1.
 from __future__ import annotations
 
 import base64
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,11 @@ _IN_THEM: Final = _PLACES[:-1]
 #: Characters from which on a text is a secret, and not a word that stands in anything.
 _SHORTEST: Final = 12
 
+#: The secret of a call (`originate`), which nobody knows beforehand: by the name of its variable.
+_OF_A_CALL: Final = re.compile(
+    rb"C2C_SECRET.{1,40}?(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.DOTALL
+)
+
 #: What a run with a PBX always leaves behind; without it nothing was looked at.
 _EXPECTED: Final = frozenset({"agent.log", "answers.log", "process.log", "c2c.sqlite3"})
 
@@ -43,7 +49,7 @@ def secrets_in(folder: Path) -> Mapping[str, str]:
 
 
 def leaks(folder: Path, secrets: Mapping[str, str]) -> Iterator[str]:
-    """Each place at which one of the secrets stands, in words."""
+    """Each place at which one of the secrets stands, or that of a call, in words."""
     searched = {form: secret for secret in secrets for form in _forms(secret)}
     for file in _files(folder):
         if any(file.match(pattern) for pattern in _PLACES):
@@ -52,6 +58,8 @@ def leaks(folder: Path, secrets: Mapping[str, str]) -> Iterator[str]:
         for form, secret in searched.items():
             if form in content:
                 yield f"{file}: {secrets[secret]}"
+        if _OF_A_CALL.search(content):
+            yield f"{file}: C2C_SECRET of a call"
 
 
 def _forms(secret: str) -> Iterable[bytes]:
