@@ -68,6 +68,38 @@ class TestHttp:
             assert agent.run("stop-calls").stdout == "Calls are stopped.\n"
             assert agent.run("start-calls").stdout == "Calls are placed again.\n"
 
+    def test_a_proxy_that_comes_through_a_unix_socket(
+        self, asterisk: AsteriskHost, tmp_path: Path
+    ) -> None:
+        """Where it is trusted, its word counts for who the client is; else it is `unix`."""
+        path = tmp_path / "http"
+        http = {"listen": f"unix:{path}", "trusted_proxies": ["unix"]}
+        with running(AgentProcess(asterisk, tmp_path, {"http": http})) as agent:
+            for forwarded, client in (("192.0.2.7", "192.0.2.7"), ("nonsense", "unix")):
+                with socket.socket(socket.AF_UNIX) as proxy:
+                    proxy.connect(str(path))
+                    proxy.sendall(
+                        b"GET /c2c/v2/calls HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n"
+                        b"Authorization: Bearer c2c_nobody\r\n"
+                        + f"X-Forwarded-For: {forwarded}\r\n\r\n".encode()
+                    )
+                    assert proxy.recv(100).startswith(b"HTTP/1.1 200 ")
+                agent.logged(f"unauthorized: a key that is not known, from {client}\n")
+
+    def test_ipv6(self, asterisk: AsteriskHost, phone: StartPhone, tmp_path: Path) -> None:
+        """The command line asks there, and who is refused is named by that address."""
+        phone("100")
+        phone("200", TALKS)
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+            port = server.getsockname()[1]
+        http = {"listen": rf"tcp6:{port}:interface=\:\:1"}
+        with running(AgentProcess(asterisk, tmp_path, {"http": http})) as agent:
+            assert_connected(agent.run("call", "100", "200", "--wait"))
+            url = f"http://[::1]:{port}"
+            assert_connected(asked("call", "100", "200", "--url", url, "--wait", key=agent.key))
+            asked("calls", "--url", url, key="c2c_nobody")
+            agent.logged("unauthorized: a key that is not known, from ::1")
+
     def test_tls(self, asterisk: AsteriskHost, phone: StartPhone, tmp_path: Path) -> None:
         """Whoever vouches for the agent is named; a renewed certificate needs no restart."""
         phone("100")

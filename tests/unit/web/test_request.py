@@ -519,3 +519,20 @@ def test_no_proxies() -> None:
 def test_an_endless_list() -> None:
     """Only the nearest entries are looked at."""
     assert PROXIES.client("127.0.0.1", "192.0.2.7," + ",".join(["10.0.0.1"] * 50)) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded_for", "client"),
+    [
+        (["unix"], "192.0.2.7", "192.0.2.7"),
+        (["unix"], "192.0.2.66, 192.0.2.7", "192.0.2.7"),  # the other one anybody may have written
+        (["unix", "192.0.2.7"], "192.0.2.66, 192.0.2.7", "192.0.2.66"),
+        (["unix"], "unix", "unix"),
+        (["unix"], "", "unix"),
+        (["127.0.0.1"], "192.0.2.7", "unix"),
+        ([], "192.0.2.7", "unix"),
+    ],
+)
+def test_a_proxy_at_a_unix_socket(trusted: list[str], forwarded_for: str, client: str) -> None:
+    """It has no address, and is trusted by the name of its kind."""
+    assert Proxies(trusted).client("unix", forwarded_for) == client
