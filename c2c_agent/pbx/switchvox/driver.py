@@ -62,8 +62,15 @@ from c2c_agent.pbx.switchvox.followed_call import (
     Step,
     end_unseen,
     hear,
+    may_be_logged,
 )
-from c2c_agent.pbx.switchvox.matching import Match, Wanted, match_current, match_logged
+from c2c_agent.pbx.switchvox.matching import (
+    Match,
+    Wanted,
+    doubting,
+    match_current,
+    match_logged,
+)
 from c2c_agent.pbx.switchvox.order import (
     Order,
     make_plan,
@@ -542,8 +549,11 @@ class SwitchvoxDriver:
         ids = frozenset(entry.id for entry in entries)
         for request_id, match in matches.items():
             self._hear(request_id, Listed(match, ids))
-        for request_id in list(self._hang_ups):
-            self._hang_up_listed(request_id, matches.get(request_id, Match()).entry)
+        for request_id, hang_up in list(self._hang_ups.items()):
+            match = matches.get(request_id, Match())
+            if hang_up.wanted is not None:
+                hang_up.wanted = doubting(hang_up.wanted, match)
+            self._hang_up_listed(request_id, match.entry)
 
     def _timed(self, request_id: str) -> Wanted:
         """What a call must look like; the PBX's clock may only be known by now."""
@@ -605,6 +615,8 @@ class SwitchvoxDriver:
             self._went_wrong(error)
             self._log_again(_ASK_AGAIN, request_id, attempt)
             return
+        if not may_be_logged(self._calls[request_id], last=last):
+            entry = None
         if entry is not None:
             self._taken_entries[entry.id] = self._now() + _RECENT
         self._hear(request_id, Logged(entry, last))

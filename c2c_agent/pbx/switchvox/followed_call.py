@@ -34,7 +34,7 @@ from c2c_agent.call.events import (
 )
 from c2c_agent.call.evidence import CallEvidence, Leg, LegEvidence, Source
 from c2c_agent.pbx.switchvox.extend_api import AT_ONCE, CurrentCall, LoggedCall
-from c2c_agent.pbx.switchvox.matching import Match, Wanted, is_number
+from c2c_agent.pbx.switchvox.matching import Match, Wanted, doubting, is_number
 
 #: States of a listed call in which its second side was answered, by a person or by the PBX.
 _ANSWERED: Final = frozenset(
@@ -73,7 +73,7 @@ class FollowedCall:
 
     `placed_at` is when the order was written; None: nobody knows. `missed`: something may have
     happened unseen. `still_first`: it was seen that the answer to the order does not wait for the
-    first phone.
+    first phone. `undecided`: something is listed that may be this call, or another.
     Times are seconds on the clock of the program.
     """
 
@@ -92,6 +92,7 @@ class FollowedCall:
     found_told: bool = False
     missed: bool = False
     still_first: bool = False
+    undecided: bool = False
 
 
 @frozen
@@ -149,6 +150,12 @@ class Step(NamedTuple):
 
 def hear(call: FollowedCall, heard: Heard, now: float) -> Step:
     """The call after what was heard at `now` (seconds)."""
+    if isinstance(heard, Listed):
+        call = evolve(
+            call,
+            wanted=doubting(call.wanted, heard.match),
+            undecided=bool(heard.match.doubtful),
+        )
     return _TABLE[type(heard)].get(call.phase, _nothing)(call, heard, now)
 
 
@@ -250,9 +257,9 @@ def _listed_again(call: FollowedCall, heard: Listed, now: float) -> Step:
     return hear(evolve(call, phase=back, missing=0), heard, now)
 
 
-def _not_listed(call: FollowedCall, heard: Listed, now: float) -> Step:
+def _not_listed(call: FollowedCall, _heard: Listed, now: float) -> Step:
     longest = 2 * call.timeout + _UNDECIDED
-    if heard.match.several and call.placed_at is not None and now < call.placed_at + longest:
+    if call.undecided and call.placed_at is not None and now < call.placed_at + longest:
         return Step(evolve(call, missing=0))  # one of them may be this one
     since = now if call.missing == 0 else call.missing_since
     after = evolve(call, missing=call.missing + 1, missing_since=since)
@@ -288,6 +295,15 @@ def _missed(call: FollowedCall, _heard: Missed, _now: float) -> Step:
 
 
 # The end
+
+
+def may_be_logged(call: FollowedCall, *, last: bool) -> bool:
+    """Whether an entry that fits, the log's only one, is this call's.
+
+    Where the list had several that would have done, the other may be the one that is over; and be
+    logged first. `last`: the log will not be asked again.
+    """
+    return not call.undecided and (last or not call.wanted.doubtful)
 
 
 def _logged(call: FollowedCall, heard: Logged, now: float) -> Step:

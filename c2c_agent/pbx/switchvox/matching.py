@@ -2,7 +2,8 @@
 
 Pure. The PBX gives a call that it places no id. What it lists of current calls, and logs of past
 ones, is told apart by what was there before, by the two numbers and by the time. Where two entries
-would do, or one entry for two calls, neither counts: it is not guessed.
+would do, or one entry for two calls, neither counts: it is not guessed. Nor does one of them later,
+when the other has gone: which of the two was the call's is not known then either.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from c2c_agent.pbx.switchvox.extend_api import CurrentCall, LoggedCall
 
@@ -33,7 +34,8 @@ class Wanted:
 
     `first` and `second` are the numbers of its legs, each as asked for and as dialled. `placed_at`
     is on the PBX's clock; None: that clock is not known. `baseline` are the ids that were there
-    before; None: nobody looked.
+    before; None: nobody looked. `doubtful` are the ids of entries that would have done, where
+    others would have, too.
     """
 
     first: frozenset[str]
@@ -42,14 +44,15 @@ class Wanted:
     placed_at: float | None = None
     baseline: frozenset[str] | None = field(default=None, repr=False)
     entry_id: str | None = None
+    doubtful: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @frozen
 class Match:
-    """What a list says of a call: the one entry that is its own; or that several may be."""
+    """What a list says of a call: the one entry that is its own; or which ones may be."""
 
     entry: CurrentCall | None = None
-    several: bool = False
+    doubtful: frozenset[str] = frozenset()
 
 
 class _Entry(Protocol):
@@ -68,26 +71,42 @@ class _Entry(Protocol):
 def match_current(
     calls: Mapping[str, Wanted], entries: Sequence[CurrentCall]
 ) -> Mapping[str, Match]:
-    """The entry of each call; a call that has one keeps it for as long as it is listed."""
+    """The entry of each call; a call that has one keeps it for as long as it is listed.
+
+    One that shows one number alone may still turn out to be another call's: where an entry with
+    both comes to stand beside it.
+    """
     by_id = {entry.id: entry for entry in entries}
-    known = {
-        name: by_id[call.entry_id]
-        for name, call in calls.items()
-        if call.entry_id is not None and call.entry_id in by_id
-    }
-    taken = {entry.id for entry in known.values()}
-    taken |= {call.entry_id for call in calls.values() if call.entry_id is not None}
+    taken = {call.entry_id for call in calls.values()}
     possible = {
-        name: [entry for entry in entries if entry.id not in taken and _fits(call, entry)]
+        name: [
+            entry
+            for entry in entries
+            if (entry.id == call.entry_id or entry.id not in taken) and _fits(call, entry)
+        ]
         for name, call in calls.items()
-        if name not in known
     }
+    known = {
+        name: entry
+        for name, call in calls.items()
+        if call.entry_id not in call.doubtful
+        and (entry := by_id.get(call.entry_id or "")) is not None
+        and (_is_whole(entry) or not any(map(_is_whole, possible[name])))
+    }
+    possible = {name: found for name, found in possible.items() if name not in known}
     claims = Counter(entry.id for candidates in possible.values() for entry in candidates)
     matches = {name: Match(entry) for name, entry in known.items()}
     for name, candidates in possible.items():
-        alone = len(candidates) == 1 and claims[candidates[0].id] == 1
-        matches[name] = Match(candidates[0]) if alone else Match(several=bool(candidates))
+        doubtful = calls[name].doubtful | {one for one, count in claims.items() if count > 1}
+        alone = len(candidates) == 1 and candidates[0].id not in doubtful
+        ids = frozenset(entry.id for entry in candidates)
+        matches[name] = Match(candidates[0]) if alone else Match(doubtful=ids)
     return matches
+
+
+def doubting(call: Wanted, match: Match) -> Wanted:
+    """What the call's entry must look like from now on: none that was in doubt is it any more."""
+    return evolve(call, doubtful=call.doubtful | match.doubtful) if match.doubtful else call
 
 
 def match_logged(
@@ -135,6 +154,11 @@ def _fits(call: Wanted, entry: _Entry, *, whole: bool = False) -> bool:
             (entry.to_number, entry.from_number),
         )
     )
+
+
+def _is_whole(entry: _Entry) -> bool:
+    """Whether it shows both numbers."""
+    return bool(_plain(entry.from_number) and _plain(entry.to_number))
 
 
 def _plain(number: str) -> str:

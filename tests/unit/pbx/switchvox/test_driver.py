@@ -23,7 +23,7 @@ from c2c_agent.call.events import (
     Place,
     Settle,
 )
-from c2c_agent.call.evidence import Source
+from c2c_agent.call.evidence import LegEvidence, Source
 from c2c_agent.call.job import CallJob
 from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome, UnknownReason
@@ -322,6 +322,78 @@ class StoryTest(DriverTestCase):
         self.watcher.apply(ID, Cancel())
         self.pass_time(20)
         self.assertEqual(self.fake.hung_up, [])
+        self.assertEqual(self.fake.unknown_ids, 0)
+        self.fake.strangers = []
+
+    def a_stranger(self, **fields: str) -> dict[str, str]:
+        """Another call of the same two numbers, listed."""
+        return {
+            "id": "SIP/101-2",
+            "state": "talking",
+            "start_time": self.fake.shown(0),
+            "from_caller_id_number": "101",
+            "to_caller_id_number": OUTSIDE,
+            **fields,
+        }
+
+    def test_of_two_that_would_do_the_one_that_is_left_is_not_ours(self) -> None:
+        for fields in ({}, {"to_caller_id_number": ""}):
+            with self.subTest(**fields):
+                self.begin()
+                self.fake.stories = {"101": Story(4.0), OUTSIDE: Story(6.0, talks=10.0)}
+                self.place()
+                self.fake.strangers = [self.a_stranger(**fields)]
+                self.pass_time(30)  # ours has ended
+                self.assertEqual(len(self.fake.log), 1)
+                self.assertEqual(self.call().state, CallState.DIALING_SECOND)
+                self.watcher.apply(ID, Cancel())
+                self.pass_time(20)
+                self.assertEqual(self.fake.unknown_ids, 0)
+                self.fake.strangers = []
+                self.pass_time(20)
+                self.assertEqual(self.call().state, CallState.ENDED)
+
+    def test_of_two_that_would_do_the_other_ones_log_is_not_ours(self) -> None:
+        self.fake.stories = {"101": Story(4.0), OUTSIDE: Story(6.0, talks=None)}
+        self.place()
+        self.fake.strangers = [self.a_stranger()]
+        self.pass_time(8)
+        self.fake.strangers = []
+        self.fake.log.append(
+            {
+                "id": "7",
+                "start_time": self.fake.shown(0),
+                "from_number": "101",
+                "to_number": OUTSIDE,
+                "talk_duration": "5",
+                "total_duration": "8",
+            }
+        )
+        self.pass_time(160)
+        call = self.call()
+        self.assertEqual((call.outcome, call.talk_seconds), (Outcome.UNKNOWN, None))
+
+    def test_a_stranger_whose_other_side_is_hidden_is_not_hung_up(self) -> None:
+        self.fake.stories = {"101": Story(None)}
+        self.place()
+        [ours] = self.fake.placed
+        ours.listed = False
+        self.fake.strangers = [self.a_stranger(from_caller_id_number="", to_caller_id_number="101")]
+        self.pass_time(2)
+        ours.listed = True
+        self.pass_time(2)
+        self.watcher.apply(ID, Cancel())
+        self.pass_time(20)
+        self.assertEqual((self.fake.hung_up, self.fake.unknown_ids), ([], 0))
+        self.fake.strangers = []
+
+    def test_another_agents_call_is_not_hung_up_where_it_was_in_doubt(self) -> None:
+        self.fake.strangers = [self.a_stranger(), self.a_stranger(id="SIP/101-3")]
+        plan = self.plan()
+        self.driver.hang_up_foreign(PlacedCall(ID, plan, LegEvidence(), LegEvidence(), placed_at=0))
+        self.pass_time(2)
+        del self.fake.strangers[0]
+        self.pass_time(20)
         self.assertEqual(self.fake.unknown_ids, 0)
         self.fake.strangers = []
 

@@ -21,6 +21,7 @@ from c2c_agent.pbx.switchvox.followed_call import (
     Phase,
     Sought,
     hear,
+    may_be_logged,
 )
 from c2c_agent.pbx.switchvox.matching import Match, Wanted
 
@@ -134,11 +135,24 @@ class FollowedCallTest(TestCase):
         self.assertEqual(call.phase, Phase.ENDING)
 
     def test_of_several_one_may_be_it_but_not_for_ever(self) -> None:
-        several = Listed(Match(several=True))
+        several = Listed(Match(doubtful=frozenset({"x", "y"})))
         call, _ = self.play((4, ACCEPTED), *((float(at), several) for at in range(5, 120)))
         self.assertEqual(call.phase, Phase.ACCEPTED)
         call, _ = self.play((120, several), (121, several), call=call)
         self.assertEqual(call.phase, Phase.ENDING)
+
+    def test_whose_the_log_is_where_the_list_had_several(self) -> None:
+        story: list[tuple[float, Heard]] = [(4, ACCEPTED), (5, listed(RINGING))]
+        sure, _ = self.play(*story, (6, NOTHING), (7, NOTHING))
+        self.assertTrue(may_be_logged(sure, last=False))
+        several = Listed(Match(doubtful=frozenset({"x", "y"})))
+        gone, _ = self.play((4, ACCEPTED), (5, several), (6, NOTHING), (7, NOTHING))
+        self.assertEqual(gone.phase, Phase.ENDING)
+        self.assertFalse(may_be_logged(gone, last=False))
+        self.assertTrue(may_be_logged(gone, last=True))
+        one_left = Listed(Match(doubtful=frozenset({"y"})))
+        left, _ = self.play((8, one_left), call=gone)
+        self.assertFalse(may_be_logged(left, last=True))
 
     def test_what_cannot_follow_changes_nothing(self) -> None:
         over, _ = self.play((4, ACCEPTED), (5, NOTHING), (6, NOTHING), (9, Logged(None, last=True)))

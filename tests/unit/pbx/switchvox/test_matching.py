@@ -11,6 +11,7 @@ from c2c_agent.pbx.switchvox.extend_api import CurrentCall, LoggedCall
 from c2c_agent.pbx.switchvox.matching import (
     Match,
     Wanted,
+    doubting,
     is_number,
     match_current,
     match_logged,
@@ -72,11 +73,35 @@ class CurrentTest(TestCase):
             self.assertEqual(self.match(entry), Match())
 
     def test_of_two_that_would_do_neither_counts(self) -> None:
-        self.assertEqual(self.match(ENTRY, evolve(ENTRY, id="SIP/101-3")), Match(several=True))
+        two = self.match(ENTRY, evolve(ENTRY, id="SIP/101-3"))
+        self.assertEqual(two, Match(doubtful=frozenset({ENTRY.id, "SIP/101-3"})))
+
+    def test_what_once_was_in_doubt_is_not_found_when_it_is_alone(self) -> None:
+        for other in (evolve(ENTRY, id="SIP/101-3"), evolve(ENTRY, id="SIP/101-3", to_number="")):
+            call = doubting(CALL, self.match(ENTRY, other))
+            for left in (ENTRY, other):
+                alone = self.match(left, call=call)
+                self.assertEqual(alone, Match(doubtful=frozenset({left.id})))
+            self.assertEqual(self.match(call=call), Match())
+
+    def test_one_with_one_number_is_doubted_when_one_with_both_turns_up(self) -> None:
+        half = evolve(ENTRY, id="SIP/101-3", from_number="", to_number="101")
+        kept = evolve(CALL, entry_id=half.id)
+        self.assertEqual(self.match(half, call=kept), Match(half))
+        both = self.match(half, ENTRY, call=kept)
+        self.assertEqual(both, Match(doubtful=frozenset({half.id, ENTRY.id})))
+        kept = doubting(kept, both)
+        self.assertIsNone(self.match(half, call=kept).entry)
+        self.assertIsNone(self.match(ENTRY, call=kept).entry)
+
+    def test_one_with_both_numbers_is_kept_whatever_turns_up(self) -> None:
+        kept = evolve(CALL, entry_id=ENTRY.id)
+        self.assertEqual(self.match(ENTRY, evolve(ENTRY, id="z"), call=kept), Match(ENTRY))
 
     def test_one_entry_for_two_calls_is_neithers(self) -> None:
         found = match_current({"a": CALL, "b": CALL}, [ENTRY])
-        self.assertEqual(found, {"a": Match(several=True), "b": Match(several=True)})
+        doubt = Match(doubtful=frozenset({ENTRY.id}))
+        self.assertEqual(found, {"a": doubt, "b": doubt})
 
     def test_what_was_found_is_kept_and_no_other_calls(self) -> None:
         kept = evolve(CALL, entry_id=ENTRY.id)
@@ -90,7 +115,6 @@ class CurrentTest(TestCase):
 
     def test_without_the_pbxs_clock_the_baseline_decides(self) -> None:
         timeless = evolve(CALL, placed_at=None)
-        self.assertEqual(self.match(evolve(ENTRY, started_at=5.0), call=timeless).several, False)
         self.assertIsNotNone(self.match(evolve(ENTRY, started_at=5.0), call=timeless).entry)
 
     def test_without_both_nothing_is_found(self) -> None:
