@@ -12,7 +12,7 @@ from c2c_agent.errors import ApiError, ErrorCode, Fault
 from c2c_agent.pbx.other.answer import Answer
 from c2c_agent.pbx.other.program import Program
 from c2c_agent.pbx.other.rules import values_at
-from c2c_agent.pbx.other.template import UnusableValueError, is_plain
+from c2c_agent.pbx.other.template import UnusableValueError, is_plain, shown_as
 
 #: Characters of an answer that a status shows.
 _SHOWN: Final = 4096
@@ -38,7 +38,9 @@ def make_plan(program: Program, request_id: str, job: CallJob, max_duration: int
     try:
         shown = program.place.request.show(values)
         headers = {
-            name: text for name, text in program.headers.items() if not any(text.placeholders)
+            name: shown_as(name, text)
+            for name, text in program.headers.items()
+            if not any(text.placeholders)
         }
     except UnusableValueError as error:
         raise ApiError(

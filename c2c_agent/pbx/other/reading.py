@@ -58,6 +58,10 @@ _OURS: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "expect"}
 )
 
+#: Headers that have a credential, whoever reads them. A configuration may be read by many.
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+_IN_A_FILE: Final = 'must be kept in a file, and be such as "{secret.name}"'
+
 #: Values that a call keeps of the PBX's answers.
 _MOST_SAVED: Final = 10
 _MOST: Final = 100  # rules, steps, conditions in one list
@@ -269,7 +273,7 @@ class _Reading:
         texts = {name: self._template(below, known) for name, below in have.items()}
         for name, text in texts.items():
             if name != "username" and not any(text.placeholders):
-                have[name].fault('must be kept in a file, and be such as "{secret.name}"')
+                have[name].fault(_IN_A_FILE)
         return Auth(kind, texts)
 
     def _read_login(self, node: _Node) -> Login:
@@ -360,6 +364,8 @@ class _Reading:
             if not text.isascii() or not text.isprintable():
                 below.fault("must be printable ASCII")
             headers[name] = self._template(below, known)
+            if name.lower() in _CREDENTIALS and not any(headers[name].placeholders):
+                below.fault(_IN_A_FILE)
         return headers
 
     def _step(

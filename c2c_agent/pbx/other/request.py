@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from c2c_agent.pbx.other.template import (
     Placeholder,
@@ -19,6 +19,8 @@ from c2c_agent.pbx.other.template import (
     UnusableValueError,
     Where,
     hidden,
+    is_credential,
+    shown_as,
 )
 
 #: Bytes of a body that we send.
@@ -49,6 +51,11 @@ class Body:
         if self.text is not None:
             return self.text.fill(values, Where.TEXT)
         return json.dumps(_filled(self.json, values), ensure_ascii=False, separators=(",", ":"))
+
+    def shown(self) -> Body:
+        """The same with stars for what is written out in it, and is a credential by its name."""
+        form = None if self.form is None else _shown(self.form)
+        return evolve(self, json=_shown_json(self.json), form=form)
 
     def templates(self) -> Iterator[Template]:
         """All texts in it."""
@@ -104,7 +111,13 @@ class Request:
 
     def show(self, values: Mapping[str, str]) -> OutgoingRequest:
         """The same with stars for what is secret. Raises UnusableValueError."""
-        return self.fill(hidden(values, self.placeholders()))
+        shown = evolve(
+            self,
+            query=_shown(self.query),
+            headers=_shown(self.headers),
+            body=None if self.body is None else self.body.shown(),
+        )
+        return shown.fill(hidden(values, self.placeholders()))
 
     def in_url(self) -> Iterator[Placeholder]:
         """What stands in path and query."""
@@ -124,6 +137,24 @@ class Request:
 
 def _pairs(fields: Mapping[str, Template], values: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, template.fill(values, Where.VALUE)) for name, template in fields.items()]
+
+
+def _shown(named: Mapping[str, Template]) -> dict[str, Template]:
+    return {name: shown_as(name, template) for name, template in named.items()}
+
+
+def _shown_json(part: Any, name: str = "") -> Any:
+    """`name`: of the field that it is in."""
+    if isinstance(part, Mapping):
+        return {
+            below: _shown_json(value, below if is_credential(below) else name)
+            for below, value in part.items()
+        }
+    if isinstance(part, list):
+        return [_shown_json(below, name) for below in part]
+    if isinstance(part, int | float) and not isinstance(part, bool):
+        return shown_as(name, Template((str(part),))) if is_credential(name) else part
+    return shown_as(name, part) if isinstance(part, Template) else part
 
 
 def _filled(part: Any, values: Mapping[str, str]) -> Any:

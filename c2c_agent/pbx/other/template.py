@@ -32,6 +32,13 @@ _PRINTABLE: Final = re.compile(r"[ -~]*")
 
 _HIDDEN: Final = "***"
 
+#: Names of headers and fields that have a credential, as those of other people's APIs go.
+_CREDENTIAL: Final = re.compile(
+    r"passw|passphrase|secret|token|cookie|credential|authorization|session|signature"
+    r"|key$|(^|[-_])(auth|pin|pwd|pw)$",
+    re.IGNORECASE,
+)
+
 
 class TemplateError(C2CError):
     """A text is no template; the message says what would be right."""
@@ -114,6 +121,20 @@ def hidden(values: Mapping[str, str], names: Iterator[Placeholder]) -> dict[str,
     """The values as they may be shown: stars for secrets, and for what a login gave."""
     shown = {name: text for name, text in values.items() if not _is_secret(name)}
     return shown | {one.name: _HIDDEN for one in names if _is_secret(one.name)}
+
+
+def shown_as(name: str, template: Template) -> Template:
+    """A named text as it may be shown: stars where a credential is written out in it."""
+    if not is_credential(name) or not any(isinstance(part, str) for part in template.parts):
+        return template
+    if any(_is_secret(part.name) for part in template.placeholders):
+        return template  # such as "Bearer {secret.token}": the stars come with the values
+    return Template((_HIDDEN,))
+
+
+def is_credential(name: str) -> bool:
+    """Whether a header or a field of that name is likely to have a credential."""
+    return _CREDENTIAL.search(name) is not None
 
 
 def _is_secret(name: str) -> bool:

@@ -59,6 +59,52 @@ class TestPlan(TestCase):
         assert plan.data["headers"] == {"User-Agent": "c2c", "Content-Type": "application/json"}
         assert (plan.target, plan.timeout, plan.max_duration) == ("+49 200", 25, 3600)
 
+    def test_credentials_that_are_written_out_are_not_shown(self) -> None:
+        """Neither in headers, nor in query or body; known by their names."""
+        place = {
+            "path": "/call",
+            "headers": {"X-Access-Token": "abc-1", "Accept": "text/plain"},
+            "query": {"apikey": "abc-2", "to": "{dial_second}"},
+            "json": {
+                "password": "abc-3",
+                "nested": [{"tokens": ["abc-4", {"of": "abc-5"}], "pin": 7654321, "times": 3}],
+                "session": "{dial_as}",
+                "is_secret": True,
+                "signature": "abc {secret.key}",
+            },
+            "success": {"status": 200},
+            "call_id": "/id",
+        }
+        headers = {"X-Auth": "abc-6", "X-Key": "{secret.key}"}
+        plan = make_plan(program(headers=headers, place=place), ID, JOB, 3600)
+        assert plan.data["headers"] == {
+            "X-Auth": "***",
+            "X-Access-Token": "***",
+            "Accept": "text/plain",
+            "Content-Type": "application/json",
+        }
+        assert plan.data["url"] == "https://pbx:8088/call?apikey=%2A%2A%2A&to=%2B49%20200"
+        body = plan.data["body"]
+        assert isinstance(body, str)
+        assert json.loads(body) == {
+            "password": "***",
+            "nested": [{"tokens": ["***", {"of": "***"}], "pin": "***", "times": 3}],
+            "session": "104",
+            "is_secret": True,
+            "signature": "abc ***",
+        }
+
+    def test_credentials_of_a_form_are_not_shown(self) -> None:
+        """They are known by their names, too."""
+        place = {
+            "path": "/call",
+            "form": {"pwd": "abc", "to": "{dial_first}", "auth": "a{dial_as}"},
+            "success": {"status": 200},
+            "call_id": "/id",
+        }
+        plan = make_plan(program(place=place), ID, JOB, 3600)
+        assert plan.data["body"] == "pwd=%2A%2A%2A&to=100&auth=%2A%2A%2A"
+
     def test_after_a_restart(self) -> None:
         """The values are those of the plan."""
         plan = make_plan(program(dial_as={"104": "1110"}), ID, JOB, 3600)

@@ -200,6 +200,13 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"headers": {"a b": "x"}}, "headers.a b", "name of a header"),
     ({"headers": {"Host": "evil"}}, "headers.Host", "sets itself"),
     ({"headers": {"X": "a\r\nY: b"}}, "headers.X", "printable ASCII"),
+    ({"headers": {"Authorization": "Bearer abc"}}, "headers.Authorization", "kept in a file"),
+    ({"headers": {"cookie": "a=b"}}, "headers.cookie", "kept in a file"),
+    (
+        {"place": {"path": "/", "success": {}, "headers": {"X-API-Key": "abc"}}},
+        "place.headers.X-API-Key",
+        "kept in a file",
+    ),
     ({"headers": {"X": "{dial_first}"}}, "headers.X", "not known yet"),
     ({"login": {}}, "login.steps", "is missing"),
     ({"login": {"steps": []}}, "login.steps", "must not be empty"),
