@@ -26,11 +26,15 @@ class OriginateAccepted:
 
 @frozen
 class OriginateRefused:
-    """The PBX refused the order with `message`; no phone rang. `others`: more that it said."""
+    """The PBX refused the order with `message`; no phone rang. `others`: more that it said.
+
+    `code` is what the requester is told with `message`.
+    """
 
     message: str
     data: Mapping[str, object] = field(factory=dict)
     others: tuple[str, ...] = ()
+    code: ErrorCode = ErrorCode.PBX_ERROR
 
 
 @frozen

@@ -180,9 +180,9 @@ def refused(call: Call, event: OriginateRefused, now: float) -> Step:
 
 def _said(event: OriginateRefused | OriginateFailed) -> Answer:
     """All that the PBX says against an order, each in its own words."""
-    return Answer(
-        tuple(Fault(ErrorCode.PBX_ERROR, text) for text in (event.message, *event.others))
-    )
+    code = event.code if isinstance(event, OriginateRefused) else ErrorCode.PBX_ERROR
+    others = (Fault(ErrorCode.PBX_ERROR, text) for text in event.others)
+    return Answer((Fault(code, event.message), *others))
 
 
 def failed(call: Call, event: OriginateFailed, now: float) -> Step:

@@ -37,6 +37,7 @@ from c2c_agent.pbx.switchvox.client import (
     UnsentError,
 )
 from c2c_agent.pbx.switchvox.extend_api import (
+    UNKNOWN_ACCOUNT,
     WRONG_ACCOUNT,
     CurrentCall,
     Failure,
@@ -435,7 +436,9 @@ class SwitchvoxDriver:
         message, *others = answer.messages
         message = message or "The PBX refused the call."
         if not failed_after_trying(answer, seconds):
-            self._tell(request_id, OriginateRefused(message, answer.data, tuple(others)))
+            is_unknown = answer.faults[0].code == UNKNOWN_ACCOUNT
+            code = ErrorCode.UNKNOWN_DIAL_AS if is_unknown else ErrorCode.PBX_ERROR
+            self._tell(request_id, OriginateRefused(message, answer.data, tuple(others), code))
             return
         rang_out = call is not None and seconds >= call.timeout - 1
         evidence = CallEvidence(timed_out=Leg.FIRST if rang_out else None)

@@ -22,15 +22,29 @@ PATH: Final = "/json"
 #: "Your call failed to connect (Originate failed)": a phone may have rung.
 ORIGINATE_FAILED: Final = "41591"
 
+#: "That account_id is invalid": of a well-formed one, so that there is no such account.
+UNKNOWN_ACCOUNT: Final = "84711"
+
 #: Errors that a request is refused with before anything was tried: something missing, or of the
 #: wrong length or shape; an account that is none or may not do it; a request that is not
 #: understood.
 _REFUSALS: Final = frozenset(
-    {"10000", "10010", "10011", "10012", "10013", "10014", "11014", "84711", "27168", "74151"}
+    {
+        "10000",
+        "10010",
+        "10011",
+        "10012",
+        "10013",
+        "10014",
+        "11014",
+        UNKNOWN_ACCOUNT,
+        "27168",
+        "74151",
+    }
 )
 
 #: Errors that say that an account id is not, or no more, that of an extension.
-WRONG_ACCOUNT: Final = frozenset({"10014", "11014", "84711"})
+WRONG_ACCOUNT: Final = frozenset({"10014", "11014", UNKNOWN_ACCOUNT})
 
 #: Errors that say that the login lacks a right.
 NOT_PERMITTED: Final = frozenset({"27168"})

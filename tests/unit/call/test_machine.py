@@ -332,6 +332,15 @@ class TestStories:
             (Fault(code, "A is missing."), Fault(code, "B is wrong."))
         )
 
+    def test_the_pbx_refuses_for_a_reason_that_has_a_code(self) -> None:
+        """The requester hears the code with it; what is said besides is the PBX's own error."""
+        code = ErrorCode.UNKNOWN_DIAL_AS
+        refused = OriginateRefused("No such account.", {}, ("B is wrong.",), code)
+        story = Playbook(a_call()).on(Place(PLAN)).on(refused).ends(Outcome.PBX_ERROR)
+        assert story.call.answer == Answer(
+            (Fault(code, "No such account."), Fault(ErrorCode.PBX_ERROR, "B is wrong."))
+        )
+
     def test_the_pbx_tried_and_it_came_to_nothing(self) -> None:
         """Also after a phone rang: the requester hears its words, and the call has ended."""
         failed = OriginateFailed("Your call failed.", {"code": "41591"}, others=("Sorry.",))

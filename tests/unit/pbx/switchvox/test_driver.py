@@ -29,6 +29,7 @@ from c2c_agent.call.machine import step
 from c2c_agent.call.outcome import Outcome, UnknownReason
 from c2c_agent.config.pbx import SwitchvoxConfig
 from c2c_agent.errors import ApiError, ErrorCode
+from c2c_agent.errors import Fault as RequestFault
 from c2c_agent.net.http_auth import Credentials
 from c2c_agent.pbx.driver import PlacedCall
 from c2c_agent.pbx.switchvox.client import ExtendClient
@@ -474,7 +475,10 @@ class PrepareTest(DriverTestCase):
         self.fake.extensions = {"101": "9"}
         self.place(a_job("102"), "b")
         self.assertIn("OriginateRefused", self.told("b"))
-        self.assertEqual(self.call("b").answer.faults[0].message, "That account_id is invalid.")  # type: ignore[union-attr]
+        [fault] = self.call("b").answer.faults  # type: ignore[union-attr]
+        self.assertEqual(
+            fault, RequestFault(ErrorCode.UNKNOWN_DIAL_AS, "That account_id is invalid.")
+        )
         self.plan()
         self.assertEqual(self.fake.asked.count("switchvox.extensions.getInfo"), 2)
 
