@@ -6,8 +6,8 @@ Everything is asked, and nothing is placed or changed.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from c2c_agent.check.finding import Finding
 from c2c_agent.config.pbx import SwitchvoxConfig
@@ -27,11 +27,21 @@ from c2c_agent.pbx.switchvox.extend_api import (
 )
 from c2c_agent.pbx.switchvox.login import extend_client
 
-#: What the agent asks besides, what it is for, and without any side effect.
-_RIGHTS: Final[Sequence[tuple[str, Mapping[str, object], str]]] = (
-    ("switchvox.extensions.getInfo", {"extensions": ["0"]}, "find the account of dial_as"),
-    ("switchvox.currentCalls.getList", {}, "see whether a call goes on"),
-    (
+
+class _Right(NamedTuple):
+    """What the agent asks besides, what it is for, and the setting that does without."""
+
+    method: str
+    parameters: Mapping[str, object]
+    purpose: str
+    setting: str | None = None
+
+
+#: All that it asks, and without any side effect.
+_RIGHTS: Final = (
+    _Right("switchvox.extensions.getInfo", {"extensions": ["0"]}, "find the account of dial_as"),
+    _Right("switchvox.currentCalls.getList", {}, "see whether a call goes on", "follow"),
+    _Right(
         "switchvox.callLogs.search",
         {
             "start_date": "2000-01-01 00:00:00",
@@ -40,6 +50,7 @@ _RIGHTS: Final[Sequence[tuple[str, Mapping[str, object], str]]] = (
             "items_per_page": "1",
         },
         "see afterwards who talked",
+        "call_logs",
     ),
 )
 
@@ -74,7 +85,7 @@ async def of_client(
         advice = "Give the agent an admin account of its own with few rights, if that matters."
         yield Finding("switchvox rights", message, advice, warning=True)
         return
-    async for finding in _rights(client):
+    async for finding in _rights(client, config):
         yield finding
     yield await _clock(client, wall)
 
@@ -107,22 +118,33 @@ async def _log_in(client: ExtendClient, config: SwitchvoxConfig) -> Finding:
     return Finding("switchvox", message)
 
 
-async def _rights(client: ExtendClient) -> AsyncIterator[Finding]:
-    missing = []
-    for method, parameters, purpose in _RIGHTS:
-        try:
-            answer = await client.ask(method, parameters)
-        except ExtendError as error:
-            missing.append(f"{method}, to {purpose}: {error}")
-            continue
-        if isinstance(answer, Failure) and answer.codes & NOT_PERMITTED:
-            missing.append(f"{method}, to {purpose}: {answer.text}")
+async def _rights(client: ExtendClient, config: SwitchvoxConfig) -> AsyncIterator[Finding]:
+    needed = [right for right in _RIGHTS if right.setting is None or getattr(config, right.setting)]
+    missing, settings = [], []
+    for right in needed:
+        why = await _why_not(client, right)
+        if why is not None:
+            missing.append(f"{right.method}, to {right.purpose}: {why}")
+            settings += [] if right.setting is None else [right.setting]
     if missing:
-        advice = "Give the agent's admin account these rights, or set follow or call_logs to false."
+        without = f", or set {' and '.join(settings)} to false" if settings else ""
+        advice = f"Give the agent's admin account these rights{without}."
         yield Finding("switchvox rights", "; ".join(missing), advice)
     else:
         # To place a call is the one right that nothing harmless tells of.
-        yield Finding("switchvox rights", "may look up accounts, current calls and the call log")
+        may = ", ".join(right.purpose for right in needed)
+        yield Finding("switchvox rights", f"may {may}")
+
+
+async def _why_not(client: ExtendClient, right: _Right) -> str | None:
+    """Why the login may not do it; None: it may."""
+    try:
+        answer = await client.ask(right.method, right.parameters)
+    except ExtendError as error:
+        return str(error)
+    if isinstance(answer, Failure) and answer.codes & NOT_PERMITTED:
+        return answer.text
+    return None
 
 
 async def _clock(client: ExtendClient, wall: Callable[[], float]) -> Finding:

@@ -55,7 +55,11 @@ class CheckTest(SwitchvoxTestCase):
     def test_all_is_well(self) -> None:
         login, rights, clock = self.found()
         self.assertEqual(login.message, "logged in as c2c-agent; version 7.8.0.1, edition SMB")
-        self.assertIn("current calls", rights.message)
+        self.assertEqual(
+            rights.message,
+            "may find the account of dial_as, see whether a call goes on, "
+            "see afterwards who talked",
+        )
         self.assertEqual(clock.message, "0 s behind this host's, in a time zone +0 h from UTC")
         self.assertFalse(any(one.advice for one in (login, rights, clock)))
         self.assertEqual(self.fake.placed, [])
@@ -87,6 +91,23 @@ class CheckTest(SwitchvoxTestCase):
         self.assertIn("callLogs.search, to see afterwards who talked", rights.message)
         self.assertNotIn("currentCalls", rights.message)
         self.assertIn("not permitted", clock.message)
+
+    def test_what_a_setting_does_without_needs_no_right(self) -> None:
+        for setting, method, without in (
+            ("follow", "switchvox.currentCalls.getList", evolve(CONFIG, follow=False)),
+            ("call_logs", "switchvox.callLogs.search", evolve(CONFIG, call_logs=False)),
+        ):
+            self.fake.forbidden = {method}
+            _, rights, _ = self.found()
+            self.assertTrue(rights.failed)
+            self.assertIn(f"or set {setting} to false", rights.advice)
+            self.fake.asked.clear()
+            _, rights, _ = self.found(without)
+            self.assertFalse(rights.failed or rights.warning)
+            self.assertNotIn(method, self.fake.asked)
+        self.fake.forbidden = {"switchvox.extensions.getInfo"}
+        _, rights, _ = self.found(evolve(CONFIG, follow=False))
+        self.assertNotIn("false", rights.advice)
 
     def test_a_list_that_does_not_come(self) -> None:
         self.fake.faults["switchvox.currentCalls.getList"] = ["dropped"]
