@@ -328,7 +328,8 @@ class FakeSwitchvox:
             echo["transaction_id"] = request["transaction_id"]
         if method in {"switchvox.call", "switchvox.users.call"}:
             self.written.append(parameters)
-            return self._place(echo, parameters)
+            if method not in self.forbidden:
+                return self._place(echo, parameters)
         if method in self.forbidden:
             text = "Your account is not permitted to run this action."
             return succeed(self._says(echo, "27168", text))

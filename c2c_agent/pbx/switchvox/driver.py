@@ -37,6 +37,7 @@ from c2c_agent.pbx.switchvox.client import (
     UnsentError,
 )
 from c2c_agent.pbx.switchvox.extend_api import (
+    NOT_PERMITTED,
     UNKNOWN_ACCOUNT,
     WRONG_ACCOUNT,
     CurrentCall,
@@ -117,6 +118,9 @@ _RECENT: Final = 300.0
 _AGAIN: Final = 5.0
 _LATEST: Final = 60.0
 
+#: Seconds for which a right counts as missing: nobody but the PBX tells when it is there again.
+_MISSING_RIGHT: Final = 300.0
+
 #: Answers missing in a row after which the PBX counts as away.
 _PATIENCE: Final = 2
 
@@ -139,6 +143,14 @@ class _Account:
     """What was found of an extension: its account id, or that it has none."""
 
     account_id: str | None
+    until: float
+
+
+@frozen
+class _MissingRight:
+    """What the PBX said that the agent's login may not do, and until when that counts."""
+
+    words: str
     until: float
 
 
@@ -174,6 +186,7 @@ class SwitchvoxDriver:
         self._past: list[_Past] = []
         self._taken_entries: dict[str, float] = {}  # of the log, and until when they count
         self._accounts: dict[str, _Account] = {}
+        self._missing_rights: dict[str, _MissingRight] = {}  # by method; what orders need alone
         self._ahead: float | None = None  # of the PBX's clock to ours
         self._ahead_until = 0.0
         self._is_up: bool | None = None  # None: nobody has tried yet
@@ -224,8 +237,16 @@ class SwitchvoxDriver:
 
     @property
     def last_error(self) -> str:
-        """Why not; "" where it could."""
-        return "" if self._is_up else self._reason
+        """Why not, or what its login may not do; "" where it could, and may."""
+        if not self._is_up:
+            return self._reason
+        now = self._now()
+        missing = [
+            f"Its login may not use {method}: {right.words}"
+            for method, right in sorted(self._missing_rights.items())
+            if right.until > now
+        ]
+        return "; ".join(missing)
 
     @property
     def clock_ahead(self) -> float | None:
@@ -263,7 +284,7 @@ class SwitchvoxDriver:
     # PbxDriver
 
     def unready(self) -> str | None:
-        """Why no call can be placed at present."""
+        """Why no call can be placed at present; a missing right is told by the PBX itself."""
         if self._is_up:
             return self._client.closed()
         return self._client.closed() or _AWAY
@@ -404,6 +425,7 @@ class SwitchvoxDriver:
             self._drop(request_id)
             self._unsent(request_id, error)
         else:
+            self._note_right(order.method, answer)
             self._answered(request_id, answer, self._now() - begun)
 
     def _unsent(self, request_id: str, error: ExtendError) -> None:
@@ -444,6 +466,14 @@ class SwitchvoxDriver:
         evidence = CallEvidence(timed_out=Leg.FIRST if rang_out else None)
         failed = OriginateFailed(message, answer.data, evidence, tuple(others))
         self._tell(request_id, failed)
+
+    def _note_right(self, method: str, answer: Result | Failure) -> None:
+        """Remember whether the login may do what an order needs, for who looks after the PBX."""
+        if isinstance(answer, Failure) and answer.codes & NOT_PERMITTED:
+            until = self._now() + _MISSING_RIGHT
+            self._missing_rights[method] = _MissingRight(answer.text, until)
+        else:
+            self._missing_rights.pop(method, None)
 
     def _accepted(self, request_id: str, answer: Result, seconds: float) -> None:
         info = answer.tree
@@ -698,7 +728,9 @@ class SwitchvoxDriver:
         known = self._accounts.get(extension)
         if known is not None and self._now() < known.until:
             return known.account_id
-        answer = await self._client.ask("switchvox.extensions.getInfo", {"extensions": [extension]})
+        method = "switchvox.extensions.getInfo"
+        answer = await self._client.ask(method, {"extensions": [extension]})
+        self._note_right(method, answer)
         if isinstance(answer, Failure):
             raise ApiError(*(Fault(ErrorCode.PBX_ERROR, text) for text in answer.messages))
         account = accounts(answer).get(extension)

@@ -482,6 +482,23 @@ class PrepareTest(DriverTestCase):
         self.plan()
         self.assertEqual(self.fake.asked.count("switchvox.extensions.getInfo"), 2)
 
+    def test_a_right_that_is_missing_is_told_to_who_looks_after_the_pbx(self) -> None:
+        self.fake.forbidden = {CALL}
+        self.place()
+        self.assertEqual(self.call().outcome, Outcome.PBX_ERROR)
+        self.assertIn(f"may not use {CALL}: ", self.driver.last_error)
+        self.assertIn("not permitted", self.driver.last_error)
+        self.assertIsNone(self.driver.unready())  # the next order may be taken
+        self.fake.forbidden = {"switchvox.extensions.getInfo"}
+        self.assertIn("not permitted", self.refused(a_job("102", dial_as="102"))[0][1])
+        self.assertEqual(self.driver.last_error.count("may not use"), 2)
+        self.fake.forbidden = set()
+        self.place(request_id="b")
+        self.pass_time(3)
+        self.assertNotIn(CALL, self.driver.last_error)
+        self.clock.advance(301)
+        self.assertEqual(self.driver.last_error, "")
+
     def test_a_plus_is_stripped_kept_or_replaced(self) -> None:
         for plus, dialled in (("strip", "15551"), ("keep", "+15551"), ("011", "01115551")):
             self.begin(plus=plus)
