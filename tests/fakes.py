@@ -404,7 +404,7 @@ class FakeDriver:
         if self.mistake is not None:
             raise self.mistake
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         return self.lasts
 
     def hang_up(self, request_id: str) -> None:

@@ -159,7 +159,7 @@ class RelayDriver:
         )
         self._in_background(self._publish(request_id, job))
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         """The agent is told, unless it has said of the call that its PBX hangs none up."""
         return None
 

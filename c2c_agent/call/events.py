@@ -128,6 +128,13 @@ class PbxLost:
 
 
 @frozen
+class NotHungUp:
+    """The call was to be hung up, and `reason` says why the PBX did not: it goes on."""
+
+    reason: str
+
+
+@frozen
 class Found:
     """After a lost link or a restart the call was found alive on the PBX."""
 
@@ -159,6 +166,7 @@ LegEvent: TypeAlias = (
     | SecondRinging
     | SecondAnswered
     | SecondEnded
+    | NotHungUp
     | Found
     | Gone
     | Relayed

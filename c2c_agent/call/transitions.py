@@ -23,6 +23,7 @@ from c2c_agent.call.events import (
     Guard,
     GuardExpired,
     HangUp,
+    NotHungUp,
     OriginateAccepted,
     OriginateFailed,
     OriginateRefused,
@@ -150,8 +151,17 @@ def cancel_unplaced(call: Call, event: Cancel, now: float) -> Step:
 def cancel(call: Call, _event: Cancel, now: float) -> Step:
     """Cancelled on its way: hang up whatever there is. Asked again, it is tried again."""
     if not call.cancelled:
-        call = _note(evolve(call, cancelled=True), "cancel_requested", now)
+        call = evolve(call, cancelled=True, cannot_hang_up=None)
+        call = _note(call, "cancel_requested", now)
     return Step(call, (HangUp(),))
+
+
+def not_hung_up(call: Call, event: NotHungUp, now: float) -> Step:
+    """The PBX did not do it: the call is not cancelled, and goes on."""
+    if not call.cancelled:
+        return Step(call)
+    going = evolve(call, cancelled=False, cannot_hang_up=event.reason)
+    return Step(_note(going, "cannot_hang_up", now, event.reason))
 
 
 def accepted(call: Call, event: OriginateAccepted, now: float) -> Step:

@@ -168,7 +168,7 @@ class Dispatcher:
             return None
         if active.call.is_relayed:
             return active.call.cannot_hang_up
-        return self._driver_of(active).cannot_hang_up()
+        return self._driver_of(active).cannot_hang_up(active.call.request_id)
 
     def hang_up_all(self) -> int:
         """Hang up whatever exists of all calls; how many there are that can be hung up."""

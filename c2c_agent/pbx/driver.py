@@ -90,8 +90,11 @@ class PbxDriver(Protocol):
     def originate(self, request_id: str, plan: OriginatePlan) -> None:
         """Carry the plan out. At most once for each call."""
 
-    def cannot_hang_up(self) -> str | None:
-        """Why this PBX hangs no call up, in words for a caller; None: it does."""
+    def cannot_hang_up(self, request_id: str | None = None) -> str | None:
+        """Why this PBX hangs this call up not now, or none at all, in words for a caller.
+
+        None: it does. That it did not all the same is told with NotHungUp.
+        """
 
     def hang_up(self, request_id: str) -> None:
         """Hang up whatever exists of the call, also what comes to be while this is tried."""

@@ -108,7 +108,7 @@ class ScriptedPbx:
             )
             self._clock.callLater(0.1, self.observer.leg_event, request_id, Gone(evidence))
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         return None
 
     def hang_up_foreign(self, call: PlacedCall) -> None:

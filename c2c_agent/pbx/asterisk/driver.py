@@ -141,7 +141,7 @@ class AsteriskDriver:
         sent.addCallbacks(answered, failed)
         sent.addErrback(lambda failure: _log.failure("call {call}", failure, call=request_id))
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         """It always can."""
         return None
 

@@ -213,7 +213,7 @@ class OtherDriver:
             self._look_later(request_id, call)
         _in_background(self._place(request_id, call))
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         """Nobody has said how."""
         return None if self._program.cancel else _NO_CANCEL
 

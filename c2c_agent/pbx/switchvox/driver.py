@@ -20,6 +20,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import (
     LegEvent,
+    NotHungUp,
     OriginateFailed,
     OriginateRefused,
     OriginateUnsent,
@@ -125,6 +126,11 @@ _MISSING_RIGHT: Final = 300.0
 _PATIENCE: Final = 2
 
 _AWAY: Final = "The PBX cannot be reached at present."
+_NOT_NOW: Final = (
+    "The call cannot be cancelled on this PBX now: which of its current calls it is cannot be told."
+)
+_NOT_LISTED: Final = "The PBX does not list the call, so that it could not be hung up."
+_STILL_THERE: Final = "The PBX was told to hang the call up, and has it still."
 _NO_CANCEL: Final = "Calls cannot be cancelled on this PBX; whoever talks has to hang up."
 
 
@@ -328,9 +334,12 @@ class SwitchvoxDriver:
     def _refuse_here(self, request_id: str, message: str) -> None:
         self._tell(request_id, OriginateUnsent(message, ErrorCode.TOO_MANY_CALLS))
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, request_id: str | None = None) -> str | None:
         """An extension's login may not, nor is it known which call it is without the list."""
-        return None if self._config.is_followed else _NO_CANCEL
+        if not self._config.is_followed:
+            return _NO_CANCEL
+        call = self._calls.get(request_id or "")
+        return _NOT_NOW if call is not None and call.undecided else None
 
     def hang_up(self, request_id: str) -> None:
         """Hang up a call, once it is known which of those listed it is."""
@@ -586,7 +595,7 @@ class SwitchvoxDriver:
             match = matches.get(request_id, Match())
             if hang_up.wanted is not None:
                 hang_up.wanted = doubting(hang_up.wanted, match)
-            self._hang_up_listed(request_id, match.entry)
+            self._hang_up_listed(request_id, match)
 
     def _timed(self, request_id: str) -> Wanted:
         """What a call must look like; the PBX's clock may only be known by now."""
@@ -596,17 +605,25 @@ class SwitchvoxDriver:
             self._calls[request_id] = call
         return call.wanted
 
-    def _hang_up_listed(self, request_id: str, entry: CurrentCall | None) -> None:
-        hang_up = self._hang_ups[request_id]
+    def _hang_up_listed(self, request_id: str, match: Match) -> None:
+        hang_up, entry = self._hang_ups[request_id], match.entry
         is_it = entry is not None and hang_up.entry_id in {None, entry.id}
         if entry is not None and is_it and hang_up.tries < _HANG_UPS:
             hang_up.tries += 1
             hang_up.entry_id = entry.id
             _in_background(self._hang_up(entry.id))
-        elif hang_up.tries or self._now() >= hang_up.until:
-            if not hang_up.tries:
-                _log.warn("call {call} could not be told apart from other calls", call=request_id)
+        elif hang_up.tries and not is_it:
             del self._hang_ups[request_id]
+        elif match.doubtful:
+            self._not_hung_up(request_id, _NOT_NOW)
+        elif self._now() >= hang_up.until:
+            self._not_hung_up(request_id, _STILL_THERE if is_it else _NOT_LISTED)
+
+    def _not_hung_up(self, request_id: str, reason: str) -> None:
+        hang_up = self._hang_ups.pop(request_id)
+        _log.warn("call {call}: {reason}", call=request_id, reason=reason)
+        if hang_up.wanted is None:
+            self._tell(request_id, NotHungUp(reason))
 
     async def _hang_up(self, entry_id: str) -> None:
         try:

@@ -49,7 +49,7 @@ class InstantDriver:
         for event in events:
             self._reactor.callLater(0, self.observer.leg_event, request_id, event)
 
-    def cannot_hang_up(self) -> str | None:
+    def cannot_hang_up(self, _request_id: str | None = None) -> str | None:
         """Nothing is there."""
         return None
 

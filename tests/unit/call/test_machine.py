@@ -22,6 +22,7 @@ from c2c_agent.call.events import (
     Guard,
     GuardExpired,
     HangUp,
+    NotHungUp,
     OriginateAccepted,
     OriginateFailed,
     OriginateRefused,
@@ -70,6 +71,7 @@ ONE_OF_EACH: list[Event] = [
         "pbx1",
         a_call(state=CallState.FIRST_RINGING, timeline=(Entry(1001.0, "first_ringing"),)),
     ),
+    NotHungUp("Nobody knows which it is."),
     PbxLost("cut"),
     Found(),
     Gone(CallEvidence(first=BUSY)),
@@ -97,6 +99,7 @@ EXPECTED = {
     SecondAnswered: ".66666..",
     SecondEnded: "........",
     Relayed: ".222222.",
+    NotHungUp: "........",
     PbxLost: "........",
     Found: "........",
     Gone: ".777777.",
@@ -121,6 +124,7 @@ NEVER = {
     SecondAnswered: "x.......",
     SecondEnded: "xxx.....",
     Relayed: "x.......",
+    NotHungUp: "x.......",
     PbxLost: "x.......",
     Found: "x.......",
     Gone: "x.......",
@@ -331,6 +335,18 @@ class TestStories:
         assert story.call.answer == Answer(
             (Fault(code, "A is missing."), Fault(code, "B is wrong."))
         )
+
+    def test_a_cancel_that_the_pbx_does_not_carry_out(self) -> None:
+        """The call is not cancelled: it goes on, ends as it does, and may be cancelled again."""
+        assert talking().on(NotHungUp("No.")).does().call.cannot_hang_up is None  # nobody wanted it
+        story = talking().at(9).on(Cancel()).at(11).on(NotHungUp("No.")).does()
+        going = story.call
+        assert (going.cancelled, going.cannot_hang_up) == (False, "No.")
+        assert going.timeline[-1] == Entry(going.timeline[-1].at, "cannot_hang_up", "No.")
+        again = story.on(Cancel()).does(HangUp()).call
+        assert (again.cancelled, again.cannot_hang_up) == (True, None)
+        story.on(NotHungUp("No.")).on(Gone(talked(1020.0, Leg.FIRST))).ends(Outcome.CONNECTED)
+        assert story.call.hung_up_by is HungUpBy.FIRST
 
     def test_the_pbx_refuses_for_a_reason_that_has_a_code(self) -> None:
         """The requester hears the code with it; what is said besides is the PBX's own error."""

@@ -42,6 +42,7 @@ OUTSIDE = "5554578299"
 
 LIST = "switchvox.currentCalls.getList"
 CALL = "switchvox.call"
+HANG_UP = "switchvox.currentCalls.hangUp"
 SEARCH = "switchvox.callLogs.search"
 
 CONFIG = SwitchvoxConfig("https://pbx.example.com", "c2c-agent", "/nowhere")
@@ -324,6 +325,11 @@ class StoryTest(DriverTestCase):
         self.pass_time(20)
         self.assertEqual(self.fake.hung_up, [])
         self.assertEqual(self.fake.unknown_ids, 0)
+        self.assertEqual(self.notes(), ["cannot_hang_up"])
+        self.assertFalse(self.call().cancelled)
+        self.assertIn("cancelled on this PBX now", str(self.driver.cannot_hang_up(ID)))
+        self.assertIsNone(self.driver.cannot_hang_up())
+        self.assertIsNone(self.driver.cannot_hang_up("another"))
         self.fake.strangers = []
 
     def a_stranger(self, **fields: str) -> dict[str, str]:
@@ -373,6 +379,40 @@ class StoryTest(DriverTestCase):
         self.pass_time(160)
         call = self.call()
         self.assertEqual((call.outcome, call.talk_seconds), (Outcome.UNKNOWN, None))
+
+    def notes(self) -> list[str]:
+        """What the call's timeline has of calls that could not be hung up."""
+        entries = [entry.event for entry in self.call().timeline]
+        return [event for event in entries if event == "cannot_hang_up"]
+
+    def test_a_call_that_is_not_listed_cannot_be_hung_up(self) -> None:
+        self.fake.lists_at_once = False
+        self.fake.stories = {"101": Story(None)}
+        self.place()
+        self.pass_time(2)
+        self.watcher.apply(ID, Cancel())
+        self.pass_time(10)
+        self.assertTrue(self.call().cancelled)
+        self.pass_time(8)
+        self.assertEqual((self.call().cancelled, self.notes()), (False, ["cannot_hang_up"]))
+        self.assertIn("does not list", str(self.call().cannot_hang_up))
+        self.pass_time(20)
+        self.assertEqual(self.call().outcome, Outcome.FIRST_NO_ANSWER)
+
+    def test_a_pbx_that_does_not_hang_up(self) -> None:
+        self.fake.stories = {"101": Story(None)}
+        self.fake.forbidden = {HANG_UP}
+        self.place()
+        self.pass_time(3)
+        self.watcher.apply(ID, Cancel())
+        self.pass_time(20)
+        self.assertEqual(self.fake.asked.count(HANG_UP), 3)
+        self.assertEqual(self.notes(), ["cannot_hang_up"])
+        self.assertIn("has it still", str(self.call().cannot_hang_up))
+        self.fake.forbidden = set()
+        self.watcher.apply(ID, Cancel())
+        self.pass_time(3)
+        self.assertEqual(self.call().outcome, Outcome.CANCELLED)
 
     def test_a_stranger_whose_other_side_is_hidden_is_not_hung_up(self) -> None:
         self.fake.stories = {"101": Story(None)}
