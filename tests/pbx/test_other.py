@@ -127,6 +127,24 @@ class TestOutcomes:
         phone("200", RINGS_FOR_EVER)
         ended(agent, call(agent, timeout="3"), "second_no_answer")
 
+    def test_abandoned(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """The first hangs up while the second rings."""
+        phone("100", evolve(ANSWERS, talk_seconds=3))
+        second = phone("200", RINGS_FOR_EVER)
+        ended(agent, call(agent), "abandoned")
+        assert len(second.invites()) == 1
+
+    def test_cancelled_while_the_second_rings(self, agent: AgentProcess, phone: StartPhone) -> None:
+        """That is a cancel all the same, though the dialplan sees both alike."""
+        phone("100", evolve(ANSWERS, talk_seconds=None))
+        second = phone("200", RINGS_FOR_EVER)
+        request_id = call(agent)
+        agent.reached(request_id, "dialing_second")
+        second.wait_for(lambda call: call.invite, 10, "it is called")
+        agent.cancel(request_id)
+        ended(agent, request_id, "cancelled")
+        assert second.whole_call().ended_at
+
     def test_no_such_phone(self, agent: AgentProcess) -> None:
         """Nobody is rung."""
         ended(agent, call(agent, first="199"), "first_unreachable")
