@@ -44,11 +44,12 @@ def main() -> int:
     options = ArgumentParser()
     options.add_argument("--once", action="store_true")
     options.add_argument("--pbx", choices=PBX_KINDS, default="asterisk")
+    options.add_argument("--address", default=_ADDRESS, help="of the agent, and of its Asterisk")
     chosen = options.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as running:
-            return _run(running, chosen.pbx, once=chosen.once)
+            return _run(running, chosen.pbx, chosen.address, once=chosen.once)
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.")  # noqa: T201 - it talks to a person
         return 130
@@ -58,10 +59,10 @@ def _say(text: str = "") -> None:
     print(text, flush=True)  # noqa: T201 - it talks to a person
 
 
-def _run(running: ExitStack, pbx: str, *, once: bool) -> int:
+def _run(running: ExitStack, pbx: str, address: str, *, once: bool) -> int:
     directory = Path(running.enter_context(TemporaryDirectory(prefix="c2c-agent-demo-")))
     begin = time.monotonic()
-    host = AsteriskHost("22", _ADDRESS)
+    host = AsteriskHost("22", address)
     keys = [{"name": "demo", "sha256": key_digest(_KEY), "allow": ["_[12]XX"]}]
     changes = _BEGIN[pbx](running, host, directory) | {"keys": keys}
     agent = AgentProcess(host, directory, changes, ports=(8470, 8475), key=_KEY)
