@@ -120,12 +120,14 @@ class Intake:
         self._closed = False
         self._repeats = Repeats()
 
-    def method_of(self, job: CallJob | None) -> str:
+    def method_of(self, job: CallJob | None, asked: object = None) -> str:
         """What was done with a request, or would have been, as its PBX's own API names it.
 
-        None: it was no valid job, so nobody knows of which PBX; that which is the default counts.
+        `job` None: it was no valid one. Then the kind that was `asked` for counts, if there is such
+        a kind, or else the default.
         """
-        kind = PBX_KINDS[0] if job is None else job.pbx
+        kind = next((one for one in PBX_KINDS if one == asked), PBX_KINDS[0])
+        kind = kind if job is None else job.pbx
         driver = self._drivers.get(kind if job is None else job.pbx_name)
         return f"{kind}.call" if driver is None else driver.method
 

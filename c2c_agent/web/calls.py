@@ -63,14 +63,16 @@ class Calls:
         """Place a call."""
         caller = await self._access.caller(ask)
         faults = ask.parameters.faults
+        method = self._intake.method_of(None, ask.parameters.values.get("pbx"))
         if isinstance(caller, Fault):
             if faults and ask.secret is None:
-                return self._fail(*faults)  # the key may stand in what could not be read
-            return self._fail(*faults, caller)
+                # The key may stand in what could not be read.
+                return self._fail(*faults, method=method)
+            return self._fail(*faults, caller, method=method)
         key = caller.key
         fault = _no_call(ask, key)
         if fault is not None:
-            return self._fail(fault)
+            return self._fail(fault, method=method)
         values = {name: value for name, value in ask.parameters.values.items() if name != "api_key"}
         values, twice = renamed(values, key.map)
         faults += tuple(
@@ -92,7 +94,7 @@ class Calls:
             request_id,
             submission.answer.faults,
             status_url=None if request_id is None else ask.status_url(request_id),
-            method=self._intake.method_of(submission.call.job),
+            method=self._intake.method_of(submission.call.job, values.get("pbx")),
             server_id=self._server_id,
             replayed=submission.replayed,
             job=submission.call.job,
@@ -183,9 +185,8 @@ class Calls:
             if reply is None:
                 watch.close()
 
-    def _fail(self, *faults: Fault, method: str | None = None) -> Reply:
-        """An answer to a request that is not stored; `method` None: one that wants a call."""
-        method = method or self._intake.method_of(None)
+    def _fail(self, *faults: Fault, method: str) -> Reply:
+        """An answer to a request that is not stored."""
         return answers.refused(*faults, method=method, server_id=self._server_id)
 
     def _may_see(self, caller: Caller | Listener | None, call: Call) -> bool:

@@ -318,6 +318,18 @@ class Refused(IntakeTest):
         assert codes(vague.answer) == ["unsupported_pbx"]
         self.desk.drivers["south"].tells(ONE, ENDED)
 
+    def test_the_method_of_a_job_that_is_none(self) -> None:
+        """It is of the kind that was asked for, if there is such a kind."""
+        self.desk = Desk("asterisk", "switchvox hotel")
+        method_of = self.desk.intake.method_of
+        wrong = self.told(self.desk.submit(pbx="switchvox", timeout="soon"))
+        assert wrong.call.job is None
+        assert method_of(wrong.call.job, "switchvox") == "switchvox.call"
+        assert method_of(None, "other") == "other.call"
+        mistaken: list[object] = ["fax", None, ["other"], {}, 7]
+        for asked in mistaken:
+            assert method_of(None, asked) == "asterisk.call"
+
     def test_an_id_that_is_none(self) -> None:
         """It is stored under one of our own."""
         submission = self.told(self.desk.submit(request_id="17"))

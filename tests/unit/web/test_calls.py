@@ -208,6 +208,9 @@ class Placing(ApiTest):
         assert self.get(PREFIX, {**CALL_PARAMETERS, "dial_first": ""})["method"] == "phones.dial"
         body = self.get(PREFIX, {**CALL_PARAMETERS, "pbx": "switchvox"})
         assert body["method"] == "switchvox.call"
+        for wrong in ({"timeout": "soon"}, {"api_key": "unknown"}):
+            body = self.get(PREFIX, {**CALL_PARAMETERS, "pbx": "other", **wrong})
+            assert body["method"] == "other.call", wrong
 
     def test_the_method_where_no_pbx_is_configured(self) -> None:
         """That of the PBX which is the default."""
