@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -18,7 +18,17 @@ from twisted.internet.task import deferLater
 from c2c_agent.call.job import CallJob
 from c2c_agent.config.pbx import SwitchvoxConfig
 from c2c_agent.pbx.switchvox.client import ExtendClient, ExtendError
-from c2c_agent.pbx.switchvox.extend_api import Failure, Result, accounts, inside, many, text_of
+from c2c_agent.pbx.switchvox.extend_api import (
+    CurrentCall,
+    Failure,
+    Result,
+    accounts,
+    current_calls,
+    inside,
+    many,
+    text_of,
+)
+from c2c_agent.pbx.switchvox.matching import Wanted, doubting, match_current
 from c2c_agent.pbx.switchvox.order import Order, make_plan
 
 #: Seconds between two looks at the list, while a call goes on.
@@ -27,8 +37,17 @@ _OFTEN: Final = 0.5
 #: Seconds after the order's answer for which the list is looked at, at most.
 _LONGEST: Final = 300.0
 
-#: Seconds after a call's end at which the log is asked.
-_LOG: Final = 10.0
+#: How often the log is asked after a call's end, once in a second.
+_LOG: Final = 10
+
+#: Seconds of ringing: others than the PBX's own 30, so that it shows whose are kept.
+_TIMEOUT: Final = 20
+
+_LIST: Final = "switchvox.currentCalls.getList"
+_HANG_UP: Final = "switchvox.currentCalls.hangUp"
+
+#: What of a challenge is of one PBX, or of one moment.
+_OWN: Final = re.compile(r'\b(realm|nonce|opaque)="?[^",]*"?', re.IGNORECASE)
 
 _DIGITS: Final = re.compile(r"\d{3,}")
 
@@ -37,12 +56,23 @@ _SHOWN: Final = ("state", "start_time", "duration", "from_caller_id_number", "to
 
 
 class Probe:
-    """Asks, with this client. `seconds` are those of `clock`."""
+    """Asks, with this client. `seconds` are those of `clock`.
 
-    def __init__(self, client: ExtendClient, config: SwitchvoxConfig, clock: IReactorTime) -> None:
+    `hangs_up`: the call is hung up as soon as it is known which of those listed it is.
+    """
+
+    def __init__(
+        self,
+        client: ExtendClient,
+        config: SwitchvoxConfig,
+        clock: IReactorTime,
+        *,
+        hangs_up: bool = False,
+    ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
+        self._hangs_up = hangs_up
         self._names: Mapping[str, str] = {}
         self.has_logged_in = False
 
@@ -56,12 +86,14 @@ class Probe:
             return
         self.has_logged_in = True
         yield f"login: taken, with {self._client.scheme_name}"
+        for challenge in self._client.challenges:
+            yield f"challenge: {_OWN.sub(_lengths, challenge)}"
         told = proof.tree if isinstance(proof, Result) else {}
         software = [inside(told, "info", name) for name in ("software", "max_concurrent")]
         yield f"information: {self._masked(software)}"
         clock = "switchvox.systemClock.getInfo"
         yield f"{clock}: {await self._asked(clock, {})}"
-        yield f"switchvox.currentCalls.getList: {await self._form_of_list()}"
+        yield f"{_LIST}: {await self._form_of_list()}"
         if first is not None and second is not None:
             self._names = {first: "FIRST", second: "SECOND"}
             async for line in self._call(first, second):
@@ -75,10 +107,18 @@ class Probe:
         return self._masked(answer.data)
 
     async def _call(self, first: str, second: str) -> AsyncIterator[str]:
-        job = CallJob(first, second, first, 30, pbx="switchvox")
+        job = CallJob(first, second, first, _TIMEOUT, pbx="switchvox")
         order = make_plan(self._config, job, await self._account(first)).order
         assert isinstance(order, Order)  # noqa: S101 - its own
         yield f"order: {self._masked(order.parameters)}"
+        before = await self._entries()
+        wanted = Wanted(
+            frozenset({first}),
+            frozenset({second}),
+            _TIMEOUT,
+            baseline=None if before is None else frozenset(entry.id for entry in before),
+        )
+        logged = await self._log(first)
         begun = self._clock.seconds()
         asked = Deferred.fromCoroutine(
             self._client.ask(order.method, order.parameters, seconds=job.timeout + 15)
@@ -98,15 +138,35 @@ class Probe:
             if listed != shown:
                 shown = listed
                 yield f"{after}: current calls: {listed}"
+            if self._hangs_up:
+                match = match_current({"": wanted}, await self._entries() or ())[""]
+                wanted = doubting(wanted, match)
+                if match.entry is not None:
+                    self._hangs_up = False
+                    said = await self._asked(_HANG_UP, {"current_call_id": match.entry.id})
+                    yield f"{after}: {_HANG_UP}: {said}"
             ended = ended + 1 if told and listed == "[]" else 0
             await deferLater(self._clock, _OFTEN)
-        await deferLater(self._clock, _LOG)
-        yield f"log: {await self._log(first)}"
+        ended_at = self._clock.seconds()
+        for _ in range(_LOG):
+            await deferLater(self._clock, 1)
+            said = await self._log(first)
+            if said != logged:
+                break
+        yield f"log, {self._clock.seconds() - ended_at:.0f} s after the end: {said}"
+
+    async def _entries(self) -> Sequence[CurrentCall] | None:
+        """The calls that the PBX has; None where it does not say."""
+        try:
+            answer = await self._client.ask(_LIST, {})
+        except ExtendError:
+            return None
+        return current_calls(answer) if isinstance(answer, Result) else None
 
     async def _form_of_list(self) -> str:
         """How the list is built; other people's calls are nobody's business."""
         try:
-            answer = await self._client.ask("switchvox.currentCalls.getList", {})
+            answer = await self._client.ask(_LIST, {})
         except ExtendError as error:
             return f"no answer: {error}"
         listed = inside(answer.tree, "current_calls") if isinstance(answer, Result) else None
@@ -118,7 +178,7 @@ class Probe:
 
     async def _listed(self) -> str:
         try:
-            answer = await self._client.ask("switchvox.currentCalls.getList", {})
+            answer = await self._client.ask(_LIST, {})
         except ExtendError as error:
             return f"no answer: {error}"
         if isinstance(answer, Failure):
@@ -170,9 +230,19 @@ class Probe:
         return _DIGITS.sub(lambda digits: "#" * len(digits[0]), text)
 
 
+def _lengths(found: re.Match[str]) -> str:
+    """How long a value is, in its place."""
+    name, _, value = found[0].partition("=")
+    inner = value.strip('"')
+    return f"{name}={value.replace(inner, f'({len(inner)} characters)') if inner else value}"
+
+
 def _mapped(tree: Any, change: Callable[[str], str]) -> Any:
     if isinstance(tree, Mapping):
-        return {name: _mapped(child, change) for name, child in tree.items()}
+        return {
+            name: child if name == "code" else _mapped(child, change)  # an error's, and no number
+            for name, child in tree.items()
+        }
     if isinstance(tree, list):
         return [_mapped(child, change) for child in tree]
     return tree if tree is None or isinstance(tree, bool) else change(str(tree))

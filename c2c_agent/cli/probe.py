@@ -23,16 +23,25 @@ def probe() -> None:
     metavar="FIRST SECOND",
     help="Place one call between these two, and watch it.",
 )
+@click.option(
+    "--hang-up",
+    "hangs_up",
+    is_flag=True,
+    help="Hang the call up as soon as the PBX lists it, to see what that does.",
+)
 @click.option("--pbx", metavar="NAME", help="Ask the Switchvox of this name, where several are.")
 @plain_errors
 def probe_switchvox(
-    config_path: str | None, numbers: tuple[str, str] | None, pbx: str | None
+    config_path: str | None, numbers: tuple[str, str] | None, hangs_up: bool, pbx: str | None
 ) -> None:
     """Ask a Switchvox how it behaves.
 
     The report shows no numbers. Nothing is placed or changed, unless --call names two phones: they
-    ring, and somebody should answer both.
+    ring, and somebody should answer both. Where nobody answers the second, the report shows for how
+    long it rings.
     """
+    if hangs_up and numbers is None:
+        raise click.UsageError("--hang-up needs --call.")
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
@@ -44,7 +53,7 @@ def probe_switchvox(
     first, second = numbers or (None, None)
 
     async def tell(reactor: Any) -> None:
-        probe = Probe(extend_client(config, reactor), config, reactor)
+        probe = Probe(extend_client(config, reactor), config, reactor, hangs_up=hangs_up)
         async for line in probe.report(first, second):
             click.echo(line)
         if not probe.has_logged_in:

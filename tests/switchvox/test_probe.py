@@ -88,3 +88,15 @@ def test_no_login(running: Running, config: Path) -> None:
     assert done.returncode == 1
     assert "refuses the agent's login" in done.stdout
     assert running.fake.placed == []
+
+
+def test_a_call_that_is_hung_up(running: Running, config: Path) -> None:
+    """It says what the PBX answers to that, and what its order is answered then."""
+    running.fake.stories = {"104": Story(None)}
+    done = probe(config, "--call", "104", "5554578299", "--hang-up")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "switchvox.currentCalls.hangUp: " in done.stdout
+    assert '"code": "41591"' in done.stdout
+    assert len(running.fake.hung_up) == 1
+    vague = probe(config, "--hang-up")
+    assert (vague.returncode, vague.stderr.endswith("--hang-up needs --call.\n")) == (2, True)

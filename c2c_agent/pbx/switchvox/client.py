@@ -93,6 +93,7 @@ class ExtendClient:
         self._uses = 0  # of the scheme's nonce
         self._refusals = 0  # in a row
         self._closed_until = 0.0
+        self.challenges: tuple[str, ...] = ()  # by which it asked who we are
         self.proven: Result | Failure | None = None  # what the harmless request was answered
 
     def closed(self) -> str | None:
@@ -148,6 +149,7 @@ class ExtendClient:
             return
         got = await self._send("{}", {}, USUAL)
         if got.status == _UNAUTHORIZED:
+            self.challenges = got.challenges
             try:
                 self._take(choose(got.challenges, self._wanted))
             except NoSchemeError as error:

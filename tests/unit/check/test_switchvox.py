@@ -133,12 +133,12 @@ class CheckTest(SwitchvoxTestCase):
 
 
 class ProbeTest(SwitchvoxTestCase):
-    def report(self, *numbers: str) -> str:
+    def report(self, *numbers: str, hangs_up: bool = False) -> str:
         """The report, once it is complete."""
         lines: list[str] = []
 
         async def tell() -> None:
-            probe = Probe(self.client(CONFIG), CONFIG, self.clock)
+            probe = Probe(self.client(CONFIG), CONFIG, self.clock, hangs_up=hangs_up)
             lines.extend([line async for line in probe.report(*(numbers or (None, None)))])
 
         telling = Deferred.fromCoroutine(tell())
@@ -166,6 +166,45 @@ class ProbeTest(SwitchvoxTestCase):
         self.assertIn("TALKING", report)
         self.assertNotIn("104", report)
         self.assertNotIn("4578299", report)
+
+    def test_the_challenge_without_what_is_the_pbxs_own(self) -> None:
+        report = self.report()
+        self.assertRegex(report, r'challenge: Digest realm="\(\d+ characters\)"')
+        self.assertRegex(report, r'nonce="\(\d+ characters\)"')
+        self.assertIn('qop=""', report)
+
+    def test_the_log_is_asked_until_it_has_the_call(self) -> None:
+        self.fake.log_after = 4
+        self.fake.stories = {"104": Story(3.0), "5554578299": Story(4.0, talks=5.0)}
+        report = self.report("104", "5554578299")
+        self.assertRegex(report, r"log, [34] s after the end: .*TALKING")
+        self.fake.log_after = 60
+        self.assertIn("log, 10 s after the end: ", self.report("104", "5554578299"))
+
+    def test_a_call_is_hung_up_once_where_it_is_known_which_it_is(self) -> None:
+        self.fake.stories = {"104": Story(None)}
+        report = self.report("104", "5554578299", hangs_up=True)
+        self.assertEqual(len(self.fake.hung_up), 1)
+        self.assertIn("switchvox.currentCalls.hangUp: {", report)
+        self.assertIn("41591", report)  # what the order is answered then
+
+    def test_a_call_that_may_be_anothers_is_not_hung_up(self) -> None:
+        self.fake.stories = {"104": Story(4.0), "5554578299": Story(4.0, talks=2.0)}
+        self.fake.strangers = [
+            {
+                "id": "SIP/7-1",
+                "state": "ringing",
+                "from_caller_id_number": "104",
+                "to_caller_id_number": "5554578299",
+            }
+        ]
+        self.report("104", "5554578299", hangs_up=True)
+        self.assertEqual((len(self.fake.hung_up), self.fake.unknown_ids), (1, 0))
+        self.fake.hung_up.clear()
+        # Of the two lists, the second is what was there before: nobody knows.
+        self.fake.faults["switchvox.currentCalls.getList"] = ["cut", "dropped"]
+        self.report("104", "5554578299", hangs_up=True)
+        self.assertEqual((self.fake.hung_up, self.fake.unknown_ids), ([], 0))
 
     def test_no_login_ends_it(self) -> None:
         self.password = "wrong"
