@@ -216,3 +216,11 @@ def test_as_this_kernel_says_it(family: int, address: str, table: str) -> None:
 def test_a_port_at_which_nobody_listens() -> None:
     """Asterisk would be sent to nobody there, so there is nobody to be warned of."""
     assert exposure.of_foreign_url("agi://127.0.0.1:9999/c2c", "tcp:8475", [HEAD]) is None
+
+
+def test_times_of_events() -> None:
+    """They are of use where the clock is the agent's own."""
+    assert exposure.of_no_times(AmiConfig(host="192.0.2.1")) is None
+    told = exposure.of_no_times(AmiConfig())
+    assert told is not None
+    assert told.warning
