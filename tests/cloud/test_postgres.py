@@ -22,7 +22,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from c2c_agent.amqp.messages import event_key, relay_of
 from c2c_agent.amqp.relay import RelayDriver
-from c2c_agent.call.call import Answer, Call
+from c2c_agent.call.call import Answer, Call, Timekeeper
 from c2c_agent.call.events import Event as CallEvent
 from c2c_agent.call.events import (
     FirstAnswered,
@@ -66,6 +66,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("server")]
 
 #: What one relayed call takes at its relay: 7 events come back to it.
 STATEMENTS, TRANSACTIONS = 19, 9
+
+#: How a job is placed that an agent elsewhere is to carry out.
+RELAYED = evolve(PLAN, timekeeper=Timekeeper.ELSEWHERE)
 
 # Its type is that of a module.
 _reactor: Any = reactor
@@ -316,7 +319,9 @@ class Claiming(PostgresTests):
         await b.save(ended(call(2)))
         assert admitted(await a.claim(call(6), key, at_most(3)))
         failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
-        await a.save(call(6, answer=failed))
+        await a.save(call(6, answer=failed))  # its phones may ring all the same
+        assert self.refused(await b.claim(call(7), key, at_most(3))) == "too_many_calls"
+        await a.save(call(6, answer=failed, plan=RELAYED))
         assert admitted(await b.claim(call(7), key, at_most(3)))
 
     async def test_never_one_too_many(self) -> None:
@@ -406,7 +411,8 @@ class Counting(PostgresTests):
         answered = LegEvidence(answered_at=1.0, ended_at=11.0)
         await store.save(ended(call(1, first=answered)))
         await store.save(ended(call(2), Outcome.REJECTED))
-        await store.save(call(3, answer=Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))))
+        failed = Answer((Fault(ErrorCode.PBX_UNAVAILABLE, "no"),))
+        await store.save(call(3, answer=failed, plan=RELAYED))
 
     def counts(self) -> list[tuple[Any, ...]]:
         """All that is counted."""
