@@ -375,7 +375,7 @@ def test_keys_of_the_table(
         database.do(put, "crm", key_digest("clash"), "{}")
         for relay in both:
             relay.logged("key 'bad' of the store: allow: must be a list")
-            relay.logged("key 'crm' of the store: the configuration has one of that name")
+            relay.logged("key 'crm' of the store: the configuration has a key of this name")
             assert is_known(relay, secret)
             assert not is_known(relay, "clash")
         database.do("DELETE FROM keys WHERE name = 'shop'")
