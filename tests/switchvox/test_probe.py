@@ -26,7 +26,7 @@ def running(switchvox: Start) -> Running:
 @pytest.fixture
 def config(running: Running, authority: Authority, tmp_path: Path) -> Path:
     """A configuration for it."""
-    password = tmp_path / "password"
+    password = tmp_path / "switchvox.password"
     password.write_text(running.fake.password + "\n", encoding="utf-8")
     file = tmp_path / "c2c-agent.yml"
     section = {

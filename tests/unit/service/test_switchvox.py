@@ -21,7 +21,7 @@ from tests.memory_host import MemoryHost
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """An agent with a Switchvox alone."""
-    password = tmp_path / "password"
+    password = tmp_path / "switchvox.password"
     password.write_text("hush\n", encoding="ascii")
     return Config(
         server_id="pbx1.example.com",
