@@ -67,3 +67,15 @@ def test_nothing_was_looked_at(folder: Path) -> None:
     """A run that has left no log has shown nothing."""
     (folder / "agent.log").unlink()
     assert main(folder) == 1
+
+
+def test_a_certificate_beside_its_key(folder: Path) -> None:
+    """It is public, and may stand anywhere; the key may not."""
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIBpublicpublic\n-----END CERTIFICATE-----\n"
+    key = "-----BEGIN PRIVATE KEY-----\nMIGHprivateprivate\n-----END PRIVATE KEY-----\n"
+    (folder / "both.key").write_text(certificate + key)
+    (folder / "ca.pem").write_text(certificate)
+    assert "MIIBpublicpublic" not in secrets_in(folder)
+    assert list(leaks(folder, secrets_in(folder))) == []
+    (folder / "ca.pem").write_text(certificate + key)
+    assert len(list(leaks(folder, secrets_in(folder)))) == 1

@@ -32,6 +32,8 @@ _OF_A_CALL: Final = re.compile(
     rb"C2C_SECRET.{1,40}?(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.DOTALL
 )
 
+_PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
+
 #: What a run with a PBX always leaves behind; without it nothing was looked at.
 _EXPECTED: Final = frozenset({"agent.log", "answers.log", "process.log", "c2c.sqlite3"})
 
@@ -42,10 +44,16 @@ def secrets_in(folder: Path) -> Mapping[str, str]:
     known |= {WITNESS_SECRET: "WITNESS_SECRET", SECRET: "SECRET of the webhooks"}
     for pattern in _IN_THEM:
         for file in folder.rglob(pattern):
-            for line in _text(file).splitlines():
-                if len(line) >= _SHORTEST and not line.startswith("-----"):
+            for line in _secret_lines(_text(file)):
+                if len(line) >= _SHORTEST:
                     known.setdefault(line, str(file))
     return known
+
+
+def _secret_lines(text: str) -> Iterator[str]:
+    """The lines of a file with a secret; of PEM the private keys, for certificates are public."""
+    blocks = _PRIVATE_KEY.findall(text) if "-----BEGIN " in text else [text]
+    return (line for block in blocks for line in block.splitlines())
 
 
 def leaks(folder: Path, secrets: Mapping[str, str]) -> Iterator[str]:
