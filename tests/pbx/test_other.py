@@ -26,6 +26,7 @@ from tests.pbx.sip_scenario import (
     RINGS_FOR_EVER,
     Behaviour,
 )
+from tests.pbx.waiting import wait_until
 
 ADDRESSES: Final = {"16": "127.0.0.116", "22": "127.0.0.122"}
 
@@ -185,6 +186,22 @@ class TestOutcomes:
         agent.start()
         ended(agent, request_id, "connected")
         assert len(first.invites()) == len(second.invites()) == 1
+
+    def test_killed_pbx(
+        self, agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """Asterisk dies while the second rings, and knows nothing of the call when it is back."""
+        first, second = phone("100"), phone("200", RINGS_FOR_EVER)
+        request_id = call(agent)
+        agent.reached(request_id, "dialing_second")
+        second.wait_for(lambda call: call.invite, 10, "it is called")
+        asterisk.kill()
+        asterisk.start()
+        found = ended(agent, request_id, "unknown")
+        assert found["dial_first"]["status"] == "ANSWER"
+        assert found["dial_second"]["status"] is None
+        assert len(first.invites()) == len(second.invites()) == 1
+        wait_until(lambda: agent.readiness()["other"] == "ok", 30, "the PBX is there again")
 
 
 class TestCheck:
