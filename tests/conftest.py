@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -44,6 +45,16 @@ class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has n
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneWorkerForOnePbx:
     """Use it wherever tests run side by side."""
     return OneWorkerForOnePbx(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker a session of its own, with the phones and agents that it starts.
+
+    Linux shares the processors out to sessions (autogroups, sched(7)). A worker that computes does
+    not keep the PBX of the other one waiting then, which it otherwise has been seen to do for 10 s.
+    """
+    if hasattr(config, "workerinput"):
+        os.setsid()
 
 
 @pytest.fixture(autouse=True)

@@ -112,8 +112,12 @@ def test_a_transfer_that_comes_back(
     asks_a_colleague(witness, request_id, talking["dial_second"]["channel"])
     colleague.wait_for(lambda call: call.ringing_at, 20, "it is asked")
     second.hang_up()
-    wait_until(lambda: len(second.calls()) == 2, 30, "it is rung again")
-    wait_until(lambda: second.calls()[1].answered_at, 20, "it talks again")
+
+    def talks_again() -> bool:
+        # Not always in its second call: Asterisk gives one up that takes it too long.
+        return any(call.answered_at for call in second.calls()[1:])
+
+    wait_until(talks_again, 60, "it is rung again, and talks")
     time.sleep(3)
     (first if ends == "first" else second).hang_up()
     call = agent.ended(request_id)

@@ -198,7 +198,13 @@ class TestDuration:
         agent = with_key(calls={"max_duration": 4})
         first, second = phone("100", QUICK), phone("200", QUICK)
         request_id = agent.call("100", "200")
-        agent.stored(request_id, "connected")
+        channel = agent.reached(request_id, "connected")["dial_first"]["channel"]
+
+        def is_bound() -> bool:
+            asked = {"Channel": channel, "Variable": "TIMEOUT(absolute)"}
+            return 0 < float(witness.action("Getvar", **asked)["Value"]) <= 4
+
+        wait_until(is_bound, 10, "the agent has had it bounded")
         agent.kill()
         witness.wait_until_gone(linkedid_of(request_id), 15)
         assert second.whole_call().talk_seconds == lateness.near(4, 0.7)
