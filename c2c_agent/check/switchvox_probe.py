@@ -46,6 +46,9 @@ _TIMEOUT: Final = 20
 _LIST: Final = "switchvox.currentCalls.getList"
 _HANG_UP: Final = "switchvox.currentCalls.hangUp"
 
+#: Bytes of a refusal that are shown.
+_WORDS: Final = 200
+
 #: What of a challenge is of one PBX, or of one moment.
 _OWN: Final = re.compile(r'\b(realm|nonce|opaque)="?[^",]*"?', re.IGNORECASE)
 
@@ -58,7 +61,8 @@ _SHOWN: Final = ("state", "start_time", "duration", "from_caller_id_number", "to
 class Probe:
     """Asks, with this client. `seconds` are those of `clock`.
 
-    `hangs_up`: the call is hung up as soon as it is known which of those listed it is.
+    `hangs_up`: the call is hung up as soon as it is known which of those listed it is. `stranger`
+    has a wrong password, and logs in once.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class Probe:
         clock: IReactorTime,
         *,
         hangs_up: bool = False,
+        stranger: ExtendClient | None = None,
     ) -> None:
         self._client = client
+        self._stranger = stranger
         self._config = config
         self._clock = clock
         self._hangs_up = hangs_up
@@ -88,6 +94,8 @@ class Probe:
         yield f"login: taken, with {self._client.scheme_name}"
         for challenge in self._client.challenges:
             yield f"challenge: {_OWN.sub(_lengths, challenge)}"
+        if self._stranger is not None:
+            yield f"wrong password: {await self._refusal(self._stranger)}"
         told = proof.tree if isinstance(proof, Result) else {}
         software = [inside(told, "info", name) for name in ("software", "max_concurrent")]
         yield f"information: {self._masked(software)}"
@@ -95,7 +103,7 @@ class Probe:
         yield f"{clock}: {await self._asked(clock, {})}"
         yield f"{_LIST}: {await self._form_of_list()}"
         if first is not None and second is not None:
-            self._names = {first: "FIRST", second: "SECOND"}
+            self._names = {_core(first): "FIRST", _core(second): "SECOND"}
             async for line in self._call(first, second):
                 yield line
 
@@ -106,6 +114,19 @@ class Probe:
             return f"no answer: {error}"
         return self._masked(answer.data)
 
+    async def _refusal(self, stranger: ExtendClient) -> str:
+        """How a login is refused: in HTTP, and in words."""
+        try:
+            await stranger.prove()
+        except ExtendError as error:
+            got = stranger.refused
+            if got is None:
+                return f"no answer: {error}"
+            challenges = [_OWN.sub(_lengths, challenge) for challenge in got.challenges]
+            words = got.body[:_WORDS].decode("utf-8", "replace")
+            return f"HTTP {got.status}, challenges {challenges}, words {self._masked(words)}"
+        return "taken"
+
     async def _call(self, first: str, second: str) -> AsyncIterator[str]:
         job = CallJob(first, second, first, _TIMEOUT, pbx="switchvox")
         order = make_plan(self._config, job, await self._account(first)).order
@@ -113,8 +134,8 @@ class Probe:
         yield f"order: {self._masked(order.parameters)}"
         before = await self._entries()
         wanted = Wanted(
-            frozenset({first}),
-            frozenset({second}),
+            frozenset({first, _core(first)}),
+            frozenset({second, _core(second)}),
             _TIMEOUT,
             baseline=None if before is None else frozenset(entry.id for entry in before),
         )
@@ -189,7 +210,7 @@ class Probe:
 
     def _is_ours(self, call: object) -> bool:
         sides = [text_of(call, f"{side}_caller_id_number") for side in ("from", "to")]
-        return any(side.endswith(number) for side in sides for number in self._names if side)
+        return any(_core(side).endswith(number) for side in sides for number in self._names if side)
 
     async def _account(self, extension: str) -> str | None:
         known = self._config.accounts.get(extension)
@@ -223,11 +244,17 @@ class Probe:
 
     def _mask(self, text: str) -> str:
         for number, name in self._names.items():
-            if text.endswith(number):
-                return f"{'#' * (len(text) - len(number))}{name}"
+            before, found, after = text.rpartition(number)
+            if found and not re.search(r"\d", after):
+                return f"{re.sub(r'[0-9]', 'x', before)}{name}{after}"
         if re.fullmatch(r"[\d :.T-]*|[\d.]{1,12}", text) and not text.isdigit():
             return text  # a time, a version
-        return _DIGITS.sub(lambda digits: "#" * len(digits[0]), text)
+        return _DIGITS.sub(lambda digits: "x" * len(digits[0]), text)
+
+
+def _core(number: str) -> str:
+    """A number without the signs of which nobody knows whether the PBX keeps them."""
+    return number.lstrip("+").rstrip("#") or number
 
 
 def _lengths(found: re.Match[str]) -> str:

@@ -29,10 +29,27 @@ def probe() -> None:
     is_flag=True,
     help="Hang the call up as soon as the PBX lists it, to see what that does.",
 )
+@click.option(
+    "--as-given",
+    "as_given",
+    is_flag=True,
+    help="Send a leading + as it is, to see what the PBX makes of it.",
+)
+@click.option(
+    "--wrong-password",
+    "tries_wrong",
+    is_flag=True,
+    help="Log in once with a wrong password, to see how the PBX refuses it.",
+)
 @click.option("--pbx", metavar="NAME", help="Ask the Switchvox of this name, where several are.")
 @plain_errors
 def probe_switchvox(
-    config_path: str | None, numbers: tuple[str, str] | None, hangs_up: bool, pbx: str | None
+    config_path: str | None,
+    numbers: tuple[str, str] | None,
+    hangs_up: bool,
+    as_given: bool,
+    tries_wrong: bool,
+    pbx: str | None,
 ) -> None:
     """Ask a Switchvox how it behaves.
 
@@ -40,8 +57,12 @@ def probe_switchvox(
     ring, and somebody should answer both. Where nobody answers the second, the report shows for how
     long it rings.
     """
-    if hangs_up and numbers is None:
-        raise click.UsageError("--hang-up needs --call.")
+    for name, is_given in (("--hang-up", hangs_up), ("--as-given", as_given)):
+        if is_given and numbers is None:
+            raise click.UsageError(f"{name} needs --call.")
+    import secrets  # noqa: PLC0415
+
+    from attrs import evolve  # noqa: PLC0415
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
@@ -53,7 +74,16 @@ def probe_switchvox(
     first, second = numbers or (None, None)
 
     async def tell(reactor: Any) -> None:
-        probe = Probe(extend_client(config, reactor), config, reactor, hangs_up=hangs_up)
+        stranger = None
+        if tries_wrong:
+            stranger = extend_client(config, reactor, password=secrets.token_urlsafe(8))
+        probe = Probe(
+            extend_client(config, reactor),
+            evolve(config, plus="keep") if as_given else config,
+            reactor,
+            hangs_up=hangs_up,
+            stranger=stranger,
+        )
         async for line in probe.report(first, second):
             click.echo(line)
         if not probe.has_logged_in:

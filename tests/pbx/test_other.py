@@ -70,6 +70,12 @@ def ended(agent: AgentProcess, request_id: str, outcome: str) -> dict[str, Any]:
     return found
 
 
+def told(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """Why a call was not placed: the code and the message of each error."""
+    errors = [entry["error"] for entry in answer["errors"]]
+    return [(error["code"], error["message"]) for error in errors]
+
+
 REFUSALS: Final = [
     pytest.param(BUSY, "busy", id="busy"),
     pytest.param(DECLINES, "declined", id="declined"),
@@ -202,6 +208,62 @@ class TestOutcomes:
         assert found["dial_second"]["status"] is None
         assert len(first.invites()) == len(second.invites()) == 1
         wait_until(lambda: agent.readiness()["other"] == "ok", 30, "the PBX is there again")
+
+
+class TestNotPlaced:
+    """What was never rung: by the PBX's word, or because nothing answers there."""
+
+    def test_asterisk_that_stops(
+        self, agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """It waits for its last call and makes no channel any more: its own words are told."""
+        first, others = phone("100"), (phone("102"), phone("200"))
+        talk = call(agent, first="102")
+        agent.reached(talk, "connected")
+        asterisk.cli("core stop gracefully")
+        try:
+            answer = agent.place("100", "200", pbx="other")
+        finally:
+            asterisk.cli("core abort shutdown")
+        assert told(answer) == [("pbx_error", "Allocation failed")]
+        found = ended(agent, answer["request_id"], "pbx_error")
+        assert found["dial_first"]["status"] is None
+        assert first.invites() == []
+        assert agent.status(talk)["call"]["state"] == "connected"
+        others[0].hang_up()
+        ended(agent, talk, "connected")
+
+    def test_password_that_asterisk_does_not_take(
+        self, asterisk: AsteriskHost, phone: StartPhone, tmp_path: Path
+    ) -> None:
+        """The agent has seen that at its start, and asks no more."""
+        first = phone("100")
+        changes = {"asterisk": False, "other": section(asterisk, tmp_path, "wrong")}
+        agent = AgentProcess(asterisk, tmp_path, changes)
+        agent.start(wait=False)
+        try:
+            agent.logged("Authentication required")
+            answer = agent.place("100", "200", pbx="other")
+        finally:
+            agent.stop()
+        assert [code for code, _ in told(answer)] == ["pbx_unavailable"]
+        assert first.invites() == []
+
+    def test_asterisk_that_is_down(
+        self, agent: AgentProcess, asterisk: AsteriskHost, phone: StartPhone
+    ) -> None:
+        """Nothing answers: the call is rejected at once."""
+        first = phone("100")
+        asterisk.kill()
+        try:
+            answer = agent.place("100", "200", pbx="other")
+        finally:
+            asterisk.start()
+        assert [code for code, _ in told(answer)] == ["pbx_unavailable"]
+        found = agent.status(answer["request_id"])["call"]
+        assert (found["state"], found["outcome"]) == ("ended", "rejected")
+        wait_until(lambda: agent.readiness()["other"] == "ok", 30, "the PBX is there again")
+        assert first.invites() == []
 
 
 class TestCheck:

@@ -56,6 +56,14 @@ def test_without_a_call(running: Running, config: Path) -> None:
     assert running.fake.placed == []
 
 
+def test_of_a_wrong_password(running: Running, config: Path) -> None:
+    """It is tried once, and the report says how it was refused."""
+    done = probe(config, "--wrong-password")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrong password: HTTP 403" in done.stdout
+    assert running.fake.wrong_credentials == 1
+
+
 def test_of_several(running: Running, config: Path) -> None:
     """One is asked by its name; without it, it is said which there are."""
     document = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -79,6 +87,17 @@ def test_with_a_call(running: Running, config: Path) -> None:
     assert "talking" in done.stdout
     assert "4578299" not in done.stdout
     assert len(running.fake.placed) == 1
+
+
+def test_a_number_as_it_is_given(running: Running, config: Path) -> None:
+    """A leading + is sent only where that is asked for."""
+    running.fake.stories = {"104": Story(0.5), "+5554578299": Story(0.5, talks=1.0)}
+    done = probe(config, "--call", "104", "+5554578299", "--as-given")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+SECOND" in done.stdout
+    assert running.fake.written[0]["dial_second"] == "+5554578299"
+    vague = probe(config, "--as-given")
+    assert (vague.returncode, vague.stderr.endswith("--as-given needs --call.\n")) == (2, True)
 
 
 def test_no_login(running: Running, config: Path) -> None:

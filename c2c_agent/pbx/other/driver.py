@@ -172,6 +172,7 @@ class OtherDriver:
         self._stop_retry()
         if self._is_up is not True:
             self._is_up = True
+            _log.info("{pbx}: calls can be placed", pbx=self._program.base_url)
             self.observer.pbx_up()
 
     def _went_wrong(self, reason: str) -> None:
@@ -179,6 +180,11 @@ class OtherDriver:
         self._reason = reason
         if self._is_up is None or (self._is_up and self._failures >= _PATIENCE):
             self._is_up = False
+            _log.warn(
+                "{pbx}: no calls can be placed: {reason}; trying again",
+                pbx=self._program.base_url,
+                reason=reason,
+            )
             self.observer.pbx_down(reason)
         self._stop_retry()
         if not self._stopped:

@@ -95,6 +95,7 @@ class ExtendClient:
         self._closed_until = 0.0
         self.challenges: tuple[str, ...] = ()  # by which it asked who we are
         self.proven: Result | Failure | None = None  # what the harmless request was answered
+        self.refused: HttpAnswer | None = None  # by which it last turned our login away
 
     def closed(self) -> str | None:
         """Why nothing is sent at present; None: it is."""
@@ -219,6 +220,7 @@ class ExtendClient:
     def _judge(self, got: HttpAnswer) -> Result | Failure:
         """The PBX's answer; raises what it is instead."""
         if got.status in _REFUSED:
+            self.refused = got
             self._was_refused()
             message = f"the PBX refuses the agent's login, or its address (HTTP {got.status})"
             raise CredentialsRefusedError(message)

@@ -266,6 +266,7 @@ class SwitchvoxDriver:
         self._retry = None
         if self._is_up is not True:
             self._is_up = True
+            _log.info("{pbx}: calls can be placed", pbx=self._config.url)
             self.observer.pbx_up()
             self._look_in(_OFTEN)
 
@@ -279,6 +280,11 @@ class SwitchvoxDriver:
             self._hear(request_id, Missed())
         if self._is_up is not False:
             self._is_up = False
+            _log.warn(
+                "{pbx}: no calls can be placed: {reason}; trying again",
+                pbx=self._config.url,
+                reason=self._reason,
+            )
             self.observer.pbx_down(self._reason)
         if not self._stopped and (self._retry is None or not self._retry.active()):
             self._retry = self._clock.callLater(self._again, self._try_again)

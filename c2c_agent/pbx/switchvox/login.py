@@ -25,8 +25,13 @@ LONGEST: Final = 1_048_576
 _CONNECT: Final = 10.0  # seconds
 
 
-def extend_client(config: SwitchvoxConfig, reactor: Any) -> ExtendClient:
-    """Who asks the Switchvox of this configuration. Raises ConfigError."""
+def extend_client(
+    config: SwitchvoxConfig, reactor: Any, *, password: str | None = None
+) -> ExtendClient:
+    """Who asks the Switchvox of this configuration. Raises ConfigError.
+
+    `password`: another one than the configured.
+    """
     tls = config.tls
     trust = Trust(tls.ca_file, tls.server_name, tls.sha256) if config.has_tls else None
     return ExtendClient(
@@ -38,7 +43,10 @@ def extend_client(config: SwitchvoxConfig, reactor: Any) -> ExtendClient:
             connect_seconds=_CONNECT,
             longest=LONGEST,
         ),
-        Credentials(config.username, read_secret(config.password_file)),
+        Credentials(
+            config.username,
+            read_secret(config.password_file) if password is None else password,
+        ),
         proof=_PROOF[config.login],
         wanted=config.auth,
         seconds=reactor.seconds,

@@ -133,12 +133,19 @@ class CheckTest(SwitchvoxTestCase):
 
 
 class ProbeTest(SwitchvoxTestCase):
-    def report(self, *numbers: str, hangs_up: bool = False) -> str:
+    def report(
+        self,
+        *numbers: str,
+        hangs_up: bool = False,
+        config: SwitchvoxConfig = CONFIG,
+        stranger: ExtendClient | None = None,
+    ) -> str:
         """The report, once it is complete."""
         lines: list[str] = []
 
         async def tell() -> None:
-            probe = Probe(self.client(CONFIG), CONFIG, self.clock, hangs_up=hangs_up)
+            client = self.client(config)
+            probe = Probe(client, config, self.clock, hangs_up=hangs_up, stranger=stranger)
             lines.extend([line async for line in probe.report(*(numbers or (None, None)))])
 
         telling = Deferred.fromCoroutine(tell())
@@ -160,7 +167,7 @@ class ProbeTest(SwitchvoxTestCase):
         report = self.report("104", "5554578299")
         self.assertEqual(len(self.fake.placed), 1)
         self.assertIn('after 3.0 s: the order is answered: {"method": "switchvox.call"', report)
-        self.assertIn('"dialed_second": "#SECOND"', report)
+        self.assertIn('"dialed_second": "xSECOND"', report)
         self.assertIn('"state": "ringing"', report)
         self.assertIn('"state": "talking"', report)
         self.assertIn("TALKING", report)
@@ -205,6 +212,32 @@ class ProbeTest(SwitchvoxTestCase):
         self.fake.faults["switchvox.currentCalls.getList"] = ["cut", "dropped"]
         self.report("104", "5554578299", hangs_up=True)
         self.assertEqual((self.fake.hung_up, self.fake.unknown_ids), ([], 0))
+
+    def test_a_number_as_it_is_given(self) -> None:
+        self.fake.stories = {"104": Story(3.0), "+5554578299#": Story(1.0, talks=5.0)}
+        report = self.report("104", "+5554578299#", config=evolve(CONFIG, plus="keep"))
+        self.assertEqual(self.fake.written[0]["dial_second"], "+5554578299#")
+        self.assertIn('"dialed_second": "x+SECOND#"', report)
+        self.assertIn('"state": "talking"', report)
+        self.assertNotIn("4578299", report)
+        self.report("104", "+5554578299#")
+        self.assertEqual(self.fake.written[1]["dial_second"], "5554578299#")
+
+    def test_how_a_wrong_password_is_refused(self) -> None:
+        right, self.password = self.password, "wrong"
+        stranger = self.client(CONFIG)
+        self.password = right
+        report = self.report(stranger=stranger)
+        self.assertIn("wrong password: HTTP 403, challenges []", report)
+        self.assertIn("login: taken", report)
+        self.assertEqual(self.fake.wrong_credentials, 1)
+        self.assertIn("wrong password: taken", self.report(stranger=self.client(CONFIG)))
+
+    def test_a_wrong_password_that_is_not_answered(self) -> None:
+        fake, self.fake = self.fake, FakeSwitchvox(self.clock)
+        self.fake.faults["switchvox.info.getList"] = ["dropped"]
+        stranger, self.fake = self.client(CONFIG), fake
+        self.assertIn("wrong password: no answer: ", self.report(stranger=stranger))
 
     def test_no_login_ends_it(self) -> None:
         self.password = "wrong"

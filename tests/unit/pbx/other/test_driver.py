@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call.call import Call, CallState, OriginatePlan
@@ -483,14 +484,19 @@ class TestCheck(DriverTestCase):
         self.back_end.react("GET /ping", HttpAnswer(503))
         self.place()
         assert self.driver.is_up
-        self.pass_seconds(4)
+        with capturedLogs() as logs:
+            self.pass_seconds(4)
+        away = "no calls can be placed: the check was refused: HTTP 503; trying again"
+        assert [formatEvent(entry) for entry in logs] == [f"http://127.0.0.1:9: {away}"]
         assert self.story == ["up", "the check was refused: HTTP 503"]
         assert self.driver.unready() is not None
         assert self.driver.last_error == "the check was refused: HTTP 503"
         self.pass_seconds(600)
         assert self.back_end.targets().count("GET /ping") < 25
         self.back_end.react("GET /ping", OK)
-        self.pass_seconds(61)
+        with capturedLogs() as logs:
+            self.pass_seconds(61)
+        assert [formatEvent(entry) for entry in logs] == ["http://127.0.0.1:9: calls can be placed"]
         assert self.story == ["up", "the check was refused: HTTP 503", "up"]
         assert self.clock.getDelayedCalls() == []
 

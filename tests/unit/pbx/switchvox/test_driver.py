@@ -9,6 +9,7 @@ from typing import Any, get_args
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from c2c_agent.call.call import Call, CallState, OriginatePlan
@@ -681,12 +682,18 @@ class AwayTest(DriverTestCase):
 
     def test_a_pbx_that_is_away_is_asked_again(self) -> None:
         self.fake.faults["switchvox.info.getList"] = ["no-connection"] * 2
-        Deferred.fromCoroutine(self.driver.try_it())
-        self.assertEqual(self.driver.unready(), "The PBX cannot be reached at present.")
-        self.assertEqual(self.driver.last_error, "nobody listens there")
-        self.pass_time(5)
-        self.assertFalse(self.driver.is_up)
-        self.pass_time(10)
+        with capturedLogs() as logs:
+            Deferred.fromCoroutine(self.driver.try_it())
+            self.assertEqual(self.driver.unready(), "The PBX cannot be reached at present.")
+            self.assertEqual(self.driver.last_error, "nobody listens there")
+            self.pass_time(5)
+            self.assertFalse(self.driver.is_up)
+            self.pass_time(10)
+        away = "no calls can be placed: nobody listens there; trying again"
+        self.assertEqual(
+            [formatEvent(entry) for entry in logs],
+            [f"{CONFIG.url}: {away}", f"{CONFIG.url}: calls can be placed"],
+        )
         self.assertIsNone(self.driver.unready())
         self.assertEqual(self.watcher.story, ["up", "down", "up"])
 
