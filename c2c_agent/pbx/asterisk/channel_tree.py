@@ -257,10 +257,15 @@ class ChannelTree:
         """
         return all(device.refused and not device.rang for device in self._devices_of(leg))
 
-    def fell_silent(self, leg: Leg) -> bool:
-        """Whether Asterisk has ended a talk because nothing was heard of a device any more."""
+    def may_have_fallen_silent(self, leg: Leg) -> bool:
+        """Whether Asterisk has ended a talk because nothing was heard of a device any more.
+
+        Or may have: of a device that talks, and has not hung up, only its end tells the cause.
+        """
         return any(
-            device.cause == NO_MEDIA and device.asked_at is None for device in self._devices_of(leg)
+            device.asked_at is None
+            and (device.cause == NO_MEDIA or (device.answered and not device.ended))
+            for device in self._devices_of(leg)
         )
 
     def device_of(self, leg: Leg) -> Channel | None:

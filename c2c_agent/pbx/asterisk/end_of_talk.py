@@ -102,7 +102,7 @@ class EndOfTalk:
         return None, self._over_at()
 
     def _leaves_by_itself(self, channel: Channel, leg: Leg) -> bool:
-        if not channel.is_device and self._tree.fell_silent(leg):
+        if not channel.is_device and self._tree.may_have_fallen_silent(leg):
             return True  # it went with the phone behind it
         is_root = channel.uniqueid == self._tree.root and self._tree.is_taken
         has_transferred = self._left is not None and self._left[0] is channel

@@ -900,6 +900,16 @@ class TestTaken:
         trace.observe(event("HangupRequest", Uniqueid="l1", Channel=name), 9.0)
         assert trace.evidence().hung_up_by is by
 
+    @pytest.mark.parametrize(("cause", "by"), [("44", None), ("16", Leg.SECOND)])
+    def test_its_request_overtakes_the_phones_end(self, cause: str, by: Leg | None) -> None:
+        """Whether the phone fell silent is not known before; until then nobody has hung up."""
+        trace = taken_talk()
+        name = HALVES["LocalOneChannel"]
+        trace.observe(event("HangupRequest", Uniqueid="l1", Channel=name), 9.0)
+        assert trace.evidence().hung_up_by is None
+        trace.observe(event("Hangup", Uniqueid="p2", Channel="PJSIP/200-2", Cause=cause), 9.0)
+        assert trace.evidence().hung_up_by is by
+
     @pytest.mark.parametrize("told", [True, False])
     @pytest.mark.parametrize("leg", list(Leg))
     def test_what_ends_by_itself_is_nobody_s_end(self, leg: Leg, *, told: bool) -> None:

@@ -167,14 +167,19 @@ class TestUnrung:
 
 
 @pytest.mark.parametrize(
-    ("cause", "hung_up", "silent"),
-    [(44, False, True), (44, True, False), (16, False, False), (None, False, False)],
+    ("cause", "hung_up", "talks", "silent"),
+    [
+        *((44, False, False, True), (44, True, False, False), (16, False, False, False)),
+        # Asterisk has not told yet of its end, and so not of the cause.
+        *((None, False, True, True), (None, True, True, False), (None, False, False, False)),
+    ],
 )
-def test_fell_silent(cause: int | None, *, hung_up: bool, silent: bool) -> None:
+def test_fell_silent(cause: int | None, *, hung_up: bool, talks: bool, silent: bool) -> None:
     """Asterisk ended it for that reason; a phone may hang up with the same cause."""
     tree = ChannelTree(ROOT)
     phone = tree.channel("p1", "PJSIP/200-2")
     tree.tie_to_caller("p1")
     phone.cause, phone.asked_at = cause, 1.0 if hung_up else None
-    assert tree.fell_silent(Leg.SECOND) is silent
-    assert not tree.fell_silent(Leg.FIRST)
+    phone.answered, phone.ended = True, not talks
+    assert tree.may_have_fallen_silent(Leg.SECOND) is silent
+    assert not tree.may_have_fallen_silent(Leg.FIRST)
