@@ -348,7 +348,8 @@ class ChannelTree:
         Those that are not listed any more have ended unseen. A channel whose dialling was not seen
         is of the leg of its other half, or of who is in a bridge with it, where the bridge is not
         the caller's: who talks with the caller was dialled by it. What is left was dialled by the
-        caller, too, unless that was not even answered.
+        caller, too, unless that was not even answered: the near half of a Local channel, and by its
+        far half whatever else there is. A list has no order.
         """
         for uniqueid, channel in listed.items():
             known = self.channel(uniqueid, channel.get("Channel"))
@@ -358,10 +359,27 @@ class ChannelTree:
         self.end_all_but(listed)
         while unknown := [uniqueid for uniqueid in listed if self.leg_of(uniqueid) is None]:
             tied = [uniqueid for uniqueid in unknown if self._tie_to_company(uniqueid, listed)]
-            if not tied and _is_up(listed.get(self.caller)):
-                self.tie_to_caller(unknown[0])
-            elif not tied:
-                self.tie(unknown[0], self.root + ";2")
+            if tied:
+                continue
+            nearest = min(unknown, key=self._depth)
+            behind = self._far_half_of_dialed()
+            if not _is_up(listed.get(self.caller)):
+                self.tie(nearest, self.root + ";2")
+            elif behind is not None:
+                self.tie(nearest, behind)
+            else:
+                self.tie_to_caller(nearest)
+
+    def _depth(self, uniqueid: str) -> int:
+        """Which of several channels the caller has dialled, most likely: the one of the least."""
+        channel = self.channels[uniqueid]
+        return 2 if channel.is_far_half else int(channel.is_device)
+
+    def _far_half_of_dialed(self) -> str | None:
+        """What runs the dialplan behind what the caller has dialled last, if that is there."""
+        head = self.channels.get(self.dialed[-1]) if self.dialed else None
+        far = self.named(head.other_half) if head is not None and head.other_half else None
+        return None if far is None or far.ended else far.uniqueid
 
     def end_all_but(self, listed: Container[str]) -> None:
         """Note that what is not listed has ended unseen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Final
 
@@ -1231,6 +1232,29 @@ class TestTaken:
         trace.first_came("p1", "PJSIP/100-1", 3.2)
         answered = dialed(PHONE, "l1", "Local/200@phones-1;1")
         assert trace.observe(answered, 4.0) == [SecondAnswered("Local/200@phones-1;1")]
+
+    @pytest.mark.parametrize("answer", ["BUSY", "ANSWER"])
+    @pytest.mark.parametrize(
+        "order", [*permutations(["p1", "l1", "l2"]), *permutations(["p1", "l1", "l2", "p2"])]
+    )
+    def test_found_while_the_second_is_dialed(self, order: tuple[str, ...], answer: str) -> None:
+        """Its phone belongs to it, made already or not, in whatever order they are listed."""
+        trace = CallTrace("c2c-1", 20)
+        names = {"l1": "Local/200@phones-1;1", "l2": "Local/200@phones-1;2", "p2": "PJSIP/200-2"}
+        down = {one: (name, "Down", "") for one, name in names.items()}
+        states = {"p1": ("PJSIP/100-1", "Up", ""), **down}
+        trace.first_came("p1", "PJSIP/100-1", 1.0)
+        trace.found(listed(**{one: states[one] for one in order}), 1.0)
+        far_half = {"Uniqueid": "l2", "Channel": names["l2"]}
+        trace.observe(dialing(far_half, "p2", names["p2"]), 2.0)
+        trace.observe(dialed(far_half, "p2", names["p2"], status=answer), 3.0)
+        trace.observe(dialed(PHONE, "l1", names["l1"], status=answer), 3.0)
+        evidence = trace.evidence()
+        assert (evidence.second.channel, evidence.second.status) == ("PJSIP/200-2", answer)
+        assert (evidence.second.by, evidence.first.tried) == (SaidBy.DEVICE, ())
+        if answer == "ANSWER":
+            optimize(trace)
+            assert trace.talks_alone()
 
     def test_found_after_a_restart(self) -> None:
         """The phone is known by where it is in the dialplan."""
