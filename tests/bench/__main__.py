@@ -74,6 +74,7 @@ def main() -> int:
     with place(chosen.asterisk, 3 if chosen.quick else _ROUNDS, quick=chosen.quick) as bench:
         machine = _machine(bench.pbx.cli("core show version").split(" built")[0])
         for name in chosen.rows or ROWS:
+            bench.come_to_rest()
             for figure in ROWS[name].measure(bench):
                 figures.append(figure)
                 sys.stdout.write(table([figure]) + "\n")

@@ -15,6 +15,7 @@ from attrs import define, field
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import WITNESS_SECRET, AsteriskHost
+from tests.pbx.waiting import wait_until
 
 #: No test's address.
 ADDRESS: Final = "127.0.0.62"
@@ -52,6 +53,12 @@ class Bench:
             "log": {"level": "info", "numbers": "masked"},  # as an admin has it
         }
         return AgentProcess(self.pbx, directory, changes, module=module, ami_port=ami_port)
+
+    def come_to_rest(self) -> None:
+        """Leave no channel of an earlier row behind: phones that were ended may have hung on."""
+        if self.pbx.core_show_channels():
+            self.pbx.cli("channel request hangup all")
+        wait_until(lambda: not self.pbx.core_show_channels(), 30, "no channel is left")
 
     @property
     def ami(self) -> list[Any]:
