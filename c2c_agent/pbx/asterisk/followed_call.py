@@ -101,6 +101,7 @@ class FollowedCall:
         self._hanging_again: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None  # for what others have been left with
         self._has_looked = False
+        self._unsettled = False  # something was missed, and what there is was not listed yet
         self._hung = ""  # the channel that was hung up last
         self._ended_here = False
         self._in_vain = 0  # how often it was tried again since something was hung up
@@ -133,6 +134,7 @@ class FollowedCall:
     def seen_before(self, first: LegEvidence, second: LegEvidence) -> None:
         """Take over what was known of it before a restart of the agent."""
         self._trace.seen_before(first, second)
+        self._unsettled = True
 
     def take(self, event: Message, at: float) -> None:
         """An AMI event of the call, and when it happened."""
@@ -177,6 +179,7 @@ class FollowedCall:
     def link_lost(self) -> None:
         """From here on something may be missed."""
         self._trace.lost = True
+        self._unsettled, self._has_looked = True, False
         self._set_right = False  # what was said may not have been heard
         _cancel(self._naming)
         self._naming = None
@@ -184,6 +187,7 @@ class FollowedCall:
 
     def found(self, channels: Iterable[Message]) -> None:
         """Asterisk still has these channels of it."""
+        self._unsettled = False
         if self._has_looked:
             self._has_looked = False
             self._trace.still_there(channels)
@@ -196,9 +200,11 @@ class FollowedCall:
             self._tell(leg_event)
         self._set_talk_right()
         self._name_request_later()
+        self._follow(following.Event.HEARD)  # an end may have been told before the list was
 
     def not_found(self) -> None:
         """Asterisk has nothing of it any more."""
+        self._unsettled = False
         if self._has_looked:
             self._trace.still_there([])
         else:
@@ -247,7 +253,9 @@ class FollowedCall:
     def _seen(self) -> Seen:
         trace = self._trace
         existing = Existing.SOMETHING
-        if trace.all_gone and trace.is_explained:
+        if self._unsettled:
+            pass  # the channels that have ended are not all that there were
+        elif trace.all_gone and trace.is_explained:
             existing = Existing.NOTHING
         elif trace.all_gone or trace.all_going:
             existing = Existing.UNEXPLAINED

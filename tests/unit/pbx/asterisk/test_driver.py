@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from c2c_agent.agi.protocol import AgiFactory, AgiProtocol
 from c2c_agent.ami.actions import Action, ShuttingDown
 from c2c_agent.ami.link import AmiLink
+from c2c_agent.ami.message import Message
 from c2c_agent.ami.pending import ActionTimedOut, LinkLost
 from c2c_agent.call.call import OriginatePlan
 from c2c_agent.call.events import (
@@ -82,6 +83,28 @@ class Observer:
     def pbx_down(self, reason: str) -> None:
         """Keep the reason."""
         self.downs.append(reason)
+
+
+def talking() -> list[Message]:
+    """What CoreShowChannels lists while a Local channel is between the two."""
+    places = {
+        "7.1": ("PJSIP/100-1", "b1"),
+        "7.2": ("Local/200@x-1;1", "b1"),
+        "7.3": ("Local/200@x-1;2", "b2"),
+        "7.4": ("PJSIP/200-2", "b2"),
+    }
+    return [
+        message(
+            Event="CoreShowChannel",
+            Uniqueid=uniqueid,
+            Linkedid=ROOT,
+            Channel=name,
+            ChannelStateDesc="Up",
+            BridgeId=bridge,
+            Context="c2c-talk" if uniqueid == "7.1" else "x",
+        )
+        for uniqueid, (name, bridge) in places.items()
+    ]
 
 
 class DriverTestCase(SynchronousTestCase):
@@ -756,8 +779,10 @@ class HangUpTests(DriverTestCase):
         self.driver.link_down("cut")
         self.clock.advance(1)
         assert self.hangups() == 1
-        self.end()
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list()
         self.clock.advance(3)
+        self.link.last("CoreShowChannels").list()
         self.link.last("DBGet").refuse("Database entry not found")
 
     def test_a_call_of_another_process(self) -> None:
@@ -841,6 +866,33 @@ class SettleTests(DriverTestCase):
         self.clock.advance(1)
         told = [one.headers for one in self.link.sent if one.action.name == "Setvar"]
         assert [headers["Variable"] for headers in told] == ["CDR_PROP(disable)"]
+
+    def test_what_ends_before_the_list_is_there(self) -> None:
+        """The Local channel leaves the talk just when the agent is back: that goes on."""
+        self.driver.settle([ID])
+        halves = [one for one in talking() if one.get("Channel").startswith("Local/")]
+        for half in halves:
+            channel = {name: half.get(name) for name in ("Uniqueid", "Channel")}
+            self.event("Hangup", **channel, Cause="16")
+        self.link.last("CoreShowChannels").list(*talking())
+        self.clock.advance(1)
+        assert "DBGet" not in self.link.names()
+        assert Gone not in map(type, self.observer.told)
+        for phone in (one for one in talking() if one not in halves):
+            channel = {name: phone.get(name) for name in ("Uniqueid", "Channel")}
+            self.event("Hangup", **channel, Cause="16")
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert Gone in map(type, self.observer.told)
+
+    def test_all_ends_before_the_list_is_there(self) -> None:
+        """Nothing is told any more after it."""
+        self.driver.settle([ID])
+        for one in talking():
+            channel = {name: one.get(name) for name in ("Uniqueid", "Channel")}
+            self.event("Hangup", **channel, Cause="16")
+        self.link.last("CoreShowChannels").list(*talking())
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert Gone in map(type, self.observer.told)
 
     def test_the_first_refuses_in_this_moment(self) -> None:
         """Its phone is listed still, and what dialled it no more: it is not the second's."""
@@ -1431,7 +1483,8 @@ class TakenTests(DriverTestCase):
         assert self.link.last("Setvar").headers["Variable"] == "CDR(userfield)"
         self.driver.link_down("cut")
         self.link.last("Setvar").fail(LinkLost("cut"))
-        self.event("DialState", DialStatus="RINGING", **self.near)
+        self.driver.settle([ID])
+        self.link.last("CoreShowChannels").list(*talking())
         self.clock.advance(0)
         assert self.link.names().count("Setvar") == 2
         self.link.last("Setvar").succeed()
