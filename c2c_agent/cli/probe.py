@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import click
+from attrs import evolve
 
 from c2c_agent.cli.options import config_option, give_up, load, plain_errors
 
@@ -60,9 +62,6 @@ def probe_switchvox(
     for name, is_given in (("--hang-up", hangs_up), ("--as-given", as_given)):
         if is_given and numbers is None:
             raise click.UsageError(f"{name} needs --call.")
-    import secrets  # noqa: PLC0415
-
-    from attrs import evolve  # noqa: PLC0415
     from twisted.internet import task  # noqa: PLC0415
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 

@@ -84,7 +84,12 @@ class AsteriskDriver:
         self._calls: dict[str, FollowedCall] = {}
         self._joined: dict[str, str] = {}  # calls of other Linkedids, which are part of one of ours
         self._inquiry = Inquiry(
-            link, clock, whose=self._whose, found=self._found, not_found=self._not_found
+            link,
+            clock,
+            whose=self._whose,
+            found=self._found,
+            not_found=self._not_found,
+            not_listed=self._not_listed,
         )
         self.observer: PbxObserver  # set by who puts the parts together
 
@@ -346,6 +351,11 @@ class AsteriskDriver:
         call = self._calls.get(request_id)
         if call is not None:
             call.not_found()
+
+    def _not_listed(self, request_id: str) -> None:
+        call = self._calls.get(request_id)
+        if call is not None:
+            call.not_listed()
 
     # Making a plan
 

@@ -211,6 +211,11 @@ class FollowedCall:
             self._trace.found([], self._now())
         self._follow(following.Event.NOT_FOUND)
 
+    def not_listed(self) -> None:
+        """Asterisk does not say what it has of it: events alone tell."""
+        self._unsettled = False
+        self._follow(following.Event.HEARD)
+
     def hang_up(self) -> None:
         """Hang up whatever exists of it, also what comes to be meanwhile."""
         self._trace.is_to_end()
@@ -252,14 +257,17 @@ class FollowedCall:
 
     def _seen(self) -> Seen:
         trace = self._trace
-        existing = Existing.SOMETHING
+        return Seen(self._existing(), trace.first_answered, trace.lost, trace.ran_dialplan)
+
+    def _existing(self) -> Existing:
+        trace = self._trace
         if self._unsettled:
-            pass  # the channels that have ended are not all that there were
-        elif trace.all_gone and trace.is_explained:
-            existing = Existing.NOTHING
-        elif trace.all_gone or trace.all_going:
-            existing = Existing.UNEXPLAINED
-        return Seen(existing, trace.first_answered, trace.lost, trace.ran_dialplan)
+            return Existing.SOMETHING  # what was told to end is perhaps not all that there was
+        if trace.all_gone and trace.is_explained:
+            return Existing.NOTHING
+        if trace.all_gone or trace.all_going:
+            return Existing.UNEXPLAINED
+        return Existing.SOMETHING
 
     async def _read_record(self) -> None:
         try:

@@ -47,11 +47,12 @@ class _Pause:
 
 
 class Inquiry:
-    """Asks over `link`. `found` and `not_found` are told, once for each time that it was asked.
+    """Asks over `link`. One of three is told, once for each time that it was asked.
 
     `whose` says which request's call a listed channel belongs to, None where it is another's.
-    `found` gets the channels of the call; `not_found` comes when two lists did not have it. Where
-    the link is lost, nobody is told: who wants to know asks again when it is back.
+    `found` gets the channels of the call; `not_found` comes when two lists did not have it, and
+    `not_listed` where Asterisk refuses to list. Where the link is lost, nobody is told: who wants
+    to know asks again when it is back.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Inquiry:
         whose: Callable[[Message], str | None],
         found: Callable[[str, Collection[Message]], None],
         not_found: Callable[[str], None],
+        not_listed: Callable[[str], None],
     ) -> None:
         self._link = link
         self._clock = clock
         self._whose = whose
         self._found = found
         self._not_found = not_found
+        self._not_listed = not_listed
         self._wanted: dict[str, bool] = {}  # for the next list: whether it was missing before
         self._listed_for: dict[str, bool] = {}  # those that the list on its way is for
         self._is_asking = False
@@ -144,8 +147,10 @@ class Inquiry:
             return
         except AmiError as error:
             warn_of(error)
-            self._take_listed_for()
+            calls = self._take_listed_for()
             self._turn_at = float("-inf")  # it cost nothing
+            for request_id in calls if self._link.is_up else ():
+                self._not_listed(request_id)
             return
         channels: defaultdict[str | None, list[Message]] = defaultdict(list)
         for channel in listed:

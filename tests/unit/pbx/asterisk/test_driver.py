@@ -894,6 +894,16 @@ class SettleTests(DriverTestCase):
         self.link.last("DBGet").refuse("Database entry not found")
         assert Gone in map(type, self.observer.told)
 
+    def test_a_list_that_is_refused(self) -> None:
+        """Then events alone tell, also those before the refusal."""
+        self.driver.settle([ID])
+        for one in talking():
+            channel = {name: one.get(name) for name in ("Uniqueid", "Channel")}
+            self.event("Hangup", **channel, Cause="16")
+        self.link.last("CoreShowChannels").refuse("Permission denied")
+        self.link.last("DBGet").refuse("Database entry not found")
+        assert Gone in map(type, self.observer.told)
+
     def test_the_first_refuses_in_this_moment(self) -> None:
         """Its phone is listed still, and what dialled it no more: it is not the second's."""
         plan = self.plan()

@@ -36,12 +36,14 @@ class InquiryTestCase(SynchronousTestCase):
         self.link = FakeLink()
         self.clock = Clock()
         self.told: list[tuple[str, int]] = []  # a call, and how many channels it has
+        self.refused: list[str] = []
         self.inquiry = Inquiry(
             cast("AmiLink", self.link),
             self.clock,
             whose=request_id_of,
             found=self.found,
             not_found=lambda request_id: self.told.append((request_id, 0)),
+            not_listed=self.refused.append,
         )
 
     def tearDown(self) -> None:
@@ -293,6 +295,7 @@ class RefusalTests(InquiryTestCase):
         self.inquiry.ask([A])
         said = self.logged(lambda: self.list().refuse("Permission denied"))
         assert said == ["CoreShowChannels refused: Permission denied"]
+        assert len(self.refused) == 1
         assert self.told == []
         self.inquiry.ask([B])
         assert self.logged(lambda: self.list().fail(LinkLost("cut"))) == []
