@@ -291,7 +291,7 @@ class RefusalTests(InquiryTestCase):
         return [str(formatEvent(entry)) for entry in logs]
 
     def test_the_list(self) -> None:
-        """Nobody is told, and the next one is asked for at once."""
+        """It is told that there is none, and the next one is asked for at once."""
         self.inquiry.ask([A])
         said = self.logged(lambda: self.list().refuse("Permission denied"))
         assert said == ["CoreShowChannels refused: Permission denied"]
