@@ -31,20 +31,24 @@ settings.load_profile("c2c-agent")
 _SHARED: Final = re.compile(r"\[asterisk-\d\d(?=[]-])|tests/pbx/test_phones|tests/(?:cloud|host)/")
 
 
-class OneWorkerForOnePbx(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations
-    """Deals tests out to workers; those of one PBX go to the same, one after the other.
+class PiecesOfWork(LoadScopeScheduling):  # type: ignore[misc]  # it has no annotations
+    """Deals tests out to workers; those of one module on one PBX go to the same, one by one.
 
-    The marks of xdist (3.8) for this have no effect with the node ids of pytest 9.2.
+    Each worker has PBXs of its own, one of a version at a time. The marks of xdist (3.8) for this
+    have no effect with the node ids of pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         shared = _SHARED.search(nodeid)
-        return shared[0] if shared else nodeid
+        if shared is None:
+            return nodeid
+        pbx = shared[0].startswith("[")
+        return f"{nodeid.partition('::')[0]}{shared[0]}" if pbx else shared[0]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneWorkerForOnePbx:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> PiecesOfWork:
     """Use it wherever tests run side by side."""
-    return OneWorkerForOnePbx(config, log)
+    return PiecesOfWork(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -91,7 +91,7 @@ def alone(address: str, config: pytest.Config) -> Iterator[None]:
 
 @pytest.fixture(scope="session", params=ADDRESSES, ids="asterisk-{}".format)
 def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
-    """A real Asterisk; each version in turn, or each by a worker of its own."""
+    """A real Asterisk; each version in turn. Each worker has its own."""
     host = AsteriskHost(request.param)
     with alone(host.address, request.config), host:
         yield host

@@ -35,8 +35,11 @@ AMI_USERNAME: Final = "c2c-agent"
 AMI_SECRET: Final = "the-agents-secret"
 WITNESS_SECRET: Final = "the-witness-secret"
 
+#: The number of this process among those of one run, of which there may be six.
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
 #: The versions under test and where each lives; a third host takes an address of its own.
-ADDRESSES: Final = {"16": "127.0.0.16", "22": "127.0.0.22"}
+ADDRESSES: Final = {version: f"127.0.0.{int(version) + _WORKER}" for version in ("16", "22")}
 
 #: Modules that only this version has, and needs: cel_custom is made of it there.
 _MORE_MODULES: Final = {"22": ("res_cdrel_custom.so",)}
@@ -61,6 +64,11 @@ _CDR_COLUMNS: Final = (
 
 class HostError(Exception):
     """The test PBX is not there or not well; the text says what to do or what it logged."""
+
+
+def beside(address: str, by: int) -> str:
+    """The address of a third host, so many above that of one of the two: 100, or 140."""
+    return f"127.0.0.{int(address.rpartition('.')[2]) + by}"
 
 
 class AsteriskHost:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import alone
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import AsteriskHost, beside
 from tests.pbx.linkedid import linkedid_of
 from tests.pbx.mariadb import CdrDatabase, write_cdrs_to
 from tests.pbx.sound import ULAW
@@ -19,12 +19,6 @@ from tests.pbx.waiting import wait_until
 
 #: What cdr_csv and the table both have, and what tells a row from all others.
 COLUMNS: Final = ("uniqueid", "linkedid", "channel", "dstchannel", "dst", "disposition", "sequence")
-
-
-def neighbour(asterisk: AsteriskHost) -> str:
-    """An address of the test's own."""
-    number = int(asterisk.address.rpartition(".")[2])
-    return f"127.0.0.{number + 100}"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +35,9 @@ def pbx(
     asterisk: AsteriskHost, database: CdrDatabase, request: pytest.FixtureRequest
 ) -> Iterator[AsteriskHost]:
     """An Asterisk of the same version, which writes there."""
-    host = AsteriskHost(asterisk.version, neighbour(asterisk), image="c2c-agent-test/asterisk-odbc")
+    host = AsteriskHost(
+        asterisk.version, beside(asterisk.address, 100), image="c2c-agent-test/asterisk-odbc"
+    )
     write_cdrs_to(host, database)
     with alone(host.address, request.config), host:
         yield host

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pbx.agents import AgentProcess
 from tests.pbx.conftest import StartPhone
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import AsteriskHost, beside
 from tests.pbx.lateness import Lateness
 from tests.pbx.linkedid import linkedid_of
 from tests.pbx.phones import Phone
@@ -190,8 +190,7 @@ class TestAPbxWhoseNameBeginsAsOurIds:
     @pytest.fixture
     def named(self, asterisk: AsteriskHost) -> Iterator[AsteriskHost]:
         """The PBX with that name."""
-        number = int(asterisk.address.rpartition(".")[2])
-        host = AsteriskHost(asterisk.version, f"127.0.0.{number + 100}")
+        host = AsteriskHost(asterisk.version, beside(asterisk.address, 100))
         settings = f"[options]\nsystemname = {self.NAME}\n"
         host.files = {**host.files, "asterisk.conf": settings}
         with host:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import KEY, AgentProcess
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import AsteriskHost, beside
 from tests.pbx.waiting import wait_until
 from tests.pbx.witness import Witness
 
@@ -19,7 +19,7 @@ USER = "manager.d/c2c-agent.conf"
 @contextmanager
 def another(asterisk: AsteriskHost, old: str, new: str) -> Iterator[AsteriskHost]:
     """An Asterisk of the same version with one line of the agent's AMI user changed."""
-    host = AsteriskHost(asterisk.version, f"127.0.0.1{asterisk.version}")
+    host = AsteriskHost(asterisk.version, beside(asterisk.address, 100))
     assert old in host.files[USER]
     host.files = {**host.files, USER: host.files[USER].replace(old, new)}
     with host:

@@ -16,7 +16,7 @@ from attrs import evolve
 from tests.pbx.agents import AgentProcess
 from tests.pbx.ari import PASSWORD, PORT, give_ari, section
 from tests.pbx.conftest import StartPhone, alone
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import ADDRESSES, AsteriskHost, beside
 from tests.pbx.lateness import Lateness
 from tests.pbx.sip_scenario import (
     ANSWERS,
@@ -28,8 +28,6 @@ from tests.pbx.sip_scenario import (
 )
 from tests.pbx.waiting import wait_until
 
-ADDRESSES: Final = {"16": "127.0.0.116", "22": "127.0.0.122"}
-
 #: In half a second a look comes; so much later than it happened a stage may be noted.
 LOOK: Final = 1.0
 
@@ -37,7 +35,7 @@ LOOK: Final = 1.0
 @pytest.fixture(scope="module", params=ADDRESSES, ids="asterisk-{}".format)
 def asterisk(request: pytest.FixtureRequest) -> Iterator[AsteriskHost]:
     """A real Asterisk with ARI, in the place of the one that other tests share."""
-    host = AsteriskHost(request.param, ADDRESSES[request.param])
+    host = AsteriskHost(request.param, beside(ADDRESSES[request.param], 100))
     give_ari(host)
     with alone(host.address, request.config), host:
         yield host

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.pbx.agents import AgentProcess
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import AsteriskHost, beside
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import Behaviour
 
@@ -26,7 +26,7 @@ OURS = re.compile(r"^#include .c2c-(first|bridge)\.conf.\n", re.MULTILINE)
 @pytest.fixture
 def bare(asterisk: AsteriskHost) -> AsteriskHost:
     """An Asterisk of the same version, on which nothing of the agent was ever set up."""
-    host = AsteriskHost(asterisk.version, f"127.0.0.1{asterisk.version}")
+    host = AsteriskHost(asterisk.version, beside(asterisk.address, 100))
     host.files = {
         name: OURS.sub("", text) for name, text in host.files.items() if "c2c-" not in name
     }

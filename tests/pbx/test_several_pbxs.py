@@ -11,7 +11,7 @@ import pytest
 from c2c_agent.policy.keys import key_digest
 from tests.pbx.agents import KEY, OTHER_KEY, AgentProcess
 from tests.pbx.conftest import StartPhone
-from tests.pbx.hosts import AsteriskHost
+from tests.pbx.hosts import AsteriskHost, beside
 from tests.pbx.linkedid import linkedid_of
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import Behaviour
@@ -26,8 +26,7 @@ TALKS_ON = Behaviour(ring_seconds=0.5)
 def south(asterisk: AsteriskHost) -> Iterator[AsteriskHost]:
     """A second Asterisk, of the other version."""
     version = "16" if asterisk.version == "22" else "22"
-    number = int(asterisk.address.rpartition(".")[2])
-    with AsteriskHost(version, f"127.0.0.{number + 140}") as host:
+    with AsteriskHost(version, beside(asterisk.address, 140)) as host:
         yield host
 
 
