@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tests.bench.places import Bench
 from tests.bench.usage import cpu_seconds
 from tests.pbx.agents import AgentProcess
 from tests.pbx.hosts import AsteriskHost
+from tests.pbx.pbx_files import PHONE_PASSWORD
 from tests.pbx.sound import HD, ULAW, Codec
 from tests.pbx.talker import Talker, TalkerCall
 from tests.pbx.waiting import wait_until
@@ -31,6 +33,9 @@ _SIP_PORT: Final = 5060
 
 #: Of the packets that were said, so many have to be heard, or the figures are of something else.
 _DELIVERED: Final = 0.99
+
+#: Where a phone's endpoint begins.
+_USER: Final = re.compile(r"^\[(?P<number>\w+)]\(.*\)$", re.MULTILINE)
 
 _RING: Final = 0.2
 _SETTLE: Final = 2.0
@@ -60,6 +65,10 @@ def talking_place(bench: Bench) -> Iterator[Bench]:
     host = AsteriskHost(bench.pbx.version, _ADDRESS, verbosity=0)
     host.files["logger.conf"] = "[general]\n[logfiles]\nconsole => warning,error\n"
     host.files["cel.conf"] = "[general]\nenable = no\n"  # as Asterisk comes; the tests' witness's
+    # As of any PBX, its phones prove who they are when they call.
+    host.files["pjsip_phones.conf"] = _USER.sub(
+        r"\g<0>\nauth = \g<number>", host.files["pjsip_phones.conf"]
+    )
     lock = Path(gettempdir()) / f"c2c-agent-test-{os.getuid()}-{_ADDRESS}.lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -89,7 +98,8 @@ class Contest:
 
 def ordinary(bench: Bench) -> Contest:
     """The first phone calls the second."""
-    return Contest(lambda first, second: first.call(second.number, (bench.pbx.address, _SIP_PORT)))
+    place = (bench.pbx.address, _SIP_PORT)
+    return Contest(lambda first, second: first.call(second.number, place, PHONE_PASSWORD))
 
 
 def through(agent: AgentProcess) -> Contest:
