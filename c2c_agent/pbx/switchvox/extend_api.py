@@ -148,20 +148,24 @@ def answer(body: bytes) -> Answer:
     except (ValueError, RecursionError):
         kind = "an empty answer" if not body.strip() else "no JSON"
         return Nonsense(f"{kind} came in the place of an answer")
+    neither = Nonsense("the answer has neither a result nor errors")
     match document:
         case {"response": {"errors": {"error": errors}} as response}:
-            faults = tuple(
-                ApiFault(_text(error.get("code")), _text(error.get("message")))
-                for error in many(errors)
-                if isinstance(error, Mapping)
-            )
-            if faults:
-                return Failure(faults, response)
+            faults = _faults(errors)
+            return Failure(faults, response) if faults else neither
         case {"response": {"result": Mapping() as tree} as response}:
             return Result(tree, response)
         case {"response": {"result": None | "" | []} as response}:
             return Result({}, response)  # an empty element of the tree
-    return Nonsense("the answer has neither a result nor errors")
+    return neither
+
+
+def _faults(errors: object) -> tuple[ApiFault, ...]:
+    return tuple(
+        ApiFault(_text(error.get("code")), _text(error.get("message")))
+        for error in many(errors)
+        if isinstance(error, Mapping)
+    )
 
 
 def failed_after_trying(failure: Failure, seconds: float) -> bool:

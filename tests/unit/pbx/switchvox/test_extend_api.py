@@ -82,6 +82,7 @@ class AnswerTest(TestCase):
             (b'{"response": {"method": "switchvox.call"}}', "neither"),
             (b'{"response": {"errors": {}}}', "neither"),
             (b'{"response": {"errors": {"error": ["x"]}}}', "neither"),
+            (b'{"response": {"errors": {"error": ["x"]}, "result": {}}}', "neither"),
             (b'{"response": {"result": "yes"}}', "neither"),
         ):
             got = answer(body)
