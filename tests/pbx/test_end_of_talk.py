@@ -19,7 +19,7 @@ from tests.pbx.linkedid import linkedid_of
 from tests.pbx.phones import Phone
 from tests.pbx.sip_scenario import RINGS_FOR_EVER, Behaviour
 from tests.pbx.waiting import wait_until
-from tests.pbx.witness import CallSeen, Witness
+from tests.pbx.witness import Witness
 
 ANSWERS_AT_ONCE = Behaviour(ring_seconds=0.2)
 
@@ -30,14 +30,7 @@ TRANSFERS, SURVEY, AFTER_TALK = "281", "282", "283"
 
 def asks_a_colleague(witness: Witness, request_id: str, channel: str) -> None:
     """Have a phone that talks begin an attended transfer to 201, as by *2 and the number."""
-
-    def is_bridged(call: CallSeen) -> bool:
-        between = [seen for seen in call.channels if seen.name.startswith("Local/")]
-        settled = all(seen.hung_up is not None for seen in between)
-        uniqueids = [seen.uniqueid for seen in call.channels if seen.name == channel]
-        return settled and any(stay.channel in uniqueids for stay in call.stays)
-
-    witness.wait_for(linkedid_of(request_id), is_bridged, 10, "it talks")
+    witness.wait_until_it_talks(linkedid_of(request_id), channel)
     answer = witness.action("Atxfer", Channel=channel, Context="from-phones", Exten="201")
     assert answer["Response"] == "Success", answer
 

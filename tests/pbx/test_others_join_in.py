@@ -24,15 +24,7 @@ def transfer(witness: Witness, request_id: str, channel: str) -> None:
 
     A REFER of the phone comes to the same in Asterisk (res_pjsip_refer.c, manager_bridges.c).
     """
-
-    def is_bridged(call: CallSeen) -> bool:
-        uniqueids = [seen.uniqueid for seen in call.channels if seen.name == channel]
-        between = [seen for seen in call.channels if seen.name.startswith("Local/")]
-        # While a Local channel is leaving the talk, Asterisk refuses to transfer it.
-        settled = all(seen.hung_up is not None for seen in between)
-        return settled and any(stay.channel in uniqueids for stay in call.stays)
-
-    witness.wait_for(linkedid_of(request_id), is_bridged, 10, "it talks")
+    witness.wait_until_it_talks(linkedid_of(request_id), channel)
     answer = witness.action("BlindTransfer", Channel=channel, Context="from-phones", Exten="201")
     assert answer["Response"] == "Success", answer
 
@@ -207,6 +199,7 @@ def test_the_talk_is_joined_with_an_older_call(
     agent.reached(request_id, "connected")
     other = "second" if leg == "first" else "first"
     stays = agent.status(request_id)["call"][f"dial_{other}"]["channel"]
+    witness.wait_until_it_talks(linkedid_of(request_id), stays)
     answer = witness.action(
         "Bridge", Channel1=stays, Channel2=older.channel("PJSIP/103").name, Tone="no"
     )
@@ -257,6 +250,7 @@ def test_cancelled_when_the_second_does_not_hang_on_the_first(
     asterisk.cli("dialplan add extension apart,1,Wait,600 into apart")
     request_id = agent.call("100", "200")
     call = agent.reached(request_id, "connected")
+    witness.wait_until_it_talks(linkedid_of(request_id), call["dial_first"]["channel"])
     place = {"Context": "apart", "Exten": "apart", "Priority": "1"}
     answer = witness.action(
         "Redirect",

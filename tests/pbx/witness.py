@@ -220,6 +220,21 @@ class Witness:
         """Wait until the call has been there and every channel of it has hung up."""
         return self.wait_for(linkedid, lambda call: call.is_gone, timeout, "the call is over")
 
+    def wait_until_it_talks(self, linkedid: str, channel: str) -> CallSeen:
+        """Wait until a channel talks, and no Local channel is between it and the other any more.
+
+        While one is leaving the talk, Asterisk refuses to transfer it; and where one of the two is
+        taken away just then, the other stays, alone.
+        """
+
+        def talks(call: CallSeen) -> bool:
+            uniqueids = [seen.uniqueid for seen in call.channels if seen.name == channel]
+            between = [seen for seen in call.channels if seen.name.startswith("Local/")]
+            settled = all(seen.hung_up is not None for seen in between)
+            return settled and any(stay.channel in uniqueids for stay in call.stays)
+
+        return self.wait_for(linkedid, talks, 10, "it talks")
+
     def _wait_for(self, condition: Callable[[], object], timeout: float) -> bool:
         """Wait for what events change, with `_changed` held; False if it was in vain."""
         patience = Patience(timeout)
