@@ -152,6 +152,12 @@ class DriverTestCase(SynchronousTestCase):
         """Asterisk tells something of the call."""
         self.driver.ami_event(message(Event=name, Linkedid=ROOT, **headers))
 
+    def hang_up(self, *channels: Message) -> None:
+        """Channels that were listed end."""
+        for one in channels:
+            names = {name: one.get(name) for name in ("Uniqueid", "Channel")}
+            self.event("Hangup", **names, Cause="16")
+
     def first_leg(self) -> None:
         """Its channel comes to be."""
         self.event("Newchannel", Uniqueid=ROOT, Channel="PJSIP/100-1")
@@ -871,25 +877,19 @@ class SettleTests(DriverTestCase):
         """The Local channel leaves the talk just when the agent is back: that goes on."""
         self.driver.settle([ID])
         halves = [one for one in talking() if one.get("Channel").startswith("Local/")]
-        for half in halves:
-            channel = {name: half.get(name) for name in ("Uniqueid", "Channel")}
-            self.event("Hangup", **channel, Cause="16")
+        self.hang_up(*halves)
         self.link.last("CoreShowChannels").list(*talking())
         self.clock.advance(1)
         assert "DBGet" not in self.link.names()
         assert Gone not in map(type, self.observer.told)
-        for phone in (one for one in talking() if one not in halves):
-            channel = {name: phone.get(name) for name in ("Uniqueid", "Channel")}
-            self.event("Hangup", **channel, Cause="16")
+        self.hang_up(*(one for one in talking() if one not in halves))
         self.link.last("DBGet").refuse("Database entry not found")
         assert Gone in map(type, self.observer.told)
 
     def test_all_ends_before_the_list_is_there(self) -> None:
         """Nothing is told any more after it."""
         self.driver.settle([ID])
-        for one in talking():
-            channel = {name: one.get(name) for name in ("Uniqueid", "Channel")}
-            self.event("Hangup", **channel, Cause="16")
+        self.hang_up(*talking())
         self.link.last("CoreShowChannels").list(*talking())
         self.link.last("DBGet").refuse("Database entry not found")
         assert Gone in map(type, self.observer.told)
@@ -897,9 +897,7 @@ class SettleTests(DriverTestCase):
     def test_a_list_that_is_refused(self) -> None:
         """Then events alone tell, also those before the refusal."""
         self.driver.settle([ID])
-        for one in talking():
-            channel = {name: one.get(name) for name in ("Uniqueid", "Channel")}
-            self.event("Hangup", **channel, Cause="16")
+        self.hang_up(*talking())
         self.link.last("CoreShowChannels").refuse("Permission denied")
         self.link.last("DBGet").refuse("Database entry not found")
         assert Gone in map(type, self.observer.told)
