@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     "tests.pbx_driver_contract",
     "tests.unit.agi.playbook",
     "tests.unit.cli.prompt",
+    "tests.unit.pbx.asterisk.driver_case",
     "tests.unit.setup.tree",
     "tests.unit.web.asking",
     "tests.upgrade_contract",
